@@ -1,0 +1,19 @@
+// Shared by the kernel files: the nanobind include and the list of binding functions.
+#pragma once
+#include <cstdint>
+#include <nanobind/nanobind.h>
+
+namespace nb = nanobind;
+
+// Tensors cross the border as addresses (tensor.data_ptr()) with their sizes: no torch headers, no per-argument
+// DLPack capsule. The Python wrapper beside each kernel has checked dtype, device, contiguity and size.
+using Address = std::uintptr_t;
+
+template <class T> inline const T *input(Address a) { return reinterpret_cast<const T *>(a); }
+template <class T> inline T *output(Address a) { return reinterpret_cast<T *>(a); }
+
+void bind_neighbors(nb::module_ &);
+void bind_spherical_harmonics(nb::module_ &);
+void bind_tensor_product(nb::module_ &);
+void bind_symmetric_contraction(nb::module_ &);
+void bind_segments(nb::module_ &);

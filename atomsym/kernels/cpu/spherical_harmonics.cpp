@@ -1,0 +1,3 @@
+#include "bindings.hpp"
+
+void bind_spherical_harmonics(nb::module_ &) {}

@@ -1,0 +1,3 @@
+#include "bindings.hpp"
+
+void bind_symmetric_contraction(nb::module_ &) {}

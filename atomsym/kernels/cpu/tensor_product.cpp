@@ -1,0 +1,3 @@
+#include "bindings.hpp"
+
+void bind_tensor_product(nb::module_ &) {}

@@ -1,0 +1,1 @@
+"""Layer 2: layers shared by several architectures."""

@@ -1,0 +1,6 @@
+"""Layer 1: irreps, coupling coefficients, Wigner matrices; later frames, canonicalization, space groups."""
+
+from atomsym.symmetry.irreps import Irrep, Irreps, parse_irreps, sorted_irreps
+from atomsym.symmetry.wigner_3j import wigner_3j
+
+__all__ = ["Irrep", "Irreps", "parse_irreps", "sorted_irreps", "wigner_3j"]
