@@ -28,7 +28,7 @@ class MissingDependencyError(AtomsymError, ImportError):
     @classmethod
     def for_package(cls, package: str, extra: str, purpose: str) -> MissingDependencyError:
         """Build the message: ``purpose`` needs ``package``, which the extra ``extra`` installs."""
-        return cls(f"{purpose} needs {package}, which is not installed. Install it with: pip install 'atomsym[{extra}]'")
+        return cls(f"{purpose} needs {package}, which is missing. Install it with: pip install 'atomsym[{extra}]'")
 
 
 class ArtifactError(AtomsymError, ValueError):

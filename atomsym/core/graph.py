@@ -99,7 +99,8 @@ class AtomGraph:
             raise InputError(f"positions must be float of shape (n_atoms, 3); found {dtype} {tuple(positions.shape)}")
         if numbers.shape != positions.shape[:1] or numbers.dtype.is_floating_point:
             raise InputError(
-                f"numbers must be integers of shape ({positions.shape[0]},); found {numbers.dtype} {tuple(numbers.shape)}"
+                f"numbers must be integers of shape ({positions.shape[0]},); "
+                f"found {numbers.dtype} {tuple(numbers.shape)}"
             )
         if cell.shape != (3, 3) or pbc.shape != (3,):
             raise InputError(f"cell must be (3, 3) and pbc (3,); found {tuple(cell.shape)} and {tuple(pbc.shape)}")

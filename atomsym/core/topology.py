@@ -15,14 +15,17 @@ class EdgeTopology:
     """Directed edges sorted by receiver, with the transposed order beside them.
 
     Kernels that sum over the edges of a receiver walk ``receiver_offsets``; kernels that sum over the edges of a
-    sender (gradients with respect to node features) walk ``sender_order`` and ``sender_offsets``. Neither needs atomics.
+    sender (gradients with respect to node features) walk ``sender_order`` and ``sender_offsets``. Neither needs
+    atomics.
 
     Attributes:
         receiver: centre of each edge, shape (n_edges,), int64, non-decreasing.
         sender: neighbor of each edge, shape (n_edges,), int64.
-        receiver_offsets: edges of receiver n are ``receiver_offsets[n]:receiver_offsets[n + 1]``, shape (n_nodes + 1,), int64.
+        receiver_offsets: edges of receiver n are ``receiver_offsets[n]:receiver_offsets[n + 1]``, shape
+            (n_nodes + 1,), int64.
         sender_order: edge numbers ordered by sender, ties by edge number, shape (n_edges,), int64.
-        sender_offsets: edges of sender n are ``sender_order[sender_offsets[n]:sender_offsets[n + 1]]``, shape (n_nodes + 1,).
+        sender_offsets: edges of sender n are ``sender_order[sender_offsets[n]:sender_offsets[n + 1]]``, shape
+            (n_nodes + 1,), int64.
     """
 
     receiver: Tensor
@@ -52,7 +55,7 @@ class EdgeTopology:
         """
         if edge_index.ndim != 2 or edge_index.shape[0] != 2 or edge_index.dtype != torch.int64:
             raise InputError(
-                f"edge_index must be int64 of shape (2, n_edges); found {edge_index.dtype} of shape {tuple(edge_index.shape)}"
+                f"edge_index must be int64 of shape (2, n_edges); found {edge_index.dtype} {tuple(edge_index.shape)}"
             )
         receiver, sender = edge_index[0].contiguous(), edge_index[1].contiguous()
         if receiver.numel():

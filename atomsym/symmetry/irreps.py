@@ -6,6 +6,7 @@ has shape (n, irreps.dim, channels), so the multiplicity is a tensor axis and no
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class Irreps:
         """``"0e+1o+2e"`` or the same with multiplicity 1; see ``parse_irreps`` for ``"128x0e+128x1o"``."""
         channels, irreps = parse_irreps(text)
         if channels != 1:
-            raise InputError(f"'{text}' has multiplicity {channels}; here the multiplicity is the channel axis: leave it out")
+            raise InputError(f"'{text}' has multiplicity {channels}; here that is the channel axis: leave it out")
         return irreps
 
     @classmethod
@@ -86,7 +87,7 @@ class Irreps:
         starts = [0]
         for irrep in self.items:
             starts.append(starts[-1] + irrep.dim)
-        return tuple(slice(a, b) for a, b in zip(starts[:-1], starts[1:], strict=True))
+        return tuple(slice(a, b) for a, b in itertools.pairwise(starts))
 
     @cached_property
     def dim(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from atomsym.core.errors import InputError
 
 
-@lru_cache(maxsize=None)
+@cache
 def wigner_3j(degree_1: int, degree_2: int, degree_3: int) -> Tensor:
     """The invariant coupling of three real irreps of SO(3), normalised to unit Frobenius norm.
 
@@ -39,7 +39,9 @@ def wigner_3j(degree_1: int, degree_2: int, degree_3: int) -> Tensor:
                 [0., 0., 1.]], dtype=torch.float64)
     """
     if min(degree_1, degree_2, degree_3) < 0 or not abs(degree_1 - degree_2) <= degree_3 <= degree_1 + degree_2:
-        raise InputError(f"no coupling of degrees {degree_1}, {degree_2} to {degree_3}: |l1 - l2| <= l3 <= l1 + l2 is needed")
+        raise InputError(
+            f"no coupling of degrees {degree_1}, {degree_2} to {degree_3}: |l1 - l2| <= l3 <= l1 + l2 is needed"
+        )
     coupling = np.einsum(
         "ai,bj,ck,abc->ijk",
         _real_to_complex(degree_1),
@@ -63,9 +65,9 @@ def _clebsch_gordan(l1: int, l2: int, l3: int) -> np.ndarray:
 
 def _racah(l1: int, m1: int, l2: int, m2: int, l3: int, m3: int) -> float:
     f = math.factorial
-    squared = Fraction(
-        (2 * l3 + 1) * f(l3 + l1 - l2) * f(l3 - l1 + l2) * f(l1 + l2 - l3), f(l1 + l2 + l3 + 1)
-    ) * (f(l3 + m3) * f(l3 - m3) * f(l1 - m1) * f(l1 + m1) * f(l2 - m2) * f(l2 + m2))
+    squared = Fraction((2 * l3 + 1) * f(l3 + l1 - l2) * f(l3 - l1 + l2) * f(l1 + l2 - l3), f(l1 + l2 + l3 + 1)) * (
+        f(l3 + m3) * f(l3 - m3) * f(l1 - m1) * f(l1 + m1) * f(l2 - m2) * f(l2 + m2)
+    )
     total = Fraction(0)
     for k in range(max(0, l2 - l3 - m1, l1 - l3 + m2), min(l1 + l2 - l3, l1 - m1, l2 + m2) + 1):
         total += Fraction(
@@ -76,7 +78,7 @@ def _racah(l1: int, m1: int, l2: int, m2: int, l3: int, m3: int) -> float:
 
 
 def _real_to_complex(degree: int) -> np.ndarray:
-    """Unitary map from real to complex harmonics with the phase (−i)^l that makes couplings real, [m complex, m real]."""
+    """Unitary map [m complex, m real] from real to complex harmonics; the phase (−i)^l makes couplings real."""
     matrix = np.zeros((2 * degree + 1, 2 * degree + 1), dtype=complex)
     matrix[degree, degree] = 1.0
     for m in range(1, degree + 1):
