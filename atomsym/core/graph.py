@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -163,7 +164,7 @@ class AtomGraph:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> AtomGraph:
         """The graph on another device or in another floating-point type; integers keep theirs."""
-        changed = {}
+        changed: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Tensor):
