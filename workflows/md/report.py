@@ -30,11 +30,8 @@ def write_report(settings: MdSettings, result: MdResult) -> Path:
     _draw_structure(structure, frames, settings)
     _draw_diffusion(diffusion, frames, settings)
     formula = frames[0].get_chemical_formula() if frames else settings.system
-    figure.suptitle(
-        f"{formula}, {settings.ensemble.upper()}, model “{settings.model}”, {settings.timestep:g} fs × {settings.steps:,} "
-        f"steps, {result.ns_per_day:.1f} ns/day",
-        fontsize=12,
-    )
+    run = f"{settings.timestep:g} fs × {settings.steps:,} steps, {result.ns_per_day:.1f} ns/day"
+    figure.suptitle(f"{formula}, {settings.ensemble.upper()}, model “{settings.model}”, {run}", fontsize=12)
     path = result.folder / "report.png"
     figure.savefig(path, dpi=150)
     return path
