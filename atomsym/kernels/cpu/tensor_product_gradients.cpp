@@ -18,6 +18,7 @@ template <int K> constexpr int pass_vectors() {
 
 template <class T> struct EdgeRows {
     const T *g, *x, *w;
+    const T *next_g, *next_w;  // of the next edge, to prefetch: they lie scattered
     T *grad_x, *grad_w;
     const T *matrix;     // A of this edge
     Vec<T> *products;    // M of this edge
@@ -39,6 +40,12 @@ inline void pass(const EdgeRows<T> &rows, const ProductPath &path, std::int64_t 
         for (int v = 0; v < V; ++v) g[k][v] = access.get(g_row + k * C + v * L);
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) w[v] = access.get(rows.w + path.weight * C + c + v * L);
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+        __builtin_prefetch(rows.next_w + path.weight * C + c + v * L);
+#pragma GCC unroll 16
+        for (int k = 0; k < K; ++k) __builtin_prefetch(rows.next_g + (path.out + k) * C + c + v * L);
+    }
     T *grad_x = rows.grad_x + path.in * C + c;
     if (path.diagonal) {
         Vec<T> moment{};
@@ -129,11 +136,6 @@ void contract_moments(const Couplings<T> &couplings, int edge_dim, const Vec<T> 
     }
 }
 
-// Asks for the rows of an edge that comes later: they lie scattered, so that the hardware does not foresee them.
-template <class T> inline void prefetch_row(const T *row, std::int64_t size) {
-    for (std::int64_t i = 0; i < size; i += 64 / int(sizeof(T))) __builtin_prefetch(row + i);
-}
-
 }  // namespace
 
 template <class T>
@@ -168,12 +170,10 @@ void product_gradients(const ProductPlan &plan, const ProductCall &call, Operand
                                       components.get(), matrix.get());
                     for (int e = 0; e < n_block; ++e) {
                         const std::int64_t number = order[e], node = call.sender[number];
-                        if (s0 + e + 1 < s_end) {
-                            const std::int64_t next = order[e + 1];
-                            prefetch_row(g_b + call.receiver[next] * out_size, out_size);
-                            prefetch_row(w_b + next * w_size, w_size);
-                        }
+                        const std::int64_t next = s0 + e + 1 < s_end ? order[e + 1] : number;
                         EdgeRows<T> rows;
+                        rows.next_g = g_b + call.receiver[next] * out_size;
+                        rows.next_w = w_b + next * w_size;
                         rows.g = g_b + call.receiver[number] * out_size;
                         rows.x = x_b + node * in_size;
                         rows.w = w_b + number * w_size;

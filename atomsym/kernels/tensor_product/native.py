@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from atomsym.kernels.memory import recycled_empty
 from atomsym.kernels.native import cpu_extension, n_threads
 from atomsym.kernels.tensor_product.product import product_of
-from atomsym.kernels.tensor_product.raw_operators import batch_of, define, empty_gradients, empty_out
+from atomsym.kernels.tensor_product.raw_operators import batch_of, define, gradient_shapes, out_shape
 from atomsym.kernels.tensor_product.tables import tables_of
 
 MAX_DEGREE = 6
@@ -65,7 +66,7 @@ def _strides(operands: tuple[Tensor, ...]) -> list[int]:
 def _forward(x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> Tensor:
     wiring, product = tuple(index.contiguous() for index in rest[:5]), rest[5]
     operands = (x.contiguous(), y.contiguous(), w.contiguous())
-    out = empty_out(x, y, w, product)
+    out = recycled_empty(out_shape(x, y, w, product), x.dtype)
     if out.numel() == 0:
         return out
     sizes = [out.shape[0], x.shape[1], y.shape[1], x.shape[3]]
@@ -78,7 +79,8 @@ def _forward(x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> Tensor:
 def _gradients(g: Tensor, x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     wiring, product, needs = tuple(index.contiguous() for index in rest[:5]), rest[5], rest[6:]
     operands = (g.contiguous(), x.contiguous(), y.contiguous(), w.contiguous())
-    results = empty_gradients(g, x, y, w, *needs)
+    shapes = gradient_shapes(g, x, y, w, *needs)
+    results = tuple(recycled_empty(shape, x.dtype) for shape in shapes)
     sizes = [batch_of(*operands), x.shape[1], y.shape[1], x.shape[3]]
     if 0 in sizes:
         for result in results:

@@ -9,6 +9,7 @@ Each backend has two, with every operand carrying a leading batch axis (size 1: 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,26 +42,26 @@ def define(
         torch.library.register_fake(f"atomsym::{name}", fake, lib=LIBRARY)
 
 
-def empty_out(x: Tensor, y: Tensor, w: Tensor, product: str) -> Tensor:
-    """Uninitialised result of the forward operator."""
-    return x.new_empty(batch_of(x, y, w), x.shape[1], product_of(product).irreps_out.dim, x.shape[3])
+def out_shape(x: Tensor, y: Tensor, w: Tensor, product: str) -> tuple[int, ...]:
+    """Shape of the forward operator's result."""
+    return batch_of(x, y, w), x.shape[1], product_of(product).irreps_out.dim, x.shape[3]
 
 
-def empty_gradients(
+def gradient_shapes(
     g: Tensor, x: Tensor, y: Tensor, w: Tensor, need_x: bool, need_y: bool, need_w: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Uninitialised results of the gradients operator; those not wanted have no elements."""
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Shapes of the gradients operator's results; those not wanted have no elements."""
     batch = batch_of(g, x, y, w)
     return (
-        x.new_empty(batch, *x.shape[1:]) if need_x else x.new_empty(0),
-        y.new_empty(batch, *y.shape[1:]) if need_y else y.new_empty(0),
-        w.new_empty(batch, *w.shape[1:]) if need_w else w.new_empty(0),
+        (batch, *x.shape[1:]) if need_x else (0,),
+        (batch, *y.shape[1:]) if need_y else (0,),
+        (batch, *w.shape[1:]) if need_w else (0,),
     )
 
 
-def _fake_forward(x: Tensor, y: Tensor, w: Tensor, *rest: object) -> Tensor:
-    return empty_out(x, y, w, str(rest[-1]))
+def _fake_forward(x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> Tensor:
+    return x.new_empty(out_shape(x, y, w, rest[-1]))
 
 
-def _fake_gradients(g: Tensor, x: Tensor, y: Tensor, w: Tensor, *rest: object) -> tuple[Tensor, Tensor, Tensor]:
-    return empty_gradients(g, x, y, w, bool(rest[-3]), bool(rest[-2]), bool(rest[-1]))
+def _fake_gradients(g: Tensor, x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    return tuple(x.new_empty(shape) for shape in gradient_shapes(g, x, y, w, *rest[-3:]))
