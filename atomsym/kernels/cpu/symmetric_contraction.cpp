@@ -59,7 +59,7 @@ template <class T> inline void store_part(T *p, Vec<T> v, int width) {
 // components: 1 if no direction changes the weights, else 2^K.
 template <class T, int K, int C> class BlockKernel {
     static constexpr int n_jets = 1 << K;
-    static constexpr int max_block = K == 0 ? 4 : (K == 1 ? 2 : 1);
+    static constexpr int max_block = K == 0 ? 8 : (K == 1 ? 4 : 1);
 
   public:
     BlockKernel(const ContractionTable &table, const ContractionCall<T> &call)
@@ -73,12 +73,8 @@ template <class T, int K, int C> class BlockKernel {
     void run(std::int64_t batch, const Chunk &chunk, const std::int64_t *nodes, int channel, int width, T *partial) {
         batch_ = batch, channel_ = channel, width_ = width;
         fold(chunk.species);
-        const bool forward = call_.value != nullptr;
         if (partial) std::fill_n(coefficient_gradient_.get(), t_.n_entries(), Vec<T>{});
-        std::int64_t i = 0;
-        for (; i + max_block <= chunk.count; i += max_block)
-            forward ? value<max_block>(nodes + i) : gradient<max_block>(nodes + i);
-        for (; i < chunk.count; ++i) forward ? value<1>(nodes + i) : gradient<1>(nodes + i);
+        blocks<max_block>(nodes, chunk.count);
         if (partial) unfold(partial);
     }
 
@@ -88,6 +84,12 @@ template <class T, int K, int C> class BlockKernel {
     Scratch<T> coefficients_, coefficient_gradient_, products_, adjoints_, rows_;
     std::int64_t batch_ = 0;
     int channel_ = 0, width_ = 0;
+
+    // As many blocks of R nodes as there are, then of half the size.
+    template <int R> void blocks(const std::int64_t *nodes, std::int64_t count) {
+        for (; count >= R; count -= R, nodes += R) call_.value ? value<R>(nodes) : gradient<R>(nodes);
+        if constexpr (R > 1) blocks<R / 2>(nodes, count);
+    }
 
     const T *row(const Operand<T> &operand, std::int64_t index, int dim) const {
         return operand.data + batch_ * operand.batch_stride + index * dim * call_.channels + channel_;
