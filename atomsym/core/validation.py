@@ -42,7 +42,8 @@ def validate_structure(
 
     Any real dtype, memory layout and writability is accepted, and tensors as well as arrays. A structure without atoms
     is valid: its energy is 0 and its per-atom arrays have shape (0, ...). An isolated atom is valid too. Periodic
-    images are included in the distance check; self-images, and gases of a million atoms, are left to ``validate_graph``.
+    images are included in the distance check; self-images and gases of millions of atoms are left to
+    ``validate_graph``.
 
     Args:
         positions: shape (n_atoms, 3), Å; need not be wrapped into the cell.
@@ -232,9 +233,7 @@ def _no_lattice_vector(axis: int, system: str = "") -> str:
     )
 
 
-def _check_distances(
-    positions: FloatArray, cell: FloatArray, periodic: NDArray[np.bool_], min_distance: float
-) -> None:
+def _check_distances(positions: FloatArray, cell: FloatArray, periodic: NDArray[np.bool_], min_distance: float) -> None:
     """Compare only atoms that are neighbors on a line in a general direction: O(n log n) for ordinary structures."""
     points, atoms = _with_ghosts(positions, cell, periodic, min_distance)
     height = points @ np.array([0.5374, 0.6211, 0.5705])  # unit vector that no common lattice plane is normal to

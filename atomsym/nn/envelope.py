@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from atomsym.core.errors import InputError
@@ -30,6 +29,7 @@ def polynomial_envelope(distance: Tensor, cutoff: float, *, order: int = 4) -> T
     Source: own choice; compare the DimeNet envelope (Gasteiger et al. 2020), whose third derivative jumps.
 
     Example:
+        >>> import torch
         >>> polynomial_envelope(torch.tensor([0.0, 5.0]), 5.0)
         tensor([1., 0.])
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from atomsym.core.errors import InputError
@@ -27,6 +26,7 @@ def cutoff_switch(distance: Tensor, onset: float, cutoff: float) -> Tensor:
         InputError: unless ``0 <= onset < cutoff``.
 
     Example:
+        >>> import torch
         >>> cutoff_switch(torch.tensor([2.0, 5.0, 8.0]), 2.0, 8.0)
         tensor([1.0000, 0.5000, 0.0000])
     """
