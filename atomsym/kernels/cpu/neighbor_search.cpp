@@ -1,6 +1,7 @@
 #include "neighbor_search.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
