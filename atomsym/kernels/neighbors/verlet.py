@@ -118,6 +118,8 @@ class VerletList:
         if not same_atoms or graph.n_atoms == 0:
             return False
         moved, stretch = _movement(old, graph)
+        if not bool(torch.isfinite(stretch).all()):
+            return False
         if self._within_skin(moved, stretch, graph):
             images = None
         elif bool(graph.pbc.any()):

@@ -16,7 +16,9 @@ def graph_of(n_atoms: int, seed: int = 0) -> AtomGraph:
     side = max((10.0 * n_atoms) ** (1 / 3), 3.0)
     positions = side * torch.rand(n_atoms, 3, generator=generator, dtype=torch.float64)
     cell = side * torch.eye(3, dtype=torch.float64)
-    return AtomGraph.without_edges(positions, torch.ones(n_atoms, dtype=torch.int64), cell, torch.ones(3, dtype=torch.bool))
+    return AtomGraph.without_edges(
+        positions, torch.ones(n_atoms, dtype=torch.int64), cell, torch.ones(3, dtype=torch.bool)
+    )
 
 
 @pytest.mark.parametrize("backend", ["cpp", "reference"])

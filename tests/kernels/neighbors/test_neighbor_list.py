@@ -38,7 +38,9 @@ CELLS = {
 }
 
 
-def every_pair(positions: Tensor, cell: Tensor, pbc: tuple[bool, ...], cutoff: float, reach: int) -> set[tuple[int, ...]]:
+def every_pair(
+    positions: Tensor, cell: Tensor, pbc: tuple[bool, ...], cutoff: float, reach: int
+) -> set[tuple[int, ...]]:
     """The definition, word by word: loops over pairs and all shifts up to ``reach``."""
     x, c = positions.double().numpy(), cell.double().numpy()
     ranges = [range(-reach, reach + 1) if periodic else range(1) for periodic in pbc]
@@ -102,7 +104,9 @@ def test_i7_cpp_equals_the_reference_in_any_cell(
     heights = _heights(vectors, periodic)
     if heights and min(heights) < 0.4:  # brute force would take too long, or there is no lattice
         return
-    reference, fast = (neighbor_list(positions, cutoff, vectors, periodic, backend=name) for name in ("reference", "cpp"))
+    reference, fast = (
+        neighbor_list(positions, cutoff, vectors, periodic, backend=name) for name in ("reference", "cpp")
+    )
     assert torch.equal(_ordered(reference), _ordered(fast))
     assert torch.equal(reference.receiver_offsets, fast.receiver_offsets)
 
@@ -167,7 +171,9 @@ def _as_list(i: np.ndarray, j: np.ndarray, shift: np.ndarray, n_atoms: int) -> N
 @pytest.mark.parametrize("times", [1.2, 1.7, 5.0])
 def test_i6_a_cell_smaller_than_the_cutoff_equals_its_supercell(times: float, backend: str) -> None:
     cell, cutoff = torch.tensor(CELLS["triclinic"], dtype=torch.float64) / 2, times * 2.0
-    one = neighbor_list(torch.zeros(1, 3, dtype=torch.float64), cutoff, cell, torch.ones(3, dtype=torch.bool), backend=backend)
+    one = neighbor_list(
+        torch.zeros(1, 3, dtype=torch.float64), cutoff, cell, torch.ones(3, dtype=torch.bool), backend=backend
+    )
     assert one.n_edges > 0
     assert (one.edge_shift != 0).any(dim=1).all()
     translations = torch.cartesian_prod(*[torch.arange(3.0, dtype=torch.float64)] * 3)
@@ -185,9 +191,7 @@ def test_f4_shifts_follow_atoms_moved_by_lattice_vectors(distance: int, backend:
     moves = torch.randint(-distance, distance + 1, (6, 3), generator=generator) * pbc
     at_home = edge_set(neighbor_list(positions, 3.0, cell, pbc, backend=backend))
     moved = edge_set(neighbor_list(positions + moves.double() @ cell, 3.0, cell, pbc, backend=backend))
-    expected = {
-        (i, j, *(torch.tensor(shift) + moves[i] - moves[j]).tolist()) for i, j, *shift in at_home
-    }
+    expected = {(i, j, *(torch.tensor(shift) + moves[i] - moves[j]).tolist()) for i, j, *shift in at_home}
     assert moved == expected
 
 
@@ -288,7 +292,12 @@ def test_no_atoms_one_atom_and_no_edges(backend: str) -> None:
     apart = neighbor_list(torch.tensor([[0.0, 0, 0], [9, 0, 0]]), 5.0, backend=backend)
     assert apart.n_edges == 0
     empty_batch = neighbor_list(
-        torch.zeros(0, 3), 5.0, torch.zeros(0, 3, 3), torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), backend=backend
+        torch.zeros(0, 3),
+        5.0,
+        torch.zeros(0, 3, 3),
+        torch.zeros(0, 3),
+        torch.zeros(0, dtype=torch.int64),
+        backend=backend,
     )
     assert empty_batch.n_edges == 0
 
@@ -373,7 +382,11 @@ def test_wrong_shapes_types_and_cutoffs_are_input_errors(arguments: dict[str, An
 
 @pytest.mark.parametrize("backend", FAST)
 def test_i9_strided_and_differentiable_inputs_give_the_same_and_stay_as_they_are(backend: str) -> None:
-    positions, cell, pbc = random_positions(8, seed=8), torch.tensor(CELLS["triclinic"]).double(), torch.ones(3, dtype=torch.bool)
+    positions, cell, pbc = (
+        random_positions(8, seed=8),
+        torch.tensor(CELLS["triclinic"]).double(),
+        torch.ones(3, dtype=torch.bool),
+    )
     plain = neighbor_list(positions, 3.0, cell, pbc, backend=backend)
     strided = torch.zeros(3, 16, dtype=torch.float64).T[::2]
     strided.copy_(positions)
@@ -393,7 +406,9 @@ def _peak_memory() -> int:
 
 @pytest.mark.parametrize("backend", FAST)
 def test_i7_a_gigantic_cell_needs_no_memory_for_its_volume(backend: str) -> None:
-    positions = torch.cat([1e6 * random_positions(150, seed=10, size=1.0), 500_000 + random_positions(50, seed=11, size=2.5)])
+    positions = torch.cat(
+        [1e6 * random_positions(150, seed=10, size=1.0), 500_000 + random_positions(50, seed=11, size=2.5)]
+    )
     cell, pbc = 1e6 * torch.eye(3, dtype=torch.float64), torch.ones(3, dtype=torch.bool)
     before = _peak_memory()
     edges = neighbor_list(positions, 5.0, cell, pbc, backend=backend)
