@@ -43,7 +43,8 @@ def hessian(
     Methods: ``vmap`` differentiates the gradient for a chunk of rows at once, ``rows`` row by row with the least
     memory, ``finite-difference`` takes four-point differences of forces (relative error about 1e-8; for energies that
     can be differentiated only once; edges are kept, so an energy has to fade out smoothly at the cutoff). ``auto``
-    is ``vmap``, or ``rows`` where two rows at a time would be too large to fit or to gain anything. Memory is estimated before the work starts.
+    is ``vmap``, or ``rows`` where two rows at a time would be too large to fit or to gain anything. Memory is estimated
+    before the work starts.
 
     Args:
         potential: a ``Potential`` or a function from a graph to the energies of its atoms.
