@@ -80,5 +80,5 @@ def test_i09_results_do_not_depend_on_the_ambient_state(make_crystal: Any, name:
 def test_i09_weights_made_in_inference_mode_are_refused(make_crystal: Any) -> None:
     with torch.inference_mode():
         potential = LennardJones(ARGON)
-    with pytest.raises(InputError, match="made under torch.inference_mode"):
+    with pytest.raises(InputError, match=r"made under torch\.inference_mode"):
         evaluate(potential, make_crystal((18,)).graph(8.5))

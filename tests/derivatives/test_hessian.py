@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
 import time
@@ -22,7 +23,6 @@ from atomsym.derivatives import (
     hessians,
     memory,
 )
-from atomsym.derivatives import hessian as hessian_function
 from atomsym.models import ARGON, LennardJones
 from atomsym.nn import edge_lengths
 from atomsym.testing import tolerances
@@ -47,12 +47,29 @@ def tethered(graph: AtomGraph) -> Tensor:
     return LennardJones(ARGON)(graph)["energies"] + 1e-6 * graph.positions.square().sum(dim=1)
 
 
-def half_detached(graph: AtomGraph) -> Tensor:
-    """Mutant: a factor that autograd does not see, so that the forces are not a gradient."""
-    distance = edge_lengths(graph.edge_vectors())
-    pairs = torch.exp(-distance) * (1 + 0.01 * graph.positions[graph.edge_index[0], 0].detach())
-    hidden = pairs * torch.roll(distance.detach(), 1)
-    return torch.zeros(graph.n_atoms, dtype=graph.dtype).index_add(0, graph.edge_index[0], hidden)
+class LopsidedProduct(torch.autograd.Function):
+    """Mutant: a product with half of one derivative, as a kernel with a wrong backward would have it."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor) -> Tensor:
+        return a * b
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        a, b = ctx.saved_tensors
+        return gradient * b, 0.5 * gradient * a
+
+
+def lopsided(graph: AtomGraph) -> Tensor:
+    decay = torch.exp(-edge_lengths(graph.edge_vectors()))
+    pairs = LopsidedProduct.apply(decay, decay.roll(1))
+    return torch.zeros(graph.n_atoms, dtype=graph.dtype).index_add(0, graph.edge_index[0], pairs)
 
 
 def test_wavenumber_factor() -> None:
@@ -73,10 +90,9 @@ def test_f10_hessian_is_symmetric_before_symmetrisation_and_obeys_the_sum_rule(
 def test_f10_planted_bugs_in_hessians_are_found(make_cluster: Any) -> None:
     graph = make_cluster((18,), 5).graph(8.5)
     assert acoustic_error(hessian(tethered, graph)) > tolerances.ACOUSTIC_SUM.float64
-    for method in ("rows", "vmap"):
-        raw_with_warning = pytest.warns(AtomsymWarning, match="asymmetric by")
-        with raw_with_warning:
-            raw = hessian(half_detached, graph, method=method, symmetrize=False)
+    for method in METHODS:
+        with pytest.warns(AtomsymWarning, match="asymmetric by"):
+            raw = hessian(lopsided, graph, method=method, symmetrize=False)
         assert hessian_asymmetry(raw) > tolerances.HESSIAN_SYMMETRY.float64
 
 
@@ -140,7 +156,9 @@ def wavenumbers(matrix: Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize(("n_atoms", "zero_modes"), [(2, 5), (4, 6)])
 def test_f10_zero_modes_of_relaxed_clusters(make_cluster: Any, n_atoms: int, zero_modes: int) -> None:
-    structure = relaxed(LennardJones(ARGON), make_cluster((18,), n_atoms, spacing=3.5), 8.5)
+    start = make_cluster((18,), n_atoms)
+    corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1.1]])[:n_atoms]
+    structure = relaxed(LennardJones(ARGON), start.moved(1.4 * corners), 8.5)
     for method in ("rows", "vmap"):
         modes = np.sort(np.abs(wavenumbers(hessian(LennardJones(ARGON), structure.graph(8.5), method=method))))
         assert modes[:zero_modes].max() < tolerances.ZERO_MODES.float64
@@ -211,7 +229,7 @@ def test_operator_works_on_vectors_columns_and_in_scipy(make_cluster: Any) -> No
     assert np.sort(largest) == pytest.approx(torch.linalg.eigvalsh(matrix)[-2:].numpy(), rel=1e-9)
     with pytest.raises(InputError, match=r"must have shape \(18,\), \(6, 3\) or \(18, k\); found \(17,\)"):
         operator @ columns[:17, 0]
-    with pytest.raises(InputError, match="the vector is torch.float32"):
+    with pytest.raises(InputError, match=r"the vector is torch\.float32"):
         operator @ columns.float()
 
 
@@ -269,7 +287,7 @@ def test_i08_chunks_follow_the_free_memory(make_crystal: Any, monkeypatch: pytes
     potential = LennardJones(ARGON)
     expected = hessian(potential, graph)
     kept = memory.kept_bytes(potential, graph, twice=True)
-    module = __import__("sys").modules[hessian_function.__module__]
+    module = importlib.import_module("atomsym.derivatives.hessian")
 
     def with_free(n_bytes: float) -> None:
         monkeypatch.setattr(module, "free_memory", lambda device: int(n_bytes / 0.8) + 10_000)
@@ -283,7 +301,7 @@ def test_i08_chunks_follow_the_free_memory(make_crystal: Any, monkeypatch: pytes
     with_free(1.5 * kept)
     with pytest.raises(OutOfMemoryError, match=r"at one row a time up to about \d atoms would fit"):
         hessian(potential, graph)
-    with_free(-10_000 + 1000)
+    with_free(-8_000 + 1000)
     with pytest.raises(OutOfMemoryError, match="up to 2 atoms fit"):
         hessian(potential, graph)
 

@@ -45,7 +45,7 @@ def derivatives(energy: Callable[[Tensor], Tensor], distance: float) -> list[flo
         last = values[-1]
         step = torch.autograd.grad(last, x, create_graph=True)[0] if last.requires_grad else torch.zeros_like(x)
         values.append(step)
-    return [float(value) for value in values]
+    return [float(value.detach()) for value in values]
 
 
 def jumps(potential: Any, number: int, cutoff: float) -> list[float]:
