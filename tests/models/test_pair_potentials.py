@@ -170,7 +170,7 @@ def test_unknown_elements_give_nan_and_never_the_parameters_of_another() -> None
 
 
 def test_edges_that_are_missing_or_too_short_are_refused() -> None:
-    with pytest.raises(InputError, match="the graph has no edges yet, but LennardJones needs edges up to 8.5 Å"):
+    with pytest.raises(InputError, match=r"the graph has no edges yet, but LennardJones needs edges up to 8\.5 Å"):
         LennardJones(ARGON)(AtomGraph.from_arrays([[0, 0, 0]], [18]))
     with pytest.raises(InputError, match="was connected up to 8 Å"):
         LennardJones(ARGON)(dimer(3.0, cutoff=8.0))
