@@ -34,8 +34,8 @@ def config_from_dict(config_class: type[Config], data: Mapping[str, Any]) -> Con
     """Build a dataclass from plain data; every key and type is checked.
 
     Args:
-        config_class: a dataclass with type hints of str, int, float, bool, None, ``Literal``, tuples, optional values
-            and nested dataclasses.
+        config_class: a dataclass with type hints of str, int, float, bool, None, ``Literal``, tuples, optional values,
+            nested dataclasses, and ``Any`` for plain data that the class checks itself.
         data: one entry for every field without a default, and no others. Lists stand for tuples, whole numbers
             are accepted where a float is expected.
 
@@ -138,6 +138,8 @@ def _dataclass_from(config_class: type[Config], data: Any, path: str) -> Config:
 
 
 def _read(hint: Any, value: Any, path: str) -> Any:
+    if hint is Any:
+        return _read_any(value, path)
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         return _read_union(get_args(hint), value, path)
@@ -177,6 +179,15 @@ def _read_tuple(items: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...
         raise ConfigError(f"{path} must have {len(items)} items; found {len(value)}")
     pairs = zip(items, value, strict=True)
     return tuple(_read(hint, item, f"{path}[{index}]") for index, (hint, item) in enumerate(pairs))
+
+
+def _read_any(value: Any, path: str) -> Any:
+    """Plain data of a kind that the dataclass leaves open; it checks such values itself."""
+    if isinstance(value, list | tuple):
+        return tuple(_read_any(item, f"{path}[{index}]") for index, item in enumerate(value))
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise ConfigError(f"{path} must be plain data; found {_shown(value)}")
 
 
 def _read_scalar(hint: Any, value: Any, path: str) -> Any:

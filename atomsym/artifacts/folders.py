@@ -40,12 +40,12 @@ def find_model(name: str | os.PathLike[str], folders: Iterable[str | os.PathLike
     """
     text = os.fspath(name)
     places = list(_FOLDERS if folders is None else map(Path, folders))
-    if text and not {"/", os.sep, "\0"} & set(text):
+    if text and not {"/", os.sep} & set(text):
         for folder in places:
             candidate = folder / f"{text}{SUFFIX}"
-            if candidate.is_file():
+            if os.path.isfile(candidate):  # unlike the method of Path, never raises
                 return candidate
-    if "\0" not in text and text and Path(text).is_file():
+    if os.path.isfile(text):
         return Path(text)
     known = [path.stem for path in model_files(places)]
     listed = f"Known models: {', '.join(known)}" if known else "No folder with models is known"
