@@ -126,14 +126,12 @@ def usable_device(device: torch.device | str) -> torch.device:
         InputError: if there is no such device here.
     """
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
+        return torch.empty(0, device=device).device  # with its number, as tensors state it
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise InputError(f"the device {device!r} cannot be used here: {reason}. Pass 'cpu' or 'auto'") from error
-    return found
 
 
 def _metadata_of(potential: Potential, card: ModelCard, created_with: str) -> dict[str, str]:
