@@ -57,7 +57,7 @@ class Evaluator:
         self.device, self.dtype = device, dtype
         self.backend, self.allow_overlap = backend, allow_overlap
         self.skin = skin
-        self._list = VerletList(self.potential.cutoff, skin, backend=backend) if skin > 0 else None
+        self._list = VerletList(self.potential.cutoff, skin=skin, backend=backend) if skin > 0 else None
         self._measured_edges = _MEASURED_FROM
         self._double: Potential | None = None
 
@@ -165,9 +165,10 @@ def adapted(potential: Potential, device: torch.device, dtype: torch.dtype) -> P
 
 
 def near_origin(positions: FloatArray, cell: FloatArray, pbc: NDArray[np.bool_]) -> FloatArray:
-    """Positions moved by lattice vectors towards one another and then all together to the origin.
+    """Positions wrapped into the cell and then all moved by one vector, so that the origin is amid them.
 
-    Energies and their derivatives do not change, but the numbers become small.
+    Energies and their derivatives do not change, but the numbers become small. Along the lattice the vector depends on
+    the cell alone: an atom that is wrapped does not move the others.
 
     Args:
         positions: shape (n_atoms, 3), Å.
@@ -177,6 +178,7 @@ def near_origin(positions: FloatArray, cell: FloatArray, pbc: NDArray[np.bool_])
     if len(positions) == 0:
         return positions
     periodic = cell[pbc]
-    if len(periodic):
-        positions = positions - np.floor(positions @ np.linalg.pinv(periodic)) @ periodic
-    return positions - positions.mean(axis=0)
+    dual = np.linalg.pinv(periodic) if len(periodic) else np.zeros((3, 0))
+    centre = positions.mean(axis=0)
+    across = centre - centre @ dual @ periodic
+    return positions - np.floor(positions @ dual) @ periodic - 0.5 * periodic.sum(axis=0) - across
