@@ -82,5 +82,7 @@ def _raise(request: Request, search) -> None:  # type: ignore[no-untyped-def]
     if search.status == _IMAGES:
         raise_too_much("periodic images", search.wanted, _BYTES_PER_IMAGE, free, request.cutoff)
     if search.status == _NO_MEMORY:
-        raise OutOfMemoryError(f"a cutoff of {request.cutoff:g} Å needs more memory than there is ({free / 1e9:.3g} GB free)")
+        raise OutOfMemoryError(
+            f"a cutoff of {request.cutoff:g} Å needs more memory than there is ({free / 1e9:.3g} GB free)"
+        )
     raise_too_much("edges", search.wanted, BYTES_PER_EDGE, free, request.cutoff)
