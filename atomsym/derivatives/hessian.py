@@ -16,7 +16,7 @@ from atomsym.derivatives.memory import free_memory, in_words, kept_bytes
 
 HessianMethod = Literal["auto", "rows", "vmap", "finite-difference"]
 
-_STEP = {torch.float32: 2e-2, torch.float64: 5e-3}  # Å; truncation ~ step⁴ against rounding ~ eps / step
+_STEP = {torch.float32: 2e-2, torch.float64: 2e-3}  # Å; truncation ~ step⁴ against rounding ~ eps / step
 _ASYMMETRY_WARNING = {torch.float32: 1e-3, torch.float64: 1e-6}
 _USABLE = 0.8  # of the free memory
 _WORKING_SET = {"cpu": 64e6, "cuda": 2e9}  # bytes of a vectorised chunk; larger ones are not faster
@@ -41,9 +41,10 @@ def hessian(
     Use float64: in float32 soft modes drown in rounding.
 
     Methods: ``vmap`` differentiates the gradient for a chunk of rows at once, ``rows`` row by row with the least
-    memory, ``finite-difference`` takes four-point differences of forces (relative error about 1e-8; for energies that
+    memory, ``finite-difference`` takes four-point differences of forces (relative error below 1e-6; for energies that
     can be differentiated only once; edges are kept, so an energy has to fade out smoothly at the cutoff). ``auto``
-    is ``vmap``, or ``rows`` where two rows at a time would be too large to fit or to gain anything. Memory is estimated before the work starts.
+    is ``vmap``, or ``rows`` where two rows at a time would be too large to fit or to gain anything. Memory is estimated
+    before the work starts.
 
     Args:
         potential: a ``Potential`` or a function from a graph to the energies of its atoms.
@@ -51,7 +52,7 @@ def hessian(
         indices: atoms that move, in the order wanted; the rows and columns of the others are missing. Default: all.
         method: see above.
         chunk_size: rows at a time for ``vmap`` and ``finite-difference``; default: what fits in memory and is fast.
-        step: displacement for finite differences, Å; default: 5e-3 in float64, 2e-2 in float32.
+        step: displacement for finite differences, Å; default: 2e-3 in float64, 2e-2 in float32.
         symmetrize: False returns the matrix as computed.
 
     Returns:
@@ -129,6 +130,8 @@ def _moving(graph: AtomGraph, indices: Sequence[int] | Tensor | None) -> list[Te
         atoms = torch.arange(graph.n_atoms, device=graph.device)
     else:
         atoms = torch.as_tensor(indices, device=graph.device)
+        if atoms.shape == (0,):
+            atoms = atoms.to(torch.int64)
         if atoms.dtype.is_floating_point or atoms.dtype == torch.bool or atoms.ndim != 1:
             raise InputError(f"indices must be a list of atom numbers; found {atoms.dtype} {tuple(atoms.shape)}")
         atoms = atoms.to(torch.int64)
@@ -148,7 +151,7 @@ def _matrix_bytes(graph: AtomGraph, moving: list[Tensor]) -> int:
     needed = 2 * itemsize * sum(len(degrees) ** 2 for degrees in moving)
     usable = _USABLE * free_memory(graph.device)
     if needed > usable:
-        largest = int((usable / (2 * itemsize)) ** 0.5 / 3)
+        largest = int((max(usable, 0) / (2 * itemsize)) ** 0.5 / 3)
         raise OutOfMemoryError(
             f"the Hessian of {sum(map(len, moving)) // 3} atoms needs {in_words(needed)} of memory for the matrix, but "
             f"{in_words(usable)} can be used on {graph.device}: up to {largest} atoms fit. Choose atoms with "

@@ -102,14 +102,14 @@ def brute_force(positions: Array, cell: Array, pbc: Any, cutoff: float) -> tuple
     fractional = positions @ inverse
     span = np.ptp(fractional, axis=0) if len(positions) else np.zeros(3)
     reach = [int(np.ceil(cutoff * np.linalg.norm(inverse[:, a]) + span[a])) if pbc[a] else 0 for a in range(3)]
+    shifts = np.array(list(itertools.product(*(range(-r, r + 1) for r in reach))))
     found = []
-    for shift in itertools.product(*(range(-r, r + 1) for r in reach)):
-        vectors = positions[None] + np.array(shift) @ cell - positions[:, None]
-        near = np.linalg.norm(vectors, axis=2) < cutoff
-        if not any(shift):
-            np.fill_diagonal(near, False)
-        receiver, sender = np.nonzero(near)
-        found.append(np.column_stack([receiver, sender, np.tile(shift, (len(receiver), 1))]))
+    for some in np.array_split(shifts, max(1, len(shifts) * len(positions) ** 2 // 200_000)):
+        vectors = positions[None, None] + (some @ cell)[:, None, None] - positions[None, :, None]
+        near = np.einsum("sija,sija->sij", vectors, vectors) < cutoff**2
+        near[(some == 0).all(axis=1)] &= ~np.eye(len(positions), dtype=bool)
+        image, receiver, sender = np.nonzero(near)
+        found.append(np.column_stack([receiver, sender, some[image]]))
     table = np.concatenate(found).astype(np.int64)
     table = table[np.argsort(table[:, 0], kind="stable")]
     return np.ascontiguousarray(table[:, :2].T), np.ascontiguousarray(table[:, 2:].astype(np.int32))

@@ -75,9 +75,8 @@ def rotation(seed: int) -> np.ndarray:
 def test_f02_energy_forces_and_stress_turn_with_the_structure(subject: Any, make_crystal: Any, seed: int) -> None:
     turn = rotation(seed)
     structure = make_crystal(subject.numbers)
-    before, after = (
-        evaluate(subject.potential, s.graph(subject.cutoff)) for s in (structure, structure.deformed(turn))
-    )
+    graphs = [s.graph(subject.cutoff) for s in (structure, structure.deformed(turn))]
+    before, after = (evaluate(subject.potential, graph) for graph in graphs)
     matrix = torch.from_numpy(turn)
     assert before.forces is not None
     assert before.stress is not None
@@ -86,9 +85,9 @@ def test_f02_energy_forces_and_stress_turn_with_the_structure(subject: Any, make
     turned = matrix.T @ before.stress[0] @ matrix
     assert after.stress is not None
     assert float((after.stress[0] - turned).abs().max()) < tolerances.STRESS.float64
-    wrong = evaluate(in_a_field, structure.graph(8.5), ("energy",)).energy
-    turned_wrong = evaluate(in_a_field, structure.deformed(turn).graph(8.5), ("energy",)).energy
-    assert float((wrong - turned_wrong).abs()) / 4 > tolerances.ROTATION_ENERGY.float64
+    argon = make_crystal((18,))
+    wrong = energy_of(in_a_field, argon.graph(8.5)) - energy_of(in_a_field, argon.deformed(turn).graph(8.5))
+    assert abs(wrong) / 4 > tolerances.ROTATION_ENERGY.float64
 
 
 def test_f03_order_of_atoms_and_edges_does_not_matter(subject: Any, make_crystal: Any) -> None:
@@ -107,7 +106,9 @@ def test_f03_order_of_atoms_and_edges_does_not_matter(subject: Any, make_crystal
     reordered = graph.with_edges(graph.edge_index[:, mixed], graph.edge_shift[mixed], subject.cutoff)
     change = energy_of(subject.potential, reordered) - energy_of(subject.potential, graph)
     assert abs(change) / 4 < tolerances.PERMUTATION.float64
-    wrong = energy_of(in_a_field, structure.graph(8.5)) - energy_of(in_a_field, shuffled.graph(8.5))
+    argon = make_crystal((18,))
+    reversed_argon = argon.moved(argon.positions[order])
+    wrong = energy_of(in_a_field, argon.graph(8.5)) - energy_of(in_a_field, reversed_argon.graph(8.5))
     assert abs(wrong) / 4 > tolerances.PERMUTATION.float64
 
 
@@ -122,7 +123,9 @@ def test_f04_atoms_moved_by_lattice_vectors_keep_the_energy(subject: Any, make_c
         subject.potential, structure.graph(subject.cutoff)
     )
     assert abs(change) / 4 < tolerances.IMAGE_SHIFT.float64
-    wrong = energy_of(in_a_field, moved.graph(8.5)) - energy_of(in_a_field, structure.graph(8.5))
+    argon = make_crystal((18,))
+    moved = argon.moved(argon.positions + shifts @ argon.cell)
+    wrong = energy_of(in_a_field, moved.graph(8.5)) - energy_of(in_a_field, argon.graph(8.5))
     assert abs(wrong) / 4 > tolerances.IMAGE_SHIFT.float64
 
 
@@ -151,7 +154,7 @@ def test_f05_distant_fragments_add_up(subject: Any, make_cluster: Any) -> None:
     first, second = make_cluster(subject.numbers, 5, seed=3), make_cluster(subject.numbers, 7, seed=4)
     both = replace(
         first,
-        positions=np.concatenate([first.positions, second.positions + [60, 0, 0]]),
+        positions=np.concatenate([first.positions, second.positions + np.array([60, 0, 0])]),
         numbers=np.concatenate([first.numbers, second.numbers]),
     )
     parts = sum(energy_of(subject.potential, s.graph(subject.cutoff)) for s in (first, second))
@@ -192,7 +195,8 @@ def normalised(graph: AtomGraph) -> Tensor:
 
 
 def test_f06_a_system_is_the_same_alone_and_in_a_batch(subject: Any, make_cluster: Any, make_crystal: Any) -> None:
-    for big in (make_cluster(subject.numbers, 9), make_crystal(subject.numbers).repeated((5, 5, 5))):  # 500 atoms
+    counts = (5, 5, 5) if subject.name == "lennard-jones" else (2, 2, 2)  # 500 atoms, or 32
+    for big in (make_cluster(subject.numbers, 9), make_crystal(subject.numbers).repeated(counts)):
         structures = [make_crystal(subject.numbers), make_cluster(subject.numbers, 1), big]
         graphs = [structure.graph(subject.cutoff) for structure in structures]
         assert batching_error(subject.potential, graphs) < tolerances.BATCHING.float64
@@ -239,7 +243,7 @@ def force_error(potential: Any, structure: Any, cutoff: float, forces: Forces = 
 def test_f07_forces_are_the_negative_gradient(subject: Any, make_cluster: Any, make_crystal: Any) -> None:
     structures = (
         make_cluster(subject.numbers, 12),
-        make_crystal(subject.numbers).deformed(TRICLINIC).repeated((3, 1, 1)),
+        make_crystal(subject.numbers).deformed(TRICLINIC),
     )
     for structure in structures:
         assert force_error(subject.potential, structure, subject.cutoff) < tolerances.FINITE_DIFFERENCE_FORCES.float64
@@ -326,7 +330,7 @@ def test_f08_an_expanded_crystal_is_under_tension_and_virial_is_minus_stress_tim
 
 def test_f08_a_system_without_volume_has_no_stress_but_a_virial(make_cluster: Any, make_crystal: Any) -> None:
     cluster = make_cluster((18,)).graph(8.5)
-    with pytest.raises(InputError, match="system 0 has no volume.*virial"):
+    with pytest.raises(InputError, match=r"system 0 has no volume.*virial"):
         evaluate(LennardJones(ARGON), cluster)
     with pytest.raises(InputError, match="system 1 has no volume"):
         evaluate(LennardJones(ARGON), AtomGraph.batch([make_crystal((18,)).graph(8.5), cluster]))
