@@ -25,9 +25,21 @@ class Forward(Function):
     """∂F/∂g: the convolution itself. Arguments: x, Y, w, five wiring tensors, product handle, backend."""
 
     @staticmethod
-    def forward(x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> Tensor:
-        *wiring, product, backend = rest
-        return _operator("forward", backend)(x, y, w, *wiring, product)
+    def forward(  # the compiler wants every argument by name
+        x: Tensor,
+        y: Tensor,
+        w: Tensor,
+        receiver: Tensor,
+        sender: Tensor,
+        receiver_offsets: Tensor,
+        sender_order: Tensor,
+        sender_offsets: Tensor,
+        product: str,
+        backend: str,
+    ) -> Tensor:
+        wiring = (receiver, sender, receiver_offsets, sender_order, sender_offsets)
+        result: Tensor = _operator("forward", backend)(x, y, w, *wiring, product)
+        return result
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -53,9 +65,27 @@ class Gradients(Function):
     """∂F/∂(x, Y, w) in one pass. Arguments: g, x, Y, w, five wiring tensors, handle, backend, three needs."""
 
     @staticmethod
-    def forward(g: Tensor, x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-        *wiring, product, backend, need_x, need_y, need_w = rest
-        return _operator("gradients", backend)(g, x, y, w, *wiring, product, need_x, need_y, need_w)
+    def forward(
+        g: Tensor,
+        x: Tensor,
+        y: Tensor,
+        w: Tensor,
+        receiver: Tensor,
+        sender: Tensor,
+        receiver_offsets: Tensor,
+        sender_order: Tensor,
+        sender_offsets: Tensor,
+        product: str,
+        backend: str,
+        need_x: bool,
+        need_y: bool,
+        need_w: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        wiring = (receiver, sender, receiver_offsets, sender_order, sender_offsets)
+        result: tuple[Tensor, Tensor, Tensor] = _operator("gradients", backend)(
+            g, x, y, w, *wiring, product, need_x, need_y, need_w
+        )
+        return result
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
