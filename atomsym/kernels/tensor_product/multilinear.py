@@ -16,7 +16,6 @@ from torch.autograd import Function
 
 from atomsym.core.errors import InputError
 
-
 Wiring = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 _N_WIRING = 5
 
@@ -108,7 +107,9 @@ class Gradients(Function):
         return (*(found.get(name) for name in "gxyw"), *(None,) * (_N_WIRING + 5))
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], *args: Any
+    ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
         operands, inner = _fold(info.batch_size, in_dims, args, 4)
         results = Gradients.apply(*operands, *args[4:])
         needs = args[-3:]
@@ -157,9 +158,7 @@ def _derivatives(
     return found
 
 
-def _fold(
-    size: int, in_dims: Sequence[int | None], args: Sequence[Any], n_operands: int
-) -> tuple[list[Tensor], int]:
+def _fold(size: int, in_dims: Sequence[int | None], args: Sequence[Any], n_operands: int) -> tuple[list[Tensor], int]:
     """Merge a mapped axis into the leading batch axes; operands that neither maps stay shared, without a copy."""
     if any(dim is not None for dim in in_dims[n_operands : n_operands + _N_WIRING]):
         raise InputError("vmap over the edges' wiring is not possible; batch graphs with AtomGraph.batch instead")
@@ -184,5 +183,3 @@ def convolution(
 ) -> Tensor:
     """The differentiable convolution; operands have a leading batch axis, of size 1 or of the batch."""
     return Forward.apply(node_features, edge_features, weights, *wiring, product, backend)
-
-

@@ -138,9 +138,7 @@ class ChannelwiseProduct:
         return len(self.paths)
 
 
-def _couplings(
-    irreps_in: Irreps, irreps_edge: Irreps, allowed: Iterable[Irrep] | None
-) -> list[tuple[int, int, Irrep]]:
+def _couplings(irreps_in: Irreps, irreps_edge: Irreps, allowed: Iterable[Irrep] | None) -> list[tuple[int, int, Irrep]]:
     wanted = None if allowed is None else set(allowed)
     return [
         (index_in, index_edge, irrep)
