@@ -21,7 +21,7 @@ _ASYMMETRY_WARNING = {torch.float32: 1e-3, torch.float64: 1e-6}
 _USABLE = 0.8  # of the free memory
 _WORKING_SET = {"cpu": 64e6, "cuda": 2e9}  # bytes of a vectorised chunk; larger ones are not faster
 _MAX_CHUNK = {"cpu": 16, "cuda": 128}
-_FIXED = 4  # peak of one backward pass through the gradient / what autograd keeps; measured for pair potentials
+_FIXED = 5  # peak of one backward pass through the gradient / what autograd keeps; measured for pair potentials
 _COPY = 2  # the same for one plain force evaluation, with the copy of the graph
 _ROW_GROUP = 64  # rows between writes into the matrix where a chunk has no cost
 
