@@ -205,9 +205,17 @@ class AtomGraph:
                 moved.__dict__[name] = self.__dict__[name]
         return moved
 
-    def with_edges(self, edge_index: Tensor, edge_shift: Tensor, cutoff: float) -> AtomGraph:
-        """The same atoms with these edges, sorted by receiver; see the class for shapes."""
-        return replace(self, edge_index=edge_index, edge_shift=edge_shift, cutoff=cutoff)
+    def with_edges(
+        self, edge_index: Tensor, edge_shift: Tensor, cutoff: float, topology: EdgeTopology | None = None
+    ) -> AtomGraph:
+        """The same atoms with these edges, sorted by receiver; see the class for shapes.
+
+        A neighbor search that knows the topology of its edges passes it on, so that it is not computed again.
+        """
+        connected = replace(self, edge_index=edge_index, edge_shift=edge_shift, cutoff=cutoff)
+        if topology is not None:
+            connected.__dict__["topology"] = topology
+        return connected
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> AtomGraph:
         """The graph on another device or in another floating-point type; integers keep theirs."""
