@@ -202,7 +202,7 @@ def test_page_is_one_well_formed_file(lj_card: ReportCard) -> None:
     tree = ElementTree.fromstring(re.sub(r" class=bad", ' class="bad"', body))
     assert len(tree.findall(".//section")) == len(lj_card.results)
     plots = tree.findall(".//{http://www.w3.org/2000/svg}svg")
-    assert len(plots) == 8
+    assert len(plots) == 9  # F-1, 2, 7, 8, 9, 11, 13, 16, 18
     assert not re.findall(r'(?:src|href)="(?!#)(?!https?://(?:www\.w3\.org|purl\.org))', body)
     assert "Does not pass" in page
     for result in lj_card.results:
