@@ -11,7 +11,9 @@ direction u. Directions thus count the order of differentiation: forces need non
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +21,8 @@ from torch import Tensor
 _Operands = tuple[Tensor | None, ...]
 
 
-class Program(NamedTuple):
+@dataclass(frozen=True)
+class Program:
     """Which contraction and which operators: ``atomsym::symmetric_contraction_{value,gradient}_{backend}``."""
 
     backend: str
@@ -61,8 +64,8 @@ class Value(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], program: Program, *tensors: Tensor | None) -> tuple[Tensor, int]:
         if in_dims[1] is not None:
-            return _each_member(Value, info.batch_size, in_dims, program, *tensors), 0
-        batch, operands = _fold_batch(info.batch_size, in_dims[2:], tensors[1:])
+            return each_member(Value.apply, info.batch_size, in_dims, program, *tensors), 0
+        batch, operands = fold_batch(info.batch_size, in_dims[2:], tensors[1:])
         result = Value.apply(program, tensors[0], *operands)
         return result.unflatten(0, (info.batch_size, batch)) if batch else result, 0
 
@@ -103,8 +106,8 @@ class Gradient(torch.autograd.Function):
     ) -> tuple[tuple[Tensor | None, Tensor | None], tuple[int | None, int | None]]:
         out_dims = (0 if wanted[0] else None, 0 if wanted[1] else None)
         if in_dims[2] is not None:
-            return _each_member(Gradient, info.batch_size, in_dims, program, wanted, *tensors), out_dims
-        batch, operands = _fold_batch(info.batch_size, in_dims[3:], tensors[1:])
+            return each_member(Gradient.apply, info.batch_size, in_dims, program, wanted, *tensors), out_dims
+        batch, operands = fold_batch(info.batch_size, in_dims[3:], tensors[1:])
         results = Gradient.apply(program, wanted, tensors[0], *operands)
         if batch:
             results = tuple(None if r is None else r.unflatten(0, (info.batch_size, batch)) for r in results)
@@ -143,8 +146,8 @@ def _directions(operands: _Operands) -> tuple[list[Tensor], list[Tensor]]:
     return in_features, [zeros if direction is None else direction for direction in in_weights]
 
 
-def _fold_batch(
-    size: int, dims: tuple[int | None, ...], operands: _Operands
+def fold_batch(
+    size: int, dims: Sequence[int | None], operands: Sequence[Tensor | None]
 ) -> tuple[int, list[Tensor | None]]:
     """Merge the axis of vmap with the batch axis that operands may have; shared operands stay shared.
 
@@ -168,12 +171,18 @@ def _fold_batch(
     return inner, folded
 
 
-def _each_member(function: Any, size: int, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
+def each_member(function: Any, size: int, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
     """Member by member, for the rare batch in which the species differ too."""
     results = []
     for member in range(size):
-        taken = [x if d is None else x.select(d, member) for x, d in zip(inputs, in_dims, strict=True)]
-        results.append(function.apply(*taken))
+        results.append(function(*(_member(x, d, member) for x, d in zip(inputs, in_dims, strict=True))))
     if isinstance(results[0], Tensor):
         return torch.stack(results)
     return tuple(None if parts[0] is None else torch.stack(parts) for parts in zip(*results, strict=True))
+
+
+def _member(operand: Any, dim: Any, member: int) -> Any:
+    """One member of a batched operand, list of operands, or what all share."""
+    if isinstance(operand, list):
+        return [_member(x, d, member) for x, d in zip(operand, dim, strict=True)]
+    return operand.select(dim, member) if isinstance(operand, Tensor) and dim is not None else operand

@@ -55,9 +55,7 @@ def symmetric_contraction(
         tensor([[[25.]]])
     """
     _check(node_features, weights, species, contraction)
-    chosen = OPERATION.select(
-        backend, device=node_features.device, dtype=node_features.dtype, degree=contraction.irreps_in.max_degree
-    )
+    chosen = OPERATION.select(backend, device=node_features.device, dtype=node_features.dtype)
     return chosen.function(node_features, weights, species, contraction)
 
 

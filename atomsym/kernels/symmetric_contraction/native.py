@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atomsym.core.errors import InputError
+from atomsym.core.errors import BackendError, InputError
 from atomsym.kernels.native import cpu_extension, n_threads
 from atomsym.kernels.symmetric_contraction.polynomial import contraction_polynomial
 
@@ -81,6 +81,10 @@ def _call(
         raise species_error(species, n_species)
     if not any(result is not None and result.numel() for result in results):
         return
+    if len(feature_directions) > MAX_DIRECTIONS:
+        raise BackendError(
+            "symmetric_contraction: cpp can be differentiated three times, not more often; use backend='reference'"
+        )
     operands = [cotangent, features, weights, *feature_directions, *weight_directions]
     contiguous = [None if operand is None else operand.contiguous() for operand in operands]
     pairs = [_address_and_stride(operand) for operand in contiguous]

@@ -13,9 +13,11 @@ from atomsym.kernels.symmetric_contraction.description import SymmetricContracti
 def contract(node_features: Tensor, weights: Tensor, species: Tensor, contraction: SymmetricContraction) -> Tensor:
     """Evaluate the contraction block by block; arguments and result as ``symmetric_contraction``."""
     features = node_features.transpose(1, 2)
+    # Zeros that depend on both operands, so that results without paths can be differentiated like others.
+    empty = features[..., :0].sum(-1, keepdim=True) + weights[:0].sum()
     outputs = []
     for output, irrep in enumerate(contraction.irreps_out):
-        result = features.new_zeros((*features.shape[:2], irrep.dim))
+        result = empty.expand(*features.shape[:2], irrep.dim)
         for index, block in enumerate(contraction.blocks):
             if block.output == output and block.paths.stop > block.paths.start:
                 tensors = _dense(contraction.key, index).to(dtype=features.dtype, device=features.device)
