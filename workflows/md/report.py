@@ -15,7 +15,7 @@ from atomsym.workflows.md.simulation import MdResult, read_log, read_trajectory
 
 RAHMAN_PEAKS = (3.7, 7.0, 10.4)  # Å, first three maxima of g(r)
 RAHMAN_DIFFUSION = 2.43  # 1e-5 cm²/s
-RAHMAN = "Rahman, Phys. Rev. 136, A405 (1964)"
+RAHMAN = "Rahman (1964)"
 MAX_FRAMES_FOR_STRUCTURE = 100
 COLORS = {"curve": "#1f5a94", "reference": "#c0392b", "quiet": "#8a8f98"}
 
