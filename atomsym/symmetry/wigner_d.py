@@ -150,10 +150,10 @@ def rotation_generators(degree: int) -> Tensor:
     m = np.arange(-degree, degree + 1)
     raising = np.diag(np.sqrt((degree - m[:-1]) * (degree + m[:-1] + 1)), -1)
     along, first, second = np.diag(m), (raising + raising.T) / 2, (raising - raising.T) / 2j
-    # In the basis of ``real_to_complex`` the axes X, Y, Z of the ladder operators are x, −z, y.
-    basis = real_to_complex(degree)
-    axes = (first, along, -second)
-    return torch.from_numpy(np.stack([(basis.conj().T @ (-1j * axis) @ basis).real for axis in axes]))
+    # Columns of the conjugate matrix are the states x, y, z = i (Y, Z, X) of the ladder operators' axes.
+    states = real_to_complex(degree).conj()
+    axes = (second, along, first)
+    return torch.from_numpy(np.stack([(states.conj().T @ (-1j * axis) @ states).real for axis in axes]))
 
 
 def _couple(lower: Tensor, rotation: Tensor, degree: int) -> Tensor:
