@@ -15,8 +15,10 @@ from atomsym.core.errors import (
 )
 from atomsym.core.graph import AtomGraph
 from atomsym.core.topology import EdgeTopology
+from atomsym.core.validation import MIN_DISTANCE, check_elements, validate_graph, validate_structure
 
 __all__ = [
+    "MIN_DISTANCE",
     "ArtifactError",
     "AtomGraph",
     "AtomsymError",
@@ -30,4 +32,7 @@ __all__ = [
     "OutOfMemoryError",
     "PropertyNotAvailableError",
     "UnsupportedElementError",
+    "check_elements",
+    "validate_graph",
+    "validate_structure",
 ]

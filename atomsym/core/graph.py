@@ -7,14 +7,16 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from atomsym.core.errors import InputError
 from atomsym.core.topology import EdgeTopology
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AtomGraph:
     """Atoms of one system or of several, and the edges between them. Units: Å. Never changed in place.
 
@@ -65,7 +67,10 @@ class AtomGraph:
 
     @cached_property
     def topology(self) -> EdgeTopology:
-        """Edges ordered by receiver and by sender; computed once, carried over by ``with_positions`` and ``to``."""
+        """Edges ordered by receiver and by sender; computed once, carried over by ``with_positions`` and ``to``.
+
+        A function compiled with ``fullgraph=True`` can read it but not build it: touch it once before the first call.
+        """
         return EdgeTopology.from_edge_index(self.edge_index, self.n_atoms)
 
     @cached_property
@@ -116,6 +121,47 @@ class AtomGraph:
         )
 
     @classmethod
+    def from_arrays(
+        cls,
+        positions: ArrayLike,
+        numbers: ArrayLike,
+        cell: ArrayLike | None = None,
+        pbc: ArrayLike | None = None,
+        *,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> AtomGraph:
+        """One system without edges from arrays of any real dtype and memory layout, which are copied.
+
+        Args:
+            positions: shape (n_atoms, 3), Å.
+            numbers: atomic numbers, shape (n_atoms,).
+            cell: lattice vectors in rows, shape (3, 3), Å; default: none.
+            pbc: periodic directions, shape (3,), or one bool for all; default: none.
+            dtype: float32 or float64, of the graph.
+            device: where the graph is put.
+
+        Raises:
+            InputError: if a shape is wrong. Values are checked by ``atomsym.core.validation``, which comes first.
+
+        Example:
+            >>> AtomGraph.from_arrays([[0, 0, 0], [0, 0, 1]], [1, 1]).positions.dtype
+            torch.float64
+        """
+
+        def tensor(values: ArrayLike, kind: type, to: torch.dtype) -> Tensor:
+            return torch.from_numpy(np.array(values, dtype=kind, order="C")).to(device=device, dtype=to)
+
+        sites = tensor(positions, np.float64, dtype)
+        periodic = None if pbc is None else tensor(np.broadcast_to(np.asarray(pbc), 3), np.bool_, torch.bool)
+        return cls.without_edges(
+            sites.reshape(0, 3) if sites.numel() == 0 else sites,
+            tensor(numbers, np.int64, torch.int64),
+            None if cell is None else tensor(cell, np.float64, dtype),
+            periodic,
+        )
+
+    @classmethod
     def batch(cls, graphs: Sequence[AtomGraph]) -> AtomGraph:
         """Concatenate graphs; atoms, systems and edges keep their order.
 
@@ -150,7 +196,8 @@ class AtomGraph:
     def with_positions(self, positions: Tensor, strain: Tensor | None = None) -> AtomGraph:
         """The same wiring at other positions, shape (n_atoms, 3), and optionally under a strain, (n_systems, 3, 3).
 
-        This is how derivatives are taken: pass tensors that require gradients.
+        Edges and shifts stay, so atoms may move only as far as the list remains complete. This is how derivatives are
+        taken: pass tensors that require gradients.
         """
         moved = replace(self, positions=positions, strain=self.strain if strain is None else strain)
         for name in ("topology", "atoms_per_system"):  # neither depends on positions
@@ -158,9 +205,17 @@ class AtomGraph:
                 moved.__dict__[name] = self.__dict__[name]
         return moved
 
-    def with_edges(self, edge_index: Tensor, edge_shift: Tensor, cutoff: float) -> AtomGraph:
-        """The same atoms with these edges, sorted by receiver; see the class for shapes."""
-        return replace(self, edge_index=edge_index, edge_shift=edge_shift, cutoff=cutoff)
+    def with_edges(
+        self, edge_index: Tensor, edge_shift: Tensor, cutoff: float, topology: EdgeTopology | None = None
+    ) -> AtomGraph:
+        """The same atoms with these edges, sorted by receiver; see the class for shapes.
+
+        A neighbor search that knows the topology of its edges passes it on, so that it is not computed again.
+        """
+        connected = replace(self, edge_index=edge_index, edge_shift=edge_shift, cutoff=cutoff)
+        if topology is not None:
+            connected.__dict__["topology"] = topology
+        return connected
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> AtomGraph:
         """The graph on another device or in another floating-point type; integers keep theirs."""
@@ -175,6 +230,8 @@ class AtomGraph:
             moved.__dict__["topology"] = EdgeTopology(
                 **{field.name: getattr(wiring, field.name).to(device) for field in fields(wiring)}
             )
+        if "atoms_per_system" in self.__dict__:
+            moved.__dict__["atoms_per_system"] = self.atoms_per_system.to(device)
         return moved
 
     def edge_vectors(self) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from atomsym.core.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EdgeTopology:
     """Directed edges sorted by receiver, with the transposed order beside them.
 

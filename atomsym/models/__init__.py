@@ -1,13 +1,34 @@
 """Layer 3: interatomic potentials, one file or folder per published architecture, found by name."""
 
+from atomsym.models.lennard_jones import ARGON, LennardJones, LennardJonesConfig, lorentz_berthelot
+from atomsym.models.morse import COPPER, Morse, MorseConfig
+from atomsym.models.pair import PairConfig, PairPotential
 from atomsym.models.potential import Potential, PotentialConfig, PotentialOutput
 from atomsym.models.registry import architecture, architectures, register_architecture
+from atomsym.models.sum import Sum, SumConfig
+from atomsym.models.zbl import UNIVERSAL, ZBL, Screening, ZBLConfig, zbl_energy
 
 __all__ = [
+    "ARGON",
+    "COPPER",
+    "UNIVERSAL",
+    "ZBL",
+    "LennardJones",
+    "LennardJonesConfig",
+    "Morse",
+    "MorseConfig",
+    "PairConfig",
+    "PairPotential",
     "Potential",
     "PotentialConfig",
     "PotentialOutput",
+    "Screening",
+    "Sum",
+    "SumConfig",
+    "ZBLConfig",
     "architecture",
     "architectures",
+    "lorentz_berthelot",
     "register_architecture",
+    "zbl_energy",
 ]

@@ -8,7 +8,7 @@ from typing import ClassVar, TypedDict
 import torch
 from torch import Tensor
 
-from atomsym.core import AtomGraph
+from atomsym.core import AtomGraph, InputError
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class PotentialConfig:
 class PotentialOutput(TypedDict, total=False):
     """What ``Potential.forward`` returns; ``energies`` is always there.
 
-    energies: energy of each atom, shape (n_atoms,), eV.
+    energies: energy of each atom, shape (n_atoms,), eV. The energy of a system is their sum.
     hessian_blocks and other direct outputs are declared by ``Potential.direct_outputs``.
     """
 
@@ -64,6 +64,19 @@ class Potential(torch.nn.Module):
     @property
     def elements(self) -> tuple[int, ...]:
         return self.config.elements
+
+    def require_edges(self, graph: AtomGraph) -> None:
+        """Refuse a graph whose edges are missing or too short for this potential.
+
+        Raises:
+            InputError: if the graph has no edges yet or was connected with a smaller cutoff.
+        """
+        if graph.cutoff is None or graph.cutoff < self.cutoff:
+            found = "has no edges yet" if graph.cutoff is None else f"was connected up to {graph.cutoff:g} Å"
+            raise InputError(
+                f"the graph {found}, but {type(self).__name__} needs edges up to {self.cutoff:g} Å; "
+                "make them with atomsym.kernels.neighbors.connect(graph, potential.cutoff)"
+            )
 
     def forward(self, graph: AtomGraph) -> PotentialOutput:
         """Energies of the atoms of a graph whose edges were made with at least ``cutoff``.

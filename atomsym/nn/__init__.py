@@ -1,1 +1,17 @@
 """Layer 2: layers shared by several architectures."""
+
+from atomsym.nn.bessel import bessel_basis
+from atomsym.nn.edge_lengths import edge_lengths
+from atomsym.nn.envelope import polynomial_envelope
+from atomsym.nn.gaussian import gaussian_basis
+from atomsym.nn.polynomial_cutoff import polynomial_cutoff
+from atomsym.nn.switch import cutoff_switch
+
+__all__ = [
+    "bessel_basis",
+    "cutoff_switch",
+    "edge_lengths",
+    "gaussian_basis",
+    "polynomial_cutoff",
+    "polynomial_envelope",
+]

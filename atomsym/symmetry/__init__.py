@@ -11,6 +11,7 @@ from atomsym.symmetry.rotations import (
     random_rotations,
     rotation_vector_to_matrix,
 )
+from atomsym.symmetry.symmetric_coupling import SymmetricCoupling, symmetric_coupling
 from atomsym.symmetry.wigner_3j import wigner_3j
 from atomsym.symmetry.wigner_d import (
     block_diagonal,
@@ -24,6 +25,7 @@ from atomsym.symmetry.wigner_d import (
 __all__ = [
     "Irrep",
     "Irreps",
+    "SymmetricCoupling",
     "block_diagonal",
     "euler_to_matrix",
     "matrix_to_euler",
@@ -37,6 +39,7 @@ __all__ = [
     "rotation_to_polar_axis",
     "rotation_vector_to_matrix",
     "sorted_irreps",
+    "symmetric_coupling",
     "wigner_3j",
     "wigner_d",
     "wigner_d_from_euler",

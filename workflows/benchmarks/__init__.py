@@ -1,1 +1,1 @@
-"""Benchmarks that users can run: every row has our time and that of the package compared with, from the same run."""
+"""Benchmarks for users: each module measures one kernel beside the peers that are installed, in one run."""
