@@ -1,0 +1,1 @@
+"""User-facing benchmarks: each module has ``run(...)``, which returns rows of plain values."""
