@@ -250,6 +250,26 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
         assert all(torch.equal(a, b) for a, b in zip(results[0][:4], other[:4], strict=True))
 
 
+def test_weight_gradients_too_large_for_the_cache_are_those_of_the_parts() -> None:
+    """Large results are written past the caches; the gradient of an edge's weights does not depend on the others."""
+    skip_unavailable("cpp")
+    product = ChannelwiseProduct.separate(SH(1), SH(1))
+    edges, channels = 12_000, 128  # 36 MB
+    topology = random_topology(50, edges, generator())
+    case = case_of(product, channels, "cpp", torch.float32)
+    x, y, w = case.operands(topology, generator())
+    g = torch.randn(50, product.out_dim, channels, generator=generator(1))
+
+    def weight_gradient(part: slice) -> Tensor:
+        wiring = EdgeTopology.from_edge_index(torch.stack([topology.receiver[part], topology.sender[part]]), 50)
+        leaf = w[part].clone().requires_grad_()
+        return torch.autograd.grad(case.convolve(x, y[part], leaf, wiring), leaf, g)[0]
+
+    whole = weight_gradient(slice(0, edges))
+    parts = torch.cat([weight_gradient(slice(start, start + edges // 4)) for start in range(0, edges, edges // 4)])
+    assert torch.equal(whole, parts)
+
+
 @pytest.mark.parametrize("backend", ["cpp", "reference"])
 @pytest.mark.parametrize(
     ("irreps_in", "irreps_edge", "allowed"),
