@@ -76,7 +76,8 @@ def _launches(
 ) -> tuple[_Launch, ...]:
     launches = []
     for dim in sorted({irrep.dim for irrep in irreps}):
-        slots, paths = [], []
+        slots: list[tuple[int, ...]] = []
+        paths: list[tuple[int, ...]] = []
         for number, irrep in enumerate(irreps):
             if irrep.dim == dim:
                 own = [row for row, slot in zip(path_rows, slot_of_path, strict=True) if slot == number]
