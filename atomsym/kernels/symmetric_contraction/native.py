@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from dataclasses import fields
 from functools import cache
 from typing import Any
@@ -118,6 +119,9 @@ def _table(key: str) -> Any:
     tables = {f.name: getattr(polynomial, f.name) for f in fields(polynomial)}
     plain = {name: entry.tolist() if isinstance(entry, np.ndarray) else entry for name, entry in tables.items()}
     return cpu_extension().SymmetricContractionTable(plain)
+
+
+atexit.register(_table.cache_clear)  # while the extension module is still there to free them
 
 
 def value_shape(
