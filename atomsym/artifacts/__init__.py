@@ -1,1 +1,26 @@
 """Layer 4: model files (safetensors with JSON metadata) and the checks on them."""
+
+from atomsym.artifacts.atomic import write_atomically
+from atomsym.artifacts.card import ModelCard, ModelDescription
+from atomsym.artifacts.configs import config_from_dict, config_from_json, config_to_dict, config_to_json, did_you_mean
+from atomsym.artifacts.files import load_model, load_with_description, read_card, save_model, usable_device
+from atomsym.artifacts.folders import find_model, model_files, register_model_folder
+
+__all__ = [
+    "ModelCard",
+    "ModelDescription",
+    "config_from_dict",
+    "config_from_json",
+    "config_to_dict",
+    "config_to_json",
+    "did_you_mean",
+    "find_model",
+    "load_model",
+    "load_with_description",
+    "model_files",
+    "read_card",
+    "register_model_folder",
+    "save_model",
+    "usable_device",
+    "write_atomically",
+]

@@ -213,6 +213,7 @@ def _check_finite(positions: FloatArray, cell: FloatArray) -> None:
             )
 
 
+@np.errstate(over="ignore", invalid="ignore")  # absurdly large numbers are finite and may overflow when squared
 def _check_cell(cell: FloatArray, periodic: NDArray[np.bool_]) -> None:
     lengths = np.linalg.norm(cell, axis=1)
     missing = periodic & (lengths == 0)
@@ -233,15 +234,16 @@ def _no_lattice_vector(axis: int, system: str = "") -> str:
     )
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _check_distances(positions: FloatArray, cell: FloatArray, periodic: NDArray[np.bool_], min_distance: float) -> None:
     """Compare only atoms that are neighbors on a line in a general direction: O(n log n) for ordinary structures."""
     points, atoms = _with_ghosts(positions, cell, periodic, min_distance)
-    height = points @ np.array([0.5374, 0.6211, 0.5705])  # unit vector that no common lattice plane is normal to
+    height = points @ np.array([0.5373, 0.6211, 0.5705])  # no longer than 1, normal to no common lattice plane
     order = np.argsort(height, kind="stable")
     points, atoms, height = points[order], atoms[order], height[order]
     seen = 0
     for step in range(1, len(points)):
-        near = np.flatnonzero(height[step:] - height[:-step] < min_distance)
+        near = np.flatnonzero(height[step:] - height[:-step] <= min_distance)
         seen += len(near)
         if len(near) == 0 or seen > _PAIR_LIMIT:
             return

@@ -64,7 +64,7 @@ class Samples:
         dynamics: larger periodic (or finite) structure near equilibrium.
         dense: finite piece of the crystal with more atoms than a neighbor limit allows.
         shapes: finite structures of high symmetry by name (linear, tetrahedral, octahedral, …).
-        pairs: element pairs for dimer scans.
+        pairs: element pairs with their usual distance in Å, for dimer scans.
     """
 
     cluster: Structure | None = None
@@ -74,7 +74,7 @@ class Samples:
     dynamics: Structure | None = None
     dense: Structure | None = None
     shapes: tuple[tuple[str, Structure], ...] = ()
-    pairs: tuple[tuple[int, int], ...] = ()
+    pairs: tuple[tuple[int, int, float], ...] = ()
 
     def small(self) -> list[tuple[str, Structure]]:
         """The rattled structures that there are, by name."""

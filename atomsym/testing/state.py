@@ -19,7 +19,7 @@ def check_state(evaluator: Evaluator, samples: Samples, settings: Settings) -> F
     structures = [structure for _, structure in require_some(samples)]
     subject = structures[0]
     single_atom = Structure.of(np.zeros((1, 3)), subject.numbers[:1])
-    others = [*structures[1:], *_neighbors_in_state(structures), single_atom]
+    others = [*_with_look_alikes(structures), single_atom]
     energy_bound = settings.bound(tolerances.BATCHING)
     force_bound = settings.bound(tolerances.ROTATION_FORCES)
     measurements = []
@@ -36,7 +36,7 @@ def check_state(evaluator: Evaluator, samples: Samples, settings: Settings) -> F
     measurements.append(Measurement("change of earlier stored results", stored, 0.0, "eV/Å", advisory=True))
     inner = getattr(evaluator, "inner", evaluator)
     if isinstance(inner, BatchEvaluator):
-        errors = _batching(evaluator, inner, [subject, single_atom, *others[:2]])
+        errors = _batching(evaluator, inner, [subject, single_atom, *structures[1:]])
         measurements.append(Measurement("energy change in a batch", errors[0], energy_bound, "eV/atom"))
         measurements.append(Measurement("force change in a batch", errors[1], force_bound, "eV/Å"))
     good = "Results do not depend on earlier calls, inputs stay untouched, and earlier results stay as they were."
@@ -49,13 +49,16 @@ def check_state(evaluator: Evaluator, samples: Samples, settings: Settings) -> F
     return Finding(measurements, good, bad)
 
 
-def _neighbors_in_state(structures: Sequence[Structure]) -> list[Structure]:
-    """Structures that differ from a sample in one field only, which a careless cache takes for the same."""
+def _with_look_alikes(structures: Sequence[Structure]) -> list[Structure]:
+    """Each sample followed by structures that differ in one field only, which a careless cache takes for the same."""
     close = []
     for structure in structures:
+        close.append(structure)
         if structure.periodic:
             close.append(replace(structure.copy(), cell=structure.cell * 1.02))
-            close.append(structure.permuted(np.arange(structure.n_atoms)[::-1]))
+        if len(set(structure.numbers.tolist())) > 1:
+            close.append(replace(structure.copy(), numbers=np.roll(structure.numbers, 1)))
+        close.append(structure.permuted(np.arange(structure.n_atoms)[::-1]))
     return close
 
 

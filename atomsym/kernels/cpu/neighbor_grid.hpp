@@ -13,7 +13,16 @@ struct alignas(16) Image {
     std::int32_t atom, shift[3];
 };
 
-enum class Status { ok, not_finite, singular_cell, shift_overflow, too_many_images, too_many_edges, bad_system_index };
+enum class Status {
+    ok,
+    not_finite,
+    singular_cell,
+    shift_overflow,
+    too_many_images,
+    too_many_edges,
+    bad_system_index,
+    no_memory
+};
 
 struct Atoms {  // what the caller gave
     const void *positions;
@@ -34,7 +43,7 @@ struct Grid {
     double rounding = 0;  // bound of the error of the distance of two entries
 
     int axis[3] = {0, 1, 2};  // Cartesian direction of grid direction 0 (along rows), 1, 2
-    double origin[3], width[3];
+    double origin[3] = {0, 0, 0}, width[3] = {1, 1, 1};
     std::int64_t n_bins[3] = {0, 0, 0};
 
     std::int64_t n_entries = 0;
@@ -44,14 +53,25 @@ struct Grid {
     Buffer<std::int32_t> bin_start;  // entries of bin b: bin_start[b] ... bin_start[b + 1] - 1
 
     Status status = Status::ok;
-    std::int64_t culprit = 0;     // atom of a bad position or shift
-    double images_wanted = 0;     // for too_many_images
+    std::int64_t culprit = 0;  // atom of a bad position or shift
+    double images_wanted = 0;  // for too_many_images
+
+    static constexpr double bytes_per_entry = 3 * sizeof(double) + sizeof(Image) + 1;
 
     std::int64_t n_all_bins() const { return n_bins[0] * n_bins[1] * n_bins[2]; }
-
-    // `wrap` receives for each atom {0, w0, w1, w2}: the translation that wraps it, in the layout of Image.
-    void build(const Atoms &atoms, std::int64_t first, std::int64_t n_atoms, const double *cell, const bool *pbc,
-               double cutoff, double memory_limit, Image *wrap, int n_threads);
 };
+
+struct GridRequest {
+    Atoms atoms;
+    std::int64_t first, n_atoms;
+    const double *cell;
+    const bool *pbc;
+    double cutoff, memory_limit;  // Å, bytes
+    int n_threads;
+};
+
+// `wrap` receives for each atom {0, w0, w1, w2}: the translation that wraps it, in the layout of Image. Errors are in
+// the status of the grid.
+Grid build_grid(const GridRequest &request, Image *wrap);
 
 }  // namespace atomsym

@@ -82,7 +82,7 @@ double relative_volume(const double (*v)[3], int rank) {
 }
 
 void make_duals(Lattice &l) {
-    double full[3][3];
+    double full[3][3] = {};
     for (int a = 0; a < l.rank; ++a) std::copy(l.basis[a], l.basis[a] + 3, full[a]);
     if (l.rank == 1) {  // two directions across the line; their length does not matter
         int small = 0;

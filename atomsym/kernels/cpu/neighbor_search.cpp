@@ -1,6 +1,7 @@
 #include "neighbor_search.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -32,6 +33,14 @@ struct Scratch {
         if (size) std::memcpy(larger.data(), buffer.data(), size * sizeof(T));
         buffer = std::move(larger);
     }
+};
+
+// Edges found so far by all threads against the memory that there is.
+struct Budget {
+    std::atomic<std::int64_t> &total;
+    double limit;
+    std::int64_t mine = 0;  // found by this thread since it last looked
+    bool allows();
 };
 
 namespace {
@@ -132,6 +141,8 @@ void append_run(const Grid &g, std::size_t from, std::size_t to, const Box &box,
 struct Band {
     float low, high;
 };
+
+constexpr double bytes_per_edge = sizeof(std::uint32_t) + 2 * sizeof(std::int64_t) + 3 * sizeof(std::int32_t);
 
 // Numbers of the candidates within the cutoff of (rx, ry, rz), in their order; `decide` is asked about those in the
 // band. Writes up to 16 numbers beyond the last.
@@ -255,6 +266,12 @@ void gather(const Grid &g, std::int64_t bin, const Box &box, Scratch &s) {
 
 }  // namespace
 
+bool Budget::allows() {
+    const std::int64_t all = total += mine;
+    mine = 0;
+    return bytes_per_edge * double(all) <= limit;
+}
+
 NeighborSearch::NeighborSearch(Atoms atoms, std::int64_t n_atoms, const double *cell, const bool *pbc,
                                const std::int64_t *system_index, std::int64_t n_systems, double cutoff,
                                double memory_limit, int n_threads)
@@ -277,8 +294,9 @@ NeighborSearch::NeighborSearch(Atoms atoms, std::int64_t n_atoms, const double *
     const bool by_system = n_systems >= 2 * n_threads;
 #pragma omp parallel for num_threads(n_threads) schedule(dynamic) if (by_system)
     for (std::int64_t s = 0; s < n_systems; ++s) {
-        grids_[s].build(atoms_, start[s], start[s + 1] - start[s], cell + 9 * s, pbc + 3 * s, cutoff, memory_limit,
-                        wrap_.data(), by_system ? 1 : n_threads);
+        grids_[s] = build_grid({atoms_, start[s], start[s + 1] - start[s], cell + 9 * s, pbc + 3 * s, cutoff, memory_limit,
+                                by_system ? 1 : n_threads},
+                               wrap_.data());
     }
     for (std::int64_t s = 0; s < n_systems; ++s) {
         if (grids_[s].status == Status::ok) continue;
@@ -290,82 +308,79 @@ NeighborSearch::NeighborSearch(Atoms atoms, std::int64_t n_atoms, const double *
     search(memory_limit);
 }
 
+// Hits of the atoms of one bin; false if they would not fit.
+bool NeighborSearch::search_bin(const Grid &g, std::int64_t bin, HitPool &pool, Scratch &scratch, Budget &budget) {
+    const auto from = std::size_t(g.bin_start[std::size_t(bin)]), to = std::size_t(g.bin_start[std::size_t(bin) + 1]);
+    Box box;
+    if (from == to || !box_around_atoms(g, from, to, box)) return true;
+    gather(g, bin, box, scratch);
+    const float widest = std::max({box.half[0], box.half[1], box.half[2]});
+    const double error = g.rounding + 32 * double(std::numeric_limits<float>::epsilon()) * (g.reach + double(widest));
+    const double high = cutoff_ + error, low = std::max(cutoff_ - error, 0.0);
+    const Band band{float(low * low), float(high * high)};
+    for (std::size_t p = from; p < to; ++p) {
+        if (!g.is_atom[p]) continue;
+        const std::int64_t i = g.image[p].atom;
+        const Image &wrap = wrap_[std::size_t(i)];
+        auto decide = [&](std::uint32_t q) {
+            double xi[3], xj[3];
+            const Image &j = g.image[q];
+            atoms_.position(i, xi);
+            atoms_.position(j.atom, xj);
+            const std::int32_t shift[3] = {j.shift[0] - wrap.shift[0], j.shift[1] - wrap.shift[1],
+                                           j.shift[2] - wrap.shift[2]};
+            return is_edge(xi, xj, g.lattice.cell, shift, cutoff_);
+        };
+        const std::size_t room = scratch.size + 16;
+        if (pool.full(room) && !budget.allows()) return false;
+        std::uint32_t *out = pool.reserve(room);
+        const std::size_t n = select_hits(scratch, float(g.x[0][p] - box.middle[0]), float(g.x[1][p] - box.middle[1]),
+                                          float(g.x[2][p] - box.middle[2]), std::uint32_t(p), band, out, decide);
+        pool.commit(n);
+        hits_[std::size_t(i)] = {out, std::int64_t(n)};
+        budget.mine += std::int64_t(n);
+    }
+    return true;
+}
+
 void NeighborSearch::search(double memory_limit) {
     // Work is cut into runs of bins; a thread takes the next run when it is done with one.
     struct Run {
-        std::int64_t system, from, to;
+        std::size_t system;
+        std::int64_t from, to;
     };
     std::vector<Run> runs;
     double entry_bytes = 0;
     for (std::size_t s = 0; s < grids_.size(); ++s) {
-        const std::int64_t bins = grids_[s].n_all_bins(), step = 512;
-        for (std::int64_t b = 0; b < bins; b += step) runs.push_back({std::int64_t(s), b, std::min(b + step, bins)});
-        entry_bytes += double(grids_[s].n_entries) * (3 * sizeof(double) + sizeof(Image) + 1);
+        const std::int64_t bins = grids_[s].n_all_bins(), step = 256;
+        for (std::int64_t b = 0; b < bins; b += step) runs.push_back({s, b, std::min(b + step, bins)});
+        entry_bytes += double(grids_[s].n_entries) * Grid::bytes_per_entry;
     }
-    constexpr double bytes_per_edge = 4 + 28;
-    std::atomic<bool> stop{false};
-    std::atomic<std::int64_t> runs_done{0};
+    std::atomic<std::int64_t> total{0}, runs_done{0};
+    std::atomic<bool> stop{false}, failed{false};
 #pragma omp parallel num_threads(n_threads_) if (runs.size() > 1)
     {
-        HitPool &pool = pools_[thread_number()];
+        HitPool &pool = pools_[std::size_t(thread_number())];
         Scratch scratch;
-        std::int64_t edges = 0;
+        Budget budget{total, memory_limit - entry_bytes};
 #pragma omp for schedule(dynamic)
         for (std::size_t r = 0; r < runs.size(); ++r) {
-            if (stop) continue;
-            const Grid &g = grids_[runs[r].system];
-            for (std::int64_t b = runs[r].from; b < runs[r].to; ++b) {
-                const auto from = std::size_t(g.bin_start[b]), to = std::size_t(g.bin_start[b + 1]);
-                Box box;
-                if (from == to || !box_around_atoms(g, from, to, box)) continue;
-                gather(g, b, box, scratch);
-                double extent = g.reach;
-                for (float half : box.half) extent = std::max(extent, g.reach + double(half));
-                const double error = g.rounding + 32 * double(std::numeric_limits<float>::epsilon()) * extent;
-                const double high = cutoff_ + error, low = std::max(cutoff_ - error, 0.0);
-                const Band band{float(low * low), float(high * high)};
-                for (std::size_t p = from; p < to; ++p) {
-                    if (!g.is_atom[p]) continue;
-                    const std::int64_t i = g.image[p].atom;
-                    const Image &wrap = wrap_[i];
-                    auto decide = [&](std::uint32_t q) {
-                        double xi[3], xj[3];
-                        const Image &j = g.image[q];
-                        atoms_.position(i, xi);
-                        atoms_.position(j.atom, xj);
-                        const std::int32_t shift[3] = {j.shift[0] - wrap.shift[0], j.shift[1] - wrap.shift[1],
-                                                       j.shift[2] - wrap.shift[2]};
-                        return is_edge(xi, xj, g.lattice.cell, shift, cutoff_);
-                    };
-                    const std::size_t room = scratch.size + 16;
-                    if (pool.full(room)) {
-                        const std::int64_t total = edges_so_far_ += edges;
-                        edges = 0;
-                        if (entry_bytes + bytes_per_edge * double(total) > memory_limit) {
-                            stop = true;
-                            break;
-                        }
-                    }
-                    std::uint32_t *out = pool.reserve(room);
-                    const std::size_t n = select_hits(scratch, float(g.x[0][p] - box.middle[0]),
-                                                      float(g.x[1][p] - box.middle[1]), float(g.x[2][p] - box.middle[2]),
-                                                      std::uint32_t(p), band, out, decide);
-                    pool.commit(n);
-                    hits_[i] = {out, std::int64_t(n)};
-                    edges += std::int64_t(n);
+            try {
+                for (std::int64_t b = runs[r].from; b < runs[r].to && !stop; ++b) {
+                    if (!search_bin(grids_[runs[r].system], b, pool, scratch, budget)) stop = true;
                 }
-                if (stop) break;
+            } catch (const std::bad_alloc &) {  // must not leave the parallel region
+                failed = stop = true;
             }
-            ++runs_done;
+            if (!stop) ++runs_done;
         }
-        edges_so_far_ += edges;
+        budget.allows();
     }
-    n_edges = edges_so_far_;
-    if (stop || entry_bytes + bytes_per_edge * double(n_edges) > memory_limit) {
-        status = Status::too_many_edges;
-        wanted = double(n_edges) * double(runs.size()) / double(std::max<std::int64_t>(runs_done, 1));
-    }
+    n_edges = total;
     working_bytes = std::int64_t(entry_bytes) + 4 * n_edges;
+    if (failed) status = Status::no_memory;
+    else if (stop || entry_bytes + bytes_per_edge * double(n_edges) > memory_limit) status = Status::too_many_edges;
+    wanted = double(n_edges) * double(runs.size()) / double(std::max<std::int64_t>(runs_done, 1));
 }
 
 void NeighborSearch::fill(std::int64_t *receiver, std::int64_t *sender, std::int32_t *shift, std::int64_t *offsets) const {

@@ -3,8 +3,7 @@
 #pragma once
 #include "neighbor_grid.hpp"
 
-#include <atomic>
-#include <memory>
+#include <algorithm>
 #include <vector>
 
 namespace atomsym {
@@ -31,6 +30,9 @@ class HitPool {
     std::size_t used_ = 0;
 };
 
+struct Scratch;
+struct Budget;
+
 struct Hits {
     const std::uint32_t *entry;  // entries of the grid of the atom's system
     std::int64_t count;
@@ -54,7 +56,7 @@ class NeighborSearch {
 
   private:
     void search(double memory_limit);
-    void search_bin(const Grid &grid, std::int64_t bin, HitPool &pool, struct Scratch &scratch);
+    bool search_bin(const Grid &grid, std::int64_t bin, HitPool &pool, Scratch &scratch, Budget &budget);
 
     Atoms atoms_;
     std::int64_t n_atoms_;
@@ -64,7 +66,6 @@ class NeighborSearch {
     Buffer<Image> wrap_;
     Buffer<Hits> hits_;
     std::vector<HitPool> pools_;
-    std::atomic<std::int64_t> edges_so_far_{0};
 };
 
 }  // namespace atomsym

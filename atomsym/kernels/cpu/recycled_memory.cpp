@@ -50,23 +50,20 @@ class Pool {
 
     // Keeps the block if the limit allows; the oldest ones make room.
     void give_back(Block block) {
-        std::vector<Block> surplus;
         {
             std::lock_guard<std::mutex> lock(mutex_);
             waiting_.push_back(block);
             kept_ += block.size;
-            while (kept_ > limit_) {
-                surplus.push_back(waiting_.front());
-                kept_ -= waiting_.front().size;
-                waiting_.erase(waiting_.begin());
-            }
         }
-        for (const Block &old : surplus) ::operator delete(old.data, std::align_val_t(granule));
+        trim();
     }
 
     std::size_t set_limit(std::size_t limit) {
-        std::swap(limit, limit_);
-        give_back(take(1));  // drops what is now too much
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            std::swap(limit, limit_);
+        }
+        trim();
         return limit;
     }
 
@@ -76,6 +73,15 @@ class Pool {
     }
 
   private:
+    void trim() {
+        std::lock_guard<std::mutex> lock(mutex_);
+        while (kept_ > limit_) {
+            kept_ -= waiting_.front().size;
+            ::operator delete(waiting_.front().data, std::align_val_t(granule));
+            waiting_.erase(waiting_.begin());
+        }
+    }
+
     std::mutex mutex_;
     std::vector<Block> waiting_;
     std::size_t kept_ = 0, limit_ = std::size_t(512) << 20;

@@ -10,6 +10,7 @@
 // Component k = l² + l + m holds c(l, m) for m >= 0 and s(l, |m|) for m < 0.
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "bindings.hpp"
 #include "transpose.hpp"
@@ -36,21 +37,34 @@ template <class T> inline Vectors<T> operator-(const Vectors<T> &a, const Vector
     return {a.x - b.x, a.y - b.y, a.z - b.z};
 }
 
+// Through small arrays, which compilers turn into shuffles; element-wise access to a register they do not.
 template <class T, bool full> inline Vectors<T> load_vectors(const T *p, int count) {
-    Vectors<T> v{};
-    for (int i = 0; i < (full ? lanes<T> : count); ++i) {
-        v.x[i] = p[3 * i];
-        v.y[i] = p[3 * i + 1];
-        v.z[i] = p[3 * i + 2];
+    constexpr int W = lanes<T>;
+    T x[W] = {}, y[W] = {}, z[W] = {};
+    for (int i = 0; i < (full ? W : count); ++i) {
+        x[i] = p[3 * i];
+        y[i] = p[3 * i + 1];
+        z[i] = p[3 * i + 2];
     }
-    return v;
+    return {load(x), load(y), load(z)};
 }
 template <class T, bool full> inline void store_vectors(const Vectors<T> &v, T *p, int count) {
-    for (int i = 0; i < (full ? lanes<T> : count); ++i) {
-        p[3 * i] = v.x[i];
-        p[3 * i + 1] = v.y[i];
-        p[3 * i + 2] = v.z[i];
+    constexpr int W = lanes<T>;
+    T x[W], y[W], z[W];
+    store(x, v.x);
+    store(y, v.y);
+    store(z, v.z);
+    for (int i = 0; i < (full ? W : count); ++i) {
+        p[3 * i] = x[i];
+        p[3 * i + 1] = y[i];
+        p[3 * i + 2] = z[i];
     }
+}
+template <class T> inline Vec<T> square_root(Vec<T> v) {
+    T s[lanes<T>];
+    store(s, v);
+    for (int i = 0; i < lanes<T>; ++i) s[i] = std::sqrt(s[i]);
+    return load(s);
 }
 
 // Factor from C to a real harmonic: component (0), norm (1) or integral (2) normalisation.
@@ -77,6 +91,20 @@ template <class T> struct TypedFactors {
     }
 };
 
+// Powers of two near 1 / s for s >= 0, read off the exponent: exact, and no division.
+template <class T> inline Vec<T> power_of_two_below(Vec<T> s) {
+    using Bits = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+    typedef Bits Integers __attribute__((vector_size(ATOMSYM_VECTOR_BYTES)));
+    constexpr Bits unit = Bits(1) << (sizeof(T) == 4 ? 23 : 52), largest = sizeof(T) == 4 ? 255 : 2047;
+    Integers exponent;
+    std::memcpy(&exponent, &s, sizeof s);
+    exponent &= largest * unit;
+    exponent = exponent < unit ? Integers{} + unit : exponent;  // zero and subnormal numbers
+    exponent = largest * unit - exponent;
+    std::memcpy(&s, &exponent, sizeof s);
+    return s;
+}
+
 // Direction, inverse length and |direction|² (1, or 0 for a zero vector), without overflow or underflow on the way.
 template <class T> struct Direction {
     Vectors<T> unit;
@@ -87,15 +115,11 @@ template <class T> inline Direction<T> direction_of(const Vectors<T> &v, bool no
     if (!normalize) return {v, one, dot(v, v)};
     const auto absolute = [&](Vec<T> a) { return a < none ? -a : a; };
     const auto larger = [](Vec<T> a, Vec<T> b) { return a > b ? a : b; };
-    const Vec<T> scale = larger(larger(absolute(v.x), absolute(v.y)), absolute(v.z));
-    const auto zero = (v.x == none) & (v.y == none) & (v.z == none);  // not scale == 0: NaN must stay NaN
-    const Vec<T> shrink = one / (zero ? one : scale);
-    // A subnormal scale has no finite reciprocal; divide there.
-    const Vectors<T> w{v.x / (zero ? one : scale), v.y / (zero ? one : scale), v.z / (zero ? one : scale)};
-    const Vec<T> squared = zero ? one : dot(w, w);
-    Vec<T> length;
-    for (int i = 0; i < lanes<T>; ++i) length[i] = std::sqrt(squared[i]);
-    const Vec<T> inverse = one / length;
+    const Vec<T> shrink = power_of_two_below<T>(larger(larger(absolute(v.x), absolute(v.y)), absolute(v.z)));
+    const Vectors<T> w = shrink * v;
+    const Vec<T> squared = dot(w, w);
+    const auto zero = squared == none;
+    const Vec<T> inverse = one / square_root<T>(zero ? one : squared);
     return {inverse * w, zero ? none : shrink * inverse, zero ? none : one};
 }
 

@@ -48,11 +48,14 @@ def wrap(request: Request) -> WrappedAtoms:
     if bool(far.any()):
         raise_shift_overflow(request.positions, int(far.nonzero()[0, 0]))
     wrapped = positions + torch.einsum("na,nab->nb", shift, lattice[system])
-    size = positions.abs().amax() if positions.numel() else positions.new_zeros(())
-    turns = shift.abs().amax() if shift.numel() else size
-    reach = (turns + margin.amax() + 2) * lattice.abs().amax() * 3
-    rounding = 64 * torch.finfo(torch.float64).eps * float(size + reach)
+    turns = _largest(shift) + _largest(margin) + 2
+    size = _largest(positions) + 3 * turns * _largest(lattice)
+    rounding = 64 * torch.finfo(torch.float64).eps * size
     return WrappedAtoms(wrapped, whole + shift, shift.to(torch.int64), margin, rounding)
+
+
+def _largest(values: Tensor) -> float:
+    return float(values.abs().max()) if values.numel() else 0.0
 
 
 def is_edge(xi: Tensor, xj: Tensor, shift: Tensor, cell: Tensor, cutoff: float) -> Tensor:

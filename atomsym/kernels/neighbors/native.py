@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from atomsym.core.errors import OutOfMemoryError
 from atomsym.kernels.native import cpu_extension, n_threads
 from atomsym.kernels.neighbors.checks import (
     BYTES_PER_EDGE,
@@ -80,4 +81,8 @@ def _raise(request: Request, search) -> None:  # type: ignore[no-untyped-def]
         raise_bad_system_index(request.system_index, search.culprit, request.n_systems)
     if search.status == _IMAGES:
         raise_too_much("periodic images", search.wanted, _BYTES_PER_IMAGE, free, request.cutoff)
+    if search.status == _NO_MEMORY:
+        raise OutOfMemoryError(
+            f"a cutoff of {request.cutoff:g} Å needs more memory than there is ({free / 1e9:.3g} GB free)"
+        )
     raise_too_much("edges", search.wanted, BYTES_PER_EDGE, free, request.cutoff)

@@ -24,9 +24,7 @@ NEIGHBOR_LIST.register(
     Backend("cpp", neighbor_list_native, device_types=frozenset({"cpu"}), priority=30, unavailable=cpu_reason)
 )
 NEIGHBOR_LIST.register(
-    Backend(
-        "triton", _neighbor_list_triton, device_types=triton_device_types(), priority=20, unavailable=triton_reason
-    )
+    Backend("triton", _neighbor_list_triton, device_types=triton_device_types(), priority=20, unavailable=triton_reason)
 )
 NEIGHBOR_LIST.register(Backend("reference", neighbor_list_reference, priority=10))
 NEIGHBOR_LIST.register(

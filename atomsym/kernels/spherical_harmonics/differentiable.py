@@ -12,32 +12,38 @@ be differentiated any number of times.
 
 from __future__ import annotations
 
-import math
-from functools import cache
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from atomsym.kernels.spherical_harmonics import native
+from atomsym.kernels.spherical_harmonics.derivative_table import derivative_table
 from atomsym.kernels.spherical_harmonics.reference import NORMALIZATIONS, unit_vectors
 
 MAX_DEGREE = 8
 Settings = tuple[str, int, bool, int]
 """Implementation (cpp or triton), max_degree, normalize, index into NORMALIZATIONS."""
 
-native.register()
-
 
 def cpp_spherical_harmonics(vectors: Tensor, max_degree: int, normalize: bool, normalization: str) -> Tensor:
     """The C++ backend; see ``spherical_harmonics``."""
-    return _Values.apply(vectors, ("cpp", max_degree, normalize, NORMALIZATIONS.index(normalization)))
+    return _differentiable(vectors, ("cpp", max_degree, normalize, NORMALIZATIONS.index(normalization)))
 
 
 def triton_spherical_harmonics(vectors: Tensor, max_degree: int, normalize: bool, normalization: str) -> Tensor:
     """The Triton backend; see ``spherical_harmonics``."""
-    return _Values.apply(vectors, ("triton", max_degree, normalize, NORMALIZATIONS.index(normalization)))
+    return _differentiable(vectors, ("triton", max_degree, normalize, NORMALIZATIONS.index(normalization)))
+
+
+def _differentiable(vectors: Tensor, settings: Settings) -> Tensor:
+    # The compiler traces the backward of an autograd function without a graph of its own: a force inside compiled
+    # code would silently lose its derivatives. It keeps those of a library op, which torch.func in turn cannot
+    # transform; so each gets what it can use.
+    if torch.compiler.is_compiling():
+        return _raw("spherical_harmonics", settings)(vectors, *settings[1:])
+    return _Values.apply(vectors, settings)
 
 
 def _raw(name: str, settings: Settings) -> Any:
@@ -104,11 +110,7 @@ class _SecondGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        def composed(grad: Tensor, vectors: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-            return _composed_second_gradient(grad, vectors, direction, ctx.settings)
-
-        _, pull = torch.func.vjp(composed, *ctx.saved_tensors)
-        return (*pull(grads), None)
+        return (*_third_gradient(ctx.saved_tensors, grads, ctx.settings), None)
 
     @staticmethod
     def vmap(
@@ -128,6 +130,14 @@ def _flatten(batch_size: int, in_dims: tuple[Any, ...], *tensors: Tensor) -> tup
     return [tensor.flatten(0, 1) for tensor in moved], moved[0].shape[1]
 
 
+def _third_gradient(inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...], settings: Settings) -> tuple[Tensor, ...]:
+    def composed(grad: Tensor, vectors: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+        return _composed_second_gradient(grad, vectors, direction, settings)
+
+    pull: Callable[..., tuple[Tensor, ...]] = torch.func.vjp(composed, *inputs)[1]
+    return pull(grads)
+
+
 def _composed_second_gradient(
     grad: Tensor, vectors: Tensor, direction: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor]:
@@ -137,7 +147,7 @@ def _composed_second_gradient(
     (p·∇)∇(g·Y) through n plus what comes from p itself.
     """
     implementation, max_degree, normalize, normalization = settings
-    table = _derivative_table(max_degree, normalization, grad.dtype, grad.device)
+    table = derivative_table(max_degree, normalization, grad.dtype, grad.device)
 
     def along(vectors: Tensor) -> Tensor:
         unit = unit_vectors(vectors) if normalize else vectors
@@ -146,7 +156,8 @@ def _composed_second_gradient(
         gradients = (values @ table).unflatten(-1, (3, -1))
         return (tangent.unsqueeze(-1) * gradients).sum(-2)
 
-    grad_grad, pull = torch.func.vjp(along, vectors)
+    pulled: tuple[Any, ...] = torch.func.vjp(along, vectors)
+    grad_grad, pull = pulled
     return grad_grad, pull(grad)[0]
 
 
@@ -160,57 +171,33 @@ def _tangent(vectors: Tensor, direction: Tensor) -> Tensor:
     return inverse * (direction - unit * (unit * direction).sum(-1, keepdim=True))
 
 
-@cache
-def _derivative_coefficients(max_degree: int, normalization: int) -> np.ndarray:
-    """Constants T[a, k, j] with ∂Y_k/∂v_a = Σ_j T[a, k, j] Y_j for solid harmonics, shape (3, K, K).
+def register_derivatives(implementation: str) -> None:
+    """The same three derivatives for the raw ops themselves, which compiled code calls directly."""
 
-    With C(l, m) = P_l^m (z + ix)^m / (l + m)!: ∂C(l, m)/∂y = C(l−1, m), ∂/∂z = [C(l−1, m−1) − C(l−1, m+1)] / 2,
-    ∂/∂x = i [C(l−1, m−1) + C(l−1, m+1)] / 2, and C(l, −m) = (−1)^m conj C(l, m).
-    """
-    table = np.zeros((3, (max_degree + 1) ** 2, (max_degree + 1) ** 2))
-    for degree in range(1, max_degree + 1):
-        for order in range(degree + 1):
-            for axis, target, weight in (
-                (1, order, 1.0),
-                (2, order - 1, 0.5),
-                (2, order + 1, -0.5),
-                (0, order - 1, 0.5j),
-                (0, order + 1, 0.5j),
-            ):
-                if abs(target) < degree:
-                    _add_complex(table[axis], degree, order, target, weight, normalization)
-    return table
+    def keep(n_tensors: int) -> Any:
+        def setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            ctx.save_for_backward(*inputs[:n_tensors])
+            ctx.settings = (implementation, *inputs[n_tensors:])
 
+        return setup
 
-def _add_complex(table: np.ndarray, degree: int, order: int, target: int, weight: complex, normalization: int) -> None:
-    """Add weight · C(degree − 1, target) to the row of the real and imaginary parts of C(degree, order)."""
+    def values_backward(ctx: Any, grad: Tensor) -> Any:
+        op = _raw("spherical_harmonics_vjp", ctx.settings)
+        return op(grad, *ctx.saved_tensors, *ctx.settings[1:]), None, None, None
 
-    def at(l: int, m: int) -> int:  # noqa: E741
-        return l * l + l + m
+    def gradient_backward(ctx: Any, grad: Tensor) -> Any:
+        op = _raw("spherical_harmonics_vjp_vjp", ctx.settings)
+        return *op(*ctx.saved_tensors, grad, *ctx.settings[1:]), None, None, None
 
-    lower, m = degree - 1, abs(target)
-    sign = (-1) ** m if target < 0 else 1  # the real part of C(l, −m); the imaginary part has the opposite sign
-    parts = [(at(lower, m), complex(sign))]
-    if m > 0:
-        parts.append((at(lower, -m), 1j * (sign if target > 0 else -sign)))
-    for column, part in parts:
-        value = weight * part
-        ratio = _real_factor(degree, order, normalization) / _real_factor(lower, m, normalization)
-        table[at(degree, order), column] += value.real * ratio
-        if order > 0:
-            table[at(degree, -order), column] += value.imag * ratio
+    def second_gradient_backward(ctx: Any, *grads: Tensor) -> Any:
+        return *_third_gradient(ctx.saved_tensors, grads, ctx.settings), None, None, None
+
+    backwards: tuple[Callable[..., Any], ...] = (values_backward, gradient_backward, second_gradient_backward)
+    names = ("spherical_harmonics", "spherical_harmonics_vjp", "spherical_harmonics_vjp_vjp")
+    for n_tensors, (name, backward) in enumerate(zip(names, backwards, strict=True), start=1):
+        op = f"atomsym::{name}_{implementation}"
+        torch.library.register_autograd(op, backward, setup_context=keep(n_tensors), lib=native.LIBRARY)
 
 
-def _real_factor(degree: int, order: int, normalization: int) -> float:
-    norm = (
-        math.factorial(degree)
-        if order == 0
-        else math.sqrt(2 * math.factorial(degree - order) * math.factorial(degree + order))
-    )
-    return norm * (math.sqrt((2 * degree + 1) / (1, 2 * degree + 1, 4 * math.pi)[normalization]))
-
-
-def _derivative_table(max_degree: int, normalization: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The same as a matrix from values to the three components of their gradient, shape (K, 3 K)."""
-    coefficients = _derivative_coefficients(max_degree, normalization)
-    return torch.from_numpy(coefficients.reshape(-1, coefficients.shape[-1]).T).to(device=device, dtype=dtype)
+native.register()
+register_derivatives("cpp")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from atomsym.core.errors import InputError
-from atomsym.kernels.backends import Backend, Operation
+from atomsym.kernels.backends import Backend, Operation, constant_when_compiled
 from atomsym.kernels.native import cpu_reason
 from atomsym.kernels.spherical_harmonics import differentiable
 from atomsym.kernels.spherical_harmonics.reference import NORMALIZATIONS, reference_spherical_harmonics
@@ -57,8 +58,13 @@ def spherical_harmonics(
         raise InputError(f"max_degree must be >= 0; found {max_degree}")
     if normalization not in NORMALIZATIONS:
         raise InputError(f"normalization must be one of {', '.join(NORMALIZATIONS)}; found '{normalization}'")
-    chosen = SPHERICAL_HARMONICS.select(backend, device=vectors.device, dtype=vectors.dtype, degree=max_degree)
-    return chosen.function(vectors, max_degree, normalize, normalization)
+    chosen = _select(backend, vectors.device.type, vectors.dtype, max_degree)
+    return SPHERICAL_HARMONICS[chosen].function(vectors, max_degree, normalize, normalization)
+
+
+@constant_when_compiled
+def _select(backend: str, device_type: str, dtype: torch.dtype, degree: int) -> str:
+    return SPHERICAL_HARMONICS.select(backend, device=torch.device(device_type), dtype=dtype, degree=degree).name
 
 
 SPHERICAL_HARMONICS.register(Backend("reference", reference_spherical_harmonics))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from atomsym.kernels.native import cpu_extension, n_threads
 
-_LIBRARY = torch.library.Library("atomsym", "FRAGMENT")  # noqa: TOR901 - lives as long as the process
+LIBRARY = torch.library.Library("atomsym", "FRAGMENT")
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 _SETTINGS = "int max_degree, bool normalize, int normalization"
 
@@ -16,9 +16,7 @@ def _values(vectors: Tensor, max_degree: int, normalize: bool, normalization: in
     vectors = vectors.contiguous()
     values = vectors.new_empty(vectors.shape[0], (max_degree + 1) ** 2)
     function = getattr(cpu_extension(), f"spherical_harmonics_{_SUFFIX[vectors.dtype]}")
-    function(
-        vectors.data_ptr(), values.data_ptr(), len(vectors), max_degree, normalize, normalization, n_threads()
-    )
+    function(vectors.data_ptr(), values.data_ptr(), len(vectors), max_degree, normalize, normalization, n_threads())
     return values
 
 
@@ -46,22 +44,22 @@ def _vjp_vjp(
 def define_ops(implementation: str) -> None:
     """Declare the three raw ops of one implementation, with their shapes for tracing."""
     values = f"spherical_harmonics_{implementation}"
-    _LIBRARY.define(f"{values}(Tensor vectors, {_SETTINGS}) -> Tensor")
-    torch.library.register_fake(f"atomsym::{values}", _fake_values, lib=_LIBRARY)
+    LIBRARY.define(f"{values}(Tensor vectors, {_SETTINGS}) -> Tensor")
+    torch.library.register_fake(f"atomsym::{values}", _fake_values, lib=LIBRARY)
     vjp = f"spherical_harmonics_vjp_{implementation}"
-    _LIBRARY.define(f"{vjp}(Tensor grad, Tensor vectors, {_SETTINGS}) -> Tensor")
-    torch.library.register_fake(f"atomsym::{vjp}", _fake_vjp, lib=_LIBRARY)
+    LIBRARY.define(f"{vjp}(Tensor grad, Tensor vectors, {_SETTINGS}) -> Tensor")
+    torch.library.register_fake(f"atomsym::{vjp}", _fake_vjp, lib=LIBRARY)
     vjp_vjp = f"spherical_harmonics_vjp_vjp_{implementation}"
-    _LIBRARY.define(f"{vjp_vjp}(Tensor grad, Tensor vectors, Tensor direction, {_SETTINGS}) -> (Tensor, Tensor)")
-    torch.library.register_fake(f"atomsym::{vjp_vjp}", _fake_vjp_vjp, lib=_LIBRARY)
+    LIBRARY.define(f"{vjp_vjp}(Tensor grad, Tensor vectors, Tensor direction, {_SETTINGS}) -> (Tensor, Tensor)")
+    torch.library.register_fake(f"atomsym::{vjp_vjp}", _fake_vjp_vjp, lib=LIBRARY)
 
 
 def register() -> None:
     """Define the raw ops and attach the C++ kernels; called once, when the operation is imported."""
     define_ops("cpp")
-    _LIBRARY.impl("spherical_harmonics_cpp", _values, "CPU")
-    _LIBRARY.impl("spherical_harmonics_vjp_cpp", _vjp, "CPU")
-    _LIBRARY.impl("spherical_harmonics_vjp_vjp_cpp", _vjp_vjp, "CPU")
+    LIBRARY.impl("spherical_harmonics_cpp", _values, "CPU")
+    LIBRARY.impl("spherical_harmonics_vjp_cpp", _vjp, "CPU")
+    LIBRARY.impl("spherical_harmonics_vjp_vjp_cpp", _vjp_vjp, "CPU")
 
 
 def _fake_values(vectors: Tensor, max_degree: int, normalize: bool, normalization: int) -> Tensor:

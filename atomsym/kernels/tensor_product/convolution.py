@@ -83,8 +83,8 @@ def _check(
     names = ("node_features", "edge_features", "weights")
     channels = operands[0].shape[-1] if operands[0].ndim else 0
     shapes = (
-        (topology.n_nodes, product.irreps_in.dim, channels),
-        (topology.n_edges, product.irreps_edge.dim),
+        (topology.n_nodes, product.in_dim, channels),
+        (topology.n_edges, product.edge_dim),
         (topology.n_edges, product.n_paths, channels),
     )
     batch = max([operand.shape[0] for operand, extra in zip(operands, batched, strict=True) if extra == 1], default=1)

@@ -16,7 +16,6 @@ from torch.autograd import Function
 
 from atomsym.core.errors import InputError
 
-
 Wiring = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 _N_WIRING = 5
 
@@ -25,9 +24,21 @@ class Forward(Function):
     """∂F/∂g: the convolution itself. Arguments: x, Y, w, five wiring tensors, product handle, backend."""
 
     @staticmethod
-    def forward(x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> Tensor:
-        *wiring, product, backend = rest
-        return _operator("forward", backend)(x, y, w, *wiring, product)
+    def forward(  # the compiler wants every argument by name
+        x: Tensor,
+        y: Tensor,
+        w: Tensor,
+        receiver: Tensor,
+        sender: Tensor,
+        receiver_offsets: Tensor,
+        sender_order: Tensor,
+        sender_offsets: Tensor,
+        product: str,
+        backend: str,
+    ) -> Tensor:
+        wiring = (receiver, sender, receiver_offsets, sender_order, sender_offsets)
+        result: Tensor = _operator("forward", backend)(x, y, w, *wiring, product)
+        return result
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -53,9 +64,27 @@ class Gradients(Function):
     """∂F/∂(x, Y, w) in one pass. Arguments: g, x, Y, w, five wiring tensors, handle, backend, three needs."""
 
     @staticmethod
-    def forward(g: Tensor, x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-        *wiring, product, backend, need_x, need_y, need_w = rest
-        return _operator("gradients", backend)(g, x, y, w, *wiring, product, need_x, need_y, need_w)
+    def forward(
+        g: Tensor,
+        x: Tensor,
+        y: Tensor,
+        w: Tensor,
+        receiver: Tensor,
+        sender: Tensor,
+        receiver_offsets: Tensor,
+        sender_order: Tensor,
+        sender_offsets: Tensor,
+        product: str,
+        backend: str,
+        need_x: bool,
+        need_y: bool,
+        need_w: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        wiring = (receiver, sender, receiver_offsets, sender_order, sender_offsets)
+        result: tuple[Tensor, Tensor, Tensor] = _operator("gradients", backend)(
+            g, x, y, w, *wiring, product, need_x, need_y, need_w
+        )
+        return result
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -78,7 +107,9 @@ class Gradients(Function):
         return (*(found.get(name) for name in "gxyw"), *(None,) * (_N_WIRING + 5))
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], *args: Any
+    ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
         operands, inner = _fold(info.batch_size, in_dims, args, 4)
         results = Gradients.apply(*operands, *args[4:])
         needs = args[-3:]
@@ -127,9 +158,7 @@ def _derivatives(
     return found
 
 
-def _fold(
-    size: int, in_dims: Sequence[int | None], args: Sequence[Any], n_operands: int
-) -> tuple[list[Tensor], int]:
+def _fold(size: int, in_dims: Sequence[int | None], args: Sequence[Any], n_operands: int) -> tuple[list[Tensor], int]:
     """Merge a mapped axis into the leading batch axes; operands that neither maps stay shared, without a copy."""
     if any(dim is not None for dim in in_dims[n_operands : n_operands + _N_WIRING]):
         raise InputError("vmap over the edges' wiring is not possible; batch graphs with AtomGraph.batch instead")
@@ -154,5 +183,3 @@ def convolution(
 ) -> Tensor:
     """The differentiable convolution; operands have a leading batch axis, of size 1 or of the batch."""
     return Forward.apply(node_features, edge_features, weights, *wiring, product, backend)
-
-

@@ -40,6 +40,8 @@ class ChannelwiseProduct:
         irreps_edge: irreps of the edge features, without channels; usually spherical harmonics.
         irreps_out: irreps of the result, one entry an output slot; may repeat.
         paths: the couplings; their order is the order of the weights.
+        in_dim, edge_dim, out_dim: number of components of the three lists.
+        max_degree: largest degree of any irrep involved.
         handle: the description as text, from which ``product_of`` gives an equal object back. Raw operators carry it.
 
     Raises:
@@ -57,13 +59,22 @@ class ChannelwiseProduct:
     irreps_edge: Irreps
     irreps_out: Irreps
     paths: tuple[ProductPath, ...]
+    # Plain attributes, not properties: the compiler reads them as constants.
+    in_dim: int = field(init=False, compare=False, repr=False)
+    edge_dim: int = field(init=False, compare=False, repr=False)
+    out_dim: int = field(init=False, compare=False, repr=False)
+    max_degree: int = field(init=False, compare=False, repr=False)
     handle: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "paths", tuple(ProductPath(*path) for path in self.paths))
         for number, path in enumerate(self.paths):
             self._check(number, path)
-        description = [str(self.irreps_in), str(self.irreps_edge), str(self.irreps_out), list(map(list, self.paths))]
+        lists = (self.irreps_in, self.irreps_edge, self.irreps_out)
+        for name, irreps in zip(("in_dim", "edge_dim", "out_dim"), lists, strict=True):
+            object.__setattr__(self, name, irreps.dim)
+        object.__setattr__(self, "max_degree", max(irreps.max_degree for irreps in lists))
+        description = [*map(str, lists), list(map(list, self.paths))]
         object.__setattr__(self, "handle", json.dumps(description, separators=(",", ":")))
 
     def _check(self, number: int, path: ProductPath) -> None:
@@ -126,15 +137,8 @@ class ChannelwiseProduct:
     def n_paths(self) -> int:
         return len(self.paths)
 
-    @property
-    def max_degree(self) -> int:
-        """Largest degree of any irrep involved."""
-        return max(irreps.max_degree for irreps in (self.irreps_in, self.irreps_edge, self.irreps_out))
 
-
-def _couplings(
-    irreps_in: Irreps, irreps_edge: Irreps, allowed: Iterable[Irrep] | None
-) -> list[tuple[int, int, Irrep]]:
+def _couplings(irreps_in: Irreps, irreps_edge: Irreps, allowed: Iterable[Irrep] | None) -> list[tuple[int, int, Irrep]]:
     wanted = None if allowed is None else set(allowed)
     return [
         (index_in, index_edge, irrep)

@@ -1,0 +1,234 @@
+"""Saving and loading potentials: weights, settings and model card in one file that is checked to the last bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+
+import torch
+from torch import Tensor
+
+import atomsym
+from atomsym.artifacts.atomic import write_atomically
+from atomsym.artifacts.card import UNITS, ModelCard, ModelDescription
+from atomsym.artifacts.configs import config_from_dict, config_to_json, read_json_object
+from atomsym.artifacts.container import Header, check_content, chunks_of, encode, read_header, read_tensors
+from atomsym.artifacts.folders import find_model
+from atomsym.artifacts.upgrades import FORMAT, FORMAT_VERSION, Content, format_version, upgraded
+from atomsym.core import ArtifactError, AtomsymError, ConfigError, InputError
+from atomsym.core.elements import MAX_ATOMIC_NUMBER
+from atomsym.models import Potential, architecture
+
+PathOrName = str | os.PathLike[str]
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def save_model(
+    potential: Potential, path: str | os.PathLike[str], card: ModelCard, *, created_with: str | None = None
+) -> ModelDescription:
+    """Write a potential and what people need to know of it into one file, atomically.
+
+    The same potential and card give the same bytes. Tensors are stored in their own dtype.
+
+    Args:
+        potential: of a registered architecture; all its floating-point tensors share one dtype.
+        path: the file; its folder must exist. The suffix ``.safetensors`` is customary.
+        card: the author's statements.
+        created_with: program and version to be stated; default: atomsym and its version.
+
+    Returns:
+        The description that ``read_card`` will give.
+
+    Raises:
+        ArtifactError: if a tensor is not finite, dtypes are mixed, or the file cannot be written; a file that was
+            there before is then unchanged.
+        ConfigError: if the architecture is not registered or its config is not plain data.
+    """
+    metadata = _metadata_of(potential, card, created_with or f"atomsym {atomsym.__version__}")
+    tensors = potential.state_dict()
+    _check_finite(tensors, "the model")
+    content = encode(tensors, metadata)
+    write_atomically(path, content)
+    return read_card(path)
+
+
+def load_model(
+    path_or_name: PathOrName, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+) -> Potential:
+    """Load a potential after checking every byte of its file.
+
+    Args:
+        path_or_name: a path, or the name of a model in a registered folder (see ``find_model``).
+        device: where the tensors go; "auto" is the GPU if there is one, and the CPU otherwise.
+        dtype: torch.float32 or torch.float64; default: as stored.
+
+    Returns:
+        The potential in evaluation mode.
+
+    Raises:
+        InputError: if there is no such file or device.
+        ArtifactError: if the file is damaged, was changed, is of another format or a newer version, or does not fit
+            its own description.
+
+    Example:
+        >>> import atomsym.calculators
+        >>> load_model("argon").architecture
+        'lennard-jones'
+    """
+    return load_with_description(path_or_name, device, dtype)[0]
+
+
+def load_with_description(
+    path_or_name: PathOrName, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+) -> tuple[Potential, ModelDescription]:
+    """As ``load_model``, with the description, from one reading of the file."""
+    place = usable_device(device)
+    path = find_model(path_or_name)
+    where = str(path)
+    try:
+        with path.open("rb") as file:
+            header = read_header(file, where)
+            format_version(header.metadata, where)
+            data = file.read()
+    except OSError as error:
+        raise ArtifactError(f"{where}: cannot be read: {error.strerror or error}") from error
+    content = upgraded(Content(dict(header.metadata), read_tensors(header, data, where)), where)
+    described = _description(content.metadata, header, len(header.raw) + len(data), where)
+    potential = _build(described, content.tensors, where)
+    return potential.to(device=place, dtype=dtype).eval(), described
+
+
+def read_card(path_or_name: PathOrName) -> ModelDescription:
+    """What a model file says of itself; its content hash is checked, no model is built.
+
+    Raises:
+        InputError, ArtifactError: as ``load_model``, except for faults that only show when the model is built.
+    """
+    path = find_model(path_or_name)
+    where = str(path)
+    try:
+        with path.open("rb") as file:
+            header = read_header(file, where)
+            format_version(header.metadata, where)
+            check_content(header, chunks_of(file), where)
+            size = file.tell()
+    except OSError as error:
+        raise ArtifactError(f"{where}: cannot be read: {error.strerror or error}") from error
+    metadata = upgraded(Content(dict(header.metadata), {}), where).metadata
+    return _description(metadata, header, size, where)
+
+
+def usable_device(device: torch.device | str) -> torch.device:
+    """The device of a name, "auto" included.
+
+    Raises:
+        InputError: if there is no such device here.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=device).device  # with its number, as tensors state it
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(f"the device {device!r} cannot be used here: {reason}. Pass 'cpu' or 'auto'") from error
+
+
+def _metadata_of(potential: Potential, card: ModelCard, created_with: str) -> dict[str, str]:
+    if architecture(potential.architecture) is not type(potential):
+        raise ConfigError(
+            f"{type(potential).__qualname__} is not the class registered as '{potential.architecture}'; "
+            "a model file could not be loaded again"
+        )
+    dtypes = {tensor.dtype for tensor in potential.state_dict().values() if tensor.dtype.is_floating_point}
+    if len(dtypes) > 1 or not dtypes <= set(_DTYPES.values()):
+        raise ArtifactError(f"all tensors must be of one dtype, float32 or float64; found {sorted(map(str, dtypes))}")
+    dtype = next((name for name, value in _DTYPES.items() if value in dtypes), "float64")
+    return {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "architecture": potential.architecture,
+        "config": config_to_json(potential.config),
+        "elements": json.dumps(list(potential.elements), separators=(",", ":")),
+        "cutoff": json.dumps(float(potential.cutoff)),
+        "units": UNITS,
+        "dtype": dtype,
+        "created_with": created_with,
+        **{key: str(value) for key, value in dataclasses.asdict(card).items()},
+    }
+
+
+def _description(metadata: dict[str, str], header: Header, size: int, where: str) -> ModelDescription:
+    try:
+        card = config_from_dict(ModelCard, {f.name: metadata[f.name] for f in dataclasses.fields(ModelCard)})
+        config = read_json_object(metadata["config"])
+        elements, cutoff = json.loads(metadata["elements"]), json.loads(metadata["cutoff"])
+        if metadata["units"] != UNITS:
+            raise ArtifactError(f"{where}: the units are {metadata['units']!r}; expected '{UNITS}'")
+        if metadata["dtype"] not in _DTYPES:
+            raise ArtifactError(f"{where}: the dtype is {metadata['dtype']!r}; expected one of {', '.join(_DTYPES)}")
+        if not _are_elements(elements) or type(cutoff) not in (int, float):
+            raise ArtifactError(f"{where}: elements {elements} or cutoff {cutoff} cannot be those of a model")
+        return ModelDescription(
+            card=card,
+            architecture=metadata["architecture"],
+            config=config,
+            elements=tuple(elements),
+            cutoff=float(cutoff),
+            dtype=metadata["dtype"],
+            format_version=int(header.metadata["format_version"]),
+            created_with=metadata["created_with"],
+            content_hash=header.content_hash,
+            n_parameters=header.n_values,
+            size=size,
+        )
+    except KeyError as error:
+        raise ArtifactError(f"{where}: the description of the model lacks {error}") from error
+    except (ConfigError, ValueError, TypeError, RecursionError) as error:
+        if isinstance(error, ArtifactError):
+            raise
+        raise ArtifactError(f"{where}: the description of the model is wrong: {error}") from error
+
+
+def _are_elements(values: object) -> bool:
+    return isinstance(values, list) and all(type(z) is int and 0 < z <= MAX_ATOMIC_NUMBER for z in values)
+
+
+def _build(described: ModelDescription, tensors: dict[str, Tensor], where: str) -> Potential:
+    try:
+        potential_class = architecture(described.architecture)
+        config = config_from_dict(potential_class.Config, described.config)
+        with torch.random.fork_rng(devices=[]):  # random initial weights must not advance the caller's generator
+            potential = potential_class(config)
+    except (AtomsymError, ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:
+        raise ArtifactError(f"{where}: no model can be built from its config: {error}") from error
+    potential = potential.to(dtype=_DTYPES[described.dtype])
+    if (tuple(potential.elements), float(potential.cutoff)) != (described.elements, described.cutoff):
+        raise ArtifactError(
+            f"{where}: the file contradicts itself: it states elements {described.elements} and cutoff "
+            f"{described.cutoff}; its config gives {potential.elements} and {potential.cutoff}"
+        )
+    _check_fit(potential.state_dict(), tensors, where)
+    _check_finite(tensors, where)
+    potential.load_state_dict(tensors, strict=True)
+    return potential
+
+
+def _check_fit(expected: dict[str, Tensor], found: dict[str, Tensor], where: str) -> None:
+    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if missing or extra:
+        listed = f"missing: {', '.join(missing) or 'none'}; unexpected: {', '.join(extra) or 'none'}"
+        raise ArtifactError(f"{where}: the tensors do not fit the config: {listed}")
+    for name, tensor in expected.items():
+        if (tensor.shape, tensor.dtype) != (found[name].shape, found[name].dtype):
+            raise ArtifactError(
+                f"{where}: tensor '{name}' is {found[name].dtype} {tuple(found[name].shape)}; "
+                f"the config needs {tensor.dtype} {tuple(tensor.shape)}"
+            )
+
+
+def _check_finite(tensors: dict[str, Tensor], where: str) -> None:
+    for name, tensor in tensors.items():
+        if tensor.dtype.is_floating_point and not bool(tensor.isfinite().all()):
+            index = (~tensor.isfinite()).nonzero()[0].tolist()
+            raise ArtifactError(f"{where}: tensor '{name}' is not finite at {index}: {float(tensor[tuple(index)])}")

@@ -1,0 +1,61 @@
+"""Three ways to multiply the Hessian with many displacements at once. All keep the systems of a batch apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from atomsym.core import AtomGraph
+from atomsym.derivatives.energies import EnergyFunction, atom_energies
+from atomsym.derivatives.evaluate import evaluate
+from atomsym.derivatives.hessian_operator import HessianOperator
+
+RowFunction: TypeAlias = Callable[[Tensor], Tensor]
+"""Displacements, shape (k, n_atoms, 3), to their Hessian products, same shape. Runs inside ``differentiable``."""
+
+# E(x+2h) … in forces: F' = (F(-2h) - 8 F(-h) + 8 F(h) - F(2h)) / 12h; the Hessian is -F'.
+_STENCIL = ((-2.0, -1 / 12), (-1.0, 2 / 3), (1.0, -2 / 3), (2.0, 1 / 12))
+
+
+def rows_by_autograd(potential: EnergyFunction, graph: AtomGraph) -> RowFunction:
+    """One backward pass through the gradient for each displacement: least memory."""
+    operator = HessianOperator(potential, graph)
+    return lambda seeds: torch.stack([operator @ seed for seed in seeds])
+
+
+def rows_by_vmap(potential: EnergyFunction, graph: AtomGraph) -> RowFunction:
+    """All displacements in one vectorised backward pass: fastest, memory grows with their number."""
+
+    def energy(positions: Tensor) -> Tensor:
+        return atom_energies(potential, graph.with_positions(positions))[0].sum()
+
+    gradient = torch.func.grad(energy)
+    with torch.no_grad():  # torch.func differentiates on its own; this keeps weights out of a second record
+        pullback = torch.func.vjp(gradient, graph.positions.detach())[1]
+
+    def rows(seeds: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.func.vmap(lambda seed: pullback(seed)[0])(seeds).detach()
+
+    return rows
+
+
+def rows_by_finite_difference(potential: EnergyFunction, graph: AtomGraph, step: float) -> RowFunction:
+    """Four-point differences of forces, all displaced copies in one batch: for energies differentiable only once."""
+
+    def rows(seeds: Tensor) -> Tensor:
+        copies = [
+            graph.with_positions(graph.positions.detach() + shift * step * seed)
+            for seed in seeds
+            for shift, _ in _STENCIL
+        ]
+        forces = evaluate(potential, AtomGraph.batch(copies), ("forces",)).forces
+        assert forces is not None  # for the type checker: it was asked for
+        weights = torch.tensor([weight for _, weight in _STENCIL], dtype=graph.dtype, device=graph.device)
+        stacked = forces.reshape(len(seeds), len(_STENCIL), graph.n_atoms, 3)
+        return torch.einsum("w,kwna->kna", weights, stacked) / step
+
+    return rows

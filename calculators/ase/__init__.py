@@ -1,0 +1,14 @@
+"""ASE: a calculator for every model, and conversion of structures.
+
+Example:
+    >>> from ase.build import bulk
+    >>> atoms = bulk("Ar", cubic=True)
+    >>> atoms.calc = AtomsymCalculator("argon")
+    >>> round(atoms.get_potential_energy() / len(atoms), 3)
+    -0.079
+"""
+
+from atomsym.calculators.ase.calculator import AtomsymCalculator
+from atomsym.calculators.ase.conversion import as_vibrations_data, from_graph, to_graph
+
+__all__ = ["AtomsymCalculator", "as_vibrations_data", "from_graph", "to_graph"]

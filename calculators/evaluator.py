@@ -1,0 +1,184 @@
+"""One potential on one device in one precision, applied to arrays of a host: what all hosts share."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atomsym.core import AtomGraph, InputError, OutOfMemoryError, validate_graph, validate_structure
+from atomsym.derivatives import Evaluation, HessianMethod, evaluate, hessian
+from atomsym.derivatives.memory import free_memory, in_words, kept_bytes
+from atomsym.kernels.neighbors import VerletList, connect
+from atomsym.models import Potential
+
+FloatArray = NDArray[np.float64]
+
+_MEASURED_FROM = 500_000
+"""Edges above which memory is estimated before a calculation; smaller ones take less than about a gigabyte."""
+
+
+class Evaluator:
+    """Structures in, energies and derivatives out, with checks before and after.
+
+    The potential that is passed in is never changed: where device and precision fit, its weights are shared, otherwise
+    they are copied. Nothing but a neighbor list (with ``skin`` > 0) is kept between calls.
+
+    Args:
+        potential: the model.
+        device: where it runs.
+        dtype: torch.float32 or torch.float64. Positions are brought near the origin before they are rounded to single
+            precision, so that neither unwrapped trajectories nor far origins cost digits.
+        skin: Å. Above 0 the neighbor list reaches farther than the cutoff by this much and is kept until an atom has
+            moved half of it.
+        backend: of the neighbor list, see ``atomsym.kernels.neighbors.connect``.
+        allow_overlap: accept atoms closer than 0.1 Å.
+
+    Raises:
+        InputError: if the skin is negative.
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        skin: float = 0.0,
+        backend: str = "auto",
+        allow_overlap: bool = False,
+    ) -> None:
+        if not 0 <= skin < float("inf"):
+            raise InputError(f"skin must be a length in Å, 0 or more; found {skin}")
+        self.potential = adapted(potential, device, dtype)
+        self.device, self.dtype = device, dtype
+        self.backend, self.allow_overlap = backend, allow_overlap
+        self.skin = skin
+        self._list = VerletList(self.potential.cutoff, skin=skin, backend=backend) if skin > 0 else None
+        self._measured_edges = _MEASURED_FROM
+        self._double: Potential | None = None
+
+    def fresh(self) -> Evaluator:
+        """Another evaluator of the same weights, with a neighbor list of its own."""
+        return Evaluator(
+            self.potential,
+            device=self.device,
+            dtype=self.dtype,
+            skin=self.skin,
+            backend=self.backend,
+            allow_overlap=self.allow_overlap,
+        )
+
+    def graph(
+        self, positions: FloatArray, numbers: NDArray[np.int64], cell: FloatArray, pbc: NDArray[np.bool_]
+    ) -> AtomGraph:
+        """The structure with edges, checked.
+
+        Args:
+            positions: shape (n_atoms, 3), Å.
+            numbers: atomic numbers, shape (n_atoms,).
+            cell: lattice vectors in rows, shape (3, 3), Å.
+            pbc: periodic directions, shape (3,).
+
+        Raises:
+            InputError, UnsupportedElementError: see ``atomsym.core.validate_structure``.
+            OutOfMemoryError: if the edges would not fit.
+        """
+        return self._connected(positions, numbers, cell, pbc, self.dtype)
+
+    def evaluate(self, graph: AtomGraph, properties: tuple[str, ...]) -> Evaluation:
+        """Energies, and forces or stress if asked for; see ``atomsym.derivatives.evaluate``.
+
+        Raises:
+            OutOfMemoryError: if it would not fit; estimated before it starts.
+            CalculationError: if a result is not finite.
+        """
+        if graph.n_edges > self._measured_edges:
+            self._require_memory(graph)
+            self._measured_edges = graph.n_edges
+        return evaluate(self.potential, graph, properties)
+
+    def hessian(
+        self,
+        positions: FloatArray,
+        numbers: NDArray[np.int64],
+        cell: FloatArray,
+        pbc: NDArray[np.bool_],
+        *,
+        method: HessianMethod = "auto",
+        indices: list[int] | None = None,
+    ) -> FloatArray:
+        """Second derivatives, shape (3n, 3n), eV/Å², always in double precision; see ``atomsym.derivatives.hessian``.
+
+        Raises:
+            InputError, OutOfMemoryError: see there.
+        """
+        if self._double is None:
+            self._double = adapted(self.potential, self.device, torch.float64)
+        graph = self._connected(positions, numbers, cell, pbc, torch.float64)
+        return hessian(self._double, graph, method=method, indices=indices).cpu().numpy()
+
+    def _connected(
+        self,
+        positions: FloatArray,
+        numbers: NDArray[np.int64],
+        cell: FloatArray,
+        pbc: NDArray[np.bool_],
+        dtype: torch.dtype,
+    ) -> AtomGraph:
+        elements = self.potential.elements
+        validate_structure(positions, numbers, cell, pbc, elements=elements, allow_overlap=True)  # edges tell below
+        if dtype == torch.float32:
+            positions = near_origin(positions, cell, pbc)
+        bare = AtomGraph.from_arrays(positions, numbers, cell, pbc, dtype=dtype, device=self.device)
+        if self._list is None or dtype != self.dtype:
+            graph = connect(bare, self.potential.cutoff, backend=self.backend)
+        else:
+            graph = self._list.graph(bare)
+        if not self.allow_overlap:
+            validate_graph(graph, elements)
+        return graph
+
+    def _require_memory(self, graph: AtomGraph) -> None:
+        needed = 1.2 * kept_bytes(self.potential, graph, twice=False)
+        free = free_memory(self.device)
+        if needed > free:
+            raise OutOfMemoryError(
+                f"{graph.n_atoms} atoms with {graph.n_edges} edges need about {in_words(needed)}, but {in_words(free)} "
+                f"are free on {self.device}; about {int(graph.n_atoms * free / needed)} such atoms would fit"
+            )
+
+
+def adapted(potential: Potential, device: torch.device, dtype: torch.dtype) -> Potential:
+    """The potential in evaluation mode on this device in this precision; the one passed in is left as it is.
+
+    Modules are copied; parameters and buffers are shared where they fit already.
+    """
+    tensors: list[Tensor] = [*potential.parameters(), *potential.buffers()]
+    fits = all(t.device == device and (not t.dtype.is_floating_point or t.dtype == dtype) for t in tensors)
+    if fits:
+        return copy.deepcopy(potential, {id(tensor): tensor for tensor in tensors}).eval()
+    return copy.deepcopy(potential).to(device=device, dtype=dtype).eval()
+
+
+def near_origin(positions: FloatArray, cell: FloatArray, pbc: NDArray[np.bool_]) -> FloatArray:
+    """Positions wrapped into the cell and then all moved by one vector, so that the origin is amid them.
+
+    Energies and their derivatives do not change, but the numbers become small. Along the lattice the vector depends on
+    the cell alone: an atom that is wrapped does not move the others.
+
+    Args:
+        positions: shape (n_atoms, 3), Å.
+        cell: lattice vectors in rows, shape (3, 3), Å, independent where periodic.
+        pbc: periodic directions, shape (3,).
+    """
+    if len(positions) == 0:
+        return positions
+    periodic = cell[pbc]
+    dual = np.linalg.pinv(periodic) if len(periodic) else np.zeros((3, 0))
+    centre = positions.mean(axis=0)
+    across = centre - centre @ dual @ periodic
+    return positions - np.floor(positions @ dual) @ periodic - 0.5 * periodic.sum(axis=0) - across
