@@ -25,6 +25,7 @@ from atomsym.kernels.neighbors import connect
 from atomsym.models import Potential
 from atomsym.testing.tolerances import (
     ACOUSTIC_SUM,
+    BACKEND_PARITY,
     BATCHING,
     EXTENSIVITY,
     FINITE_DIFFERENCE_FORCES,
@@ -368,3 +369,16 @@ def test_a_model_may_be_given_as_an_object_and_stays_as_it_is(
     assert all(p.requires_grad for p in short_potential.parameters())
     found = {name: (tensor.data_ptr(), tensor.dtype) for name, tensor in short_potential.state_dict().items()}
     assert found == weights
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_gpu_gives_the_results_of_the_cpu(argon_crystal: MakeCrystal, dtype: str) -> None:
+    atoms = argon_crystal()
+    calculators = [AtomsymCalculator("argon", device=device, dtype=dtype) for device in ("cpu", "auto")]
+    assert calculators[1].provenance["device"] == "cuda:0"
+    for name in ("energy", "energies", "forces", "stress", "hessian"):
+        expected, found = (calculator.get_property(name, atoms) for calculator in calculators)
+        bound = BACKEND_PARITY.float64 if name == "hessian" else BACKEND_PARITY.of(getattr(torch, dtype))
+        assert np.abs(found - expected).max() < bound * np.abs(expected).max()
