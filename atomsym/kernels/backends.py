@@ -9,13 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from atomsym.core.errors import BackendError
 
 _FLOATS = frozenset({torch.float32, torch.float64})
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def constant_when_compiled(function: _Function) -> _Function:
+    """Mark a function of plain arguments, so that ``torch.compile`` calls it once and keeps its result.
+
+    The choice of a backend is made while tracing; what it looks at (processor, environment, packages) cannot be traced.
+    This is ``torch.compiler.assume_constant_result`` without that function's import of the compiler, which takes
+    seconds and would be paid by everyone who imports a kernel.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,10 @@ class Operation:
         if backend.name in self._backends:
             raise BackendError(f"{self.name} has a backend '{backend.name}' already")
         self._backends[backend.name] = backend
+
+    def __getitem__(self, name: str) -> Backend:
+        """The backend of this name, whether or not it can be used here."""
+        return self._backends[name]
 
     @property
     def backend_names(self) -> tuple[str, ...]:

@@ -26,4 +26,5 @@ NB_MODULE(ATOMSYM_MODULE, m) {
     bind_tensor_product(m);
     bind_symmetric_contraction(m);
     bind_segments(m);
+    bind_recycled_memory(m);
 }

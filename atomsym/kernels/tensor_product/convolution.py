@@ -1,0 +1,122 @@
+"""The channel-wise tensor-product convolution: the front function and its backends."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from atomsym.core.errors import InputError
+from atomsym.core.topology import EdgeTopology
+from atomsym.kernels.backends import Backend, Operation
+from atomsym.kernels.native import cpu_reason
+from atomsym.kernels.tensor_product import multilinear, native, reference
+from atomsym.kernels.tensor_product.product import ChannelwiseProduct
+
+OPERATION = Operation("tensor_product_convolution")
+
+
+def tensor_product_convolution(
+    node_features: Tensor,
+    edge_features: Tensor,
+    weights: Tensor,
+    topology: EdgeTopology,
+    product: ChannelwiseProduct,
+    *,
+    backend: str = "auto",
+) -> Tensor:
+    """Couple the features of each edge's sender with the edge, weight them, and sum over the edges of each receiver.
+
+    out[n, k, c] = Σ_{e: receiver n} Σ_p coefficient_p w[e, p, c] Σ_{i,f} C^p[i, f, k] x[sender(e), i, c] Y[e, f].
+    Nothing is divided by the number of neighbors. No intermediate per edge and output component is made.
+
+    Args:
+        node_features: x, shape (n_nodes, irreps_in.dim, channels), float32 or float64.
+        edge_features: Y, shape (n_edges, irreps_edge.dim), same dtype.
+        weights: w, shape (n_edges, n_paths, channels), same dtype; usually from a radial network.
+        topology: edges sorted by receiver.
+        product: which irreps are coupled.
+        backend: ``auto``, ``cpp``, ``triton`` or ``reference``.
+
+        Each of x, Y and w may have a leading batch axis, of size 1 or of the batch, on the same topology.
+
+    Returns:
+        Shape (n_nodes, irreps_out.dim, channels), or with a leading batch axis if an operand has one.
+
+    Raises:
+        InputError: if shapes, dtypes or devices do not fit each other.
+        BackendError: if the backend cannot do what is asked.
+
+    Differentiable in x, Y and w to any order, with ``torch.func`` and ``torch.compile(fullgraph=True)``.
+
+    Source: Thomas et al. 2018 (tensor field networks); weights per channel and path as NequIP (Batzner et al. 2022).
+
+    Example:
+        >>> sh = Irreps.spherical_harmonics(1)
+        >>> product = ChannelwiseProduct.separate(sh, sh, sh)
+        >>> topology = EdgeTopology.from_edge_index(torch.tensor([[0, 1], [1, 0]]), 2)
+        >>> x, y, w = torch.ones(2, 4, 8), torch.ones(2, 4), torch.ones(2, product.n_paths, 8)
+        >>> tensor_product_convolution(x, y, w, topology, product).shape
+        torch.Size([2, 14, 8])
+    """
+    operands = (node_features, edge_features, weights)
+    batched = [operand.ndim - dims for operand, dims in zip(operands, (3, 2, 3), strict=True)]
+    _check(operands, batched, topology, product)
+    x, y, w = (operand if extra else operand.unsqueeze(0) for operand, extra in zip(operands, batched, strict=True))
+    chosen = _select(backend, x.device.type, x.dtype, product.max_degree)
+    wiring = (
+        topology.receiver,
+        topology.sender,
+        topology.receiver_offsets,
+        topology.sender_order,
+        topology.sender_offsets,
+    )
+    if chosen == "reference":
+        out = reference.convolution(x, y, w, topology, product)
+    else:
+        out = multilinear.convolution(x, y, w, wiring, product.handle, chosen)
+    return out if any(batched) else out.squeeze(0)
+
+
+def _check(
+    operands: tuple[Tensor, ...], batched: list[int], topology: EdgeTopology, product: ChannelwiseProduct
+) -> None:
+    names = ("node_features", "edge_features", "weights")
+    channels = operands[0].shape[-1] if operands[0].ndim else 0
+    shapes = (
+        (topology.n_nodes, product.in_dim, channels),
+        (topology.n_edges, product.edge_dim),
+        (topology.n_edges, product.n_paths, channels),
+    )
+    batch = max([operand.shape[0] for operand, extra in zip(operands, batched, strict=True) if extra == 1], default=1)
+    for name, operand, shape, extra in zip(names, operands, shapes, batched, strict=True):
+        if extra not in (0, 1) or operand.shape[extra:] != shape or (extra and operand.shape[0] not in (1, batch)):
+            raise InputError(
+                f"{name} must have the shape {shape} for this topology and product, optionally after a batch axis "
+                f"of 1 or {batch}; found {tuple(operand.shape)}"
+            )
+        if operand.dtype != operands[0].dtype or operand.dtype not in (torch.float32, torch.float64):
+            raise InputError(
+                f"node_features, edge_features and weights must all be float32 or all float64; "
+                f"found {', '.join(str(other.dtype) for other in operands)}"
+            )
+        if operand.device != topology.receiver.device:
+            raise InputError(f"{name} is on {operand.device}, the topology on {topology.receiver.device}")
+
+
+@torch.compiler.assume_constant_result
+def _select(backend: str, device_type: str, dtype: torch.dtype, degree: int) -> str:
+    """Name of the backend; a constant for the compiler."""
+    return OPERATION.select(backend, device=torch.device(device_type), dtype=dtype, degree=degree).name
+
+
+OPERATION.register(Backend("reference", reference.convolution))
+OPERATION.register(
+    Backend(
+        "cpp",
+        multilinear.convolution,
+        device_types=frozenset({"cpu"}),
+        max_degree=native.MAX_DEGREE,
+        priority=20,
+        unavailable=cpu_reason,
+    )
+)

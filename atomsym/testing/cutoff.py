@@ -1,0 +1,166 @@
+"""F-11: energy, forces and their derivatives have no jump where a neighbor enters.
+
+A neighbor moves along t through the cutoff at t = 0. On each side a polynomial goes through values at t = ±k s,
+k = 1 … 9, and gives the one-sided limits of E, F, dF/dt and d²F/dt² at t = 0. The smallest difference of the limits
+over several s is the jump, relative to the largest value that the quantity has between the bond length and the cutoff.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from atomsym.core.elements import symbol_of
+from atomsym.testing import tolerances
+from atomsym.testing.dimers import dimer, find_cutoff, radial_force
+from atomsym.testing.geometry import nearest_distance
+from atomsym.testing.outcome import Finding, Measurement, NotApplicableError
+from atomsym.testing.settings import Samples, Settings
+from atomsym.testing.structure import Array, Evaluator, Structure
+
+STEPS = (0.015, 0.008, 0.004)  # Å
+STEPS_SINGLE = (0.04, 0.03)
+POINTS, DEGREE = 9, 6
+WINDOW = 0.05  # Å on each side, for the plot
+NAMES = ("energy", "force", "Hessian", "third derivative")
+LARGEST_PAIR_COUNT = 3
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A dimer between its bond length and the cutoff: the scale of each quantity there."""
+
+    numbers: tuple[int, int]
+    cutoff: float
+    scales: tuple[float, float, float, float]
+
+
+def check_cutoff(evaluator: Evaluator, samples: Samples, settings: Settings) -> Finding:
+    """F-11 for a dimer of each element pair and for an atom beside a cluster."""
+    if not samples.pairs:
+        raise NotApplicableError("no supported element is known")
+    curves = []
+    for first, second, _ in samples.pairs[:LARGEST_PAIR_COUNT]:
+        cutoff = settings.cutoff or find_cutoff(evaluator, (first, second)) or evaluator.cutoff
+        if cutoff is not None:
+            curves.append(_curve(evaluator, (first, second), cutoff))
+    if not curves:
+        raise NotApplicableError("no cutoff was found below 20 Å; give it with --cutoff")
+    measurements = []
+    for curve in curves:
+        name = f"{symbol_of(curve.numbers[0])}–{symbol_of(curve.numbers[1])} dimer at {curve.cutoff:.4g} Å"
+        measurements += _judge(name, _dimer_jumps(evaluator, curve, settings), curve, evaluator, settings)
+    if samples.cluster is not None:
+        path = crossing_path(samples.cluster, curves[0], settings.generator(11))
+        if path is not None:
+            jumps = _jumps(lambda t: _values(evaluator, path(t)), settings)
+            measurements += _judge("atom beside a cluster", jumps, curves[0], evaluator, settings)
+    good = f"Nothing jumps where a neighbor crosses the cutoff at {curves[0].cutoff:.4g} Å."
+    return Finding(measurements, good, _diagnose(measurements, curves[0].cutoff), _plot_data(evaluator, curves[0]))
+
+
+def _curve(evaluator: Evaluator, numbers: tuple[int, int], cutoff: float) -> Curve:
+    """Scales from a dimer, the distance of lowest energy being the inner end."""
+    distances = np.linspace(0.25 * cutoff, cutoff, 91)[:-1]
+    energies, forces = np.array([radial_force(evaluator, numbers, r) for r in distances]).T
+    far = radial_force(evaluator, numbers, 1.5 * cutoff)[0]
+    lowest = min(int(np.argmin(energies)), len(distances) // 2)
+    first = np.gradient(forces, distances)
+    second = np.gradient(first, distances)
+    quantities = (energies - far, forces, first, second)
+    scales = [max(float(np.abs(values[lowest:]).max()), 1e-12) for values in quantities]
+    return Curve(numbers, cutoff, (scales[0], scales[1], scales[2], scales[3]))
+
+
+def _values(evaluator: Evaluator, structure: Structure) -> Array:
+    """Energy first, then all force components."""
+    result = evaluator.evaluate(structure)
+    return np.concatenate([[result.energy], result.forces.ravel()])
+
+
+def _dimer_jumps(evaluator: Evaluator, curve: Curve, settings: Settings) -> Array:
+    return _jumps(lambda t: _values(evaluator, dimer(curve.numbers, curve.cutoff + t)), settings)
+
+
+def _jumps(function: Callable[[float], Array], settings: Settings) -> Array:
+    """Jumps of E, F, dF/dt, d²F/dt² at t = 0, shape (4,), smallest over the steps."""
+    found = []
+    for step in STEPS_SINGLE if settings.single_precision else STEPS:
+        outside, inside = (one_sided_limits(function, sign * step) for sign in (1.0, -1.0))
+        difference = np.abs(outside - inside)
+        found.append([difference[0, 0], *difference[:, 1:].max(axis=1)])
+    return np.array(found).min(axis=0)
+
+
+def one_sided_limits(function: Callable[[float], Array], step: float) -> Array:
+    """Value, first and second derivative at t → 0 from the side of ``step``, shape (3, n)."""
+    k = np.arange(1, POINTS + 1, dtype=np.float64)
+    values = np.array([function(i * step) for i in k])
+    coefficients = np.linalg.lstsq(np.vander(k, DEGREE + 1, increasing=True), values, rcond=None)[0]
+    return np.array([coefficients[0], coefficients[1] / step, 2.0 * coefficients[2] / step**2])
+
+
+def crossing_path(
+    cluster: Structure, curve: Curve, rng: np.random.Generator
+) -> Callable[[float], Structure] | None:
+    """An extra atom that crosses the cutoff sphere of one cluster atom and of no other; t is their distance − cutoff."""
+    window = (POINTS + 1) * max(STEPS_SINGLE)
+    closest = 0.9 * nearest_distance(cluster)
+    centres = np.flatnonzero(cluster.numbers == curve.numbers[0])
+    if len(centres) == 0:
+        return None
+    for _ in range(5000):
+        centre = cluster.positions[rng.choice(centres)]
+        direction = rng.normal(size=3)
+        direction /= np.linalg.norm(direction)
+        place = centre + curve.cutoff * direction
+        distances = np.sort(np.linalg.norm(cluster.positions - place, axis=1))
+        near = np.count_nonzero(np.abs(distances - curve.cutoff) < window)
+        if near == 1 and closest < distances[0] < curve.cutoff - window:
+            break
+    else:
+        return None
+
+    def path(t: float, centre: Array = centre, direction: Array = direction) -> Structure:
+        probe = Structure.of((centre + (curve.cutoff + t) * direction)[None], [curve.numbers[1]])
+        return cluster.joined(probe)
+
+    return path
+
+
+def _judge(
+    name: str, jumps: Array, curve: Curve, evaluator: Evaluator, settings: Settings
+) -> list[Measurement]:
+    levels = 2 if settings.single_precision else 4
+    found = []
+    for level in range(levels):
+        tolerance = tolerances.CUTOFF_THIRD_DERIVATIVE if level == 3 else tolerances.CUTOFF_JUMP
+        value = float(jumps[level]) / curve.scales[level]
+        advisory = level == 3 and "hessian" not in evaluator.properties
+        found.append(Measurement(f"{name}: relative {NAMES[level]} jump", value, settings.bound(tolerance), "", advisory))
+    return found
+
+
+def _diagnose(measurements: list[Measurement], cutoff: float) -> str:
+    """Name the lowest derivative that jumps."""
+    for name in NAMES:
+        jumping = [m for m in measurements if f"relative {name} jump" in m.name and not m.passed]
+        if jumping:
+            worst = max(jumping, key=lambda m: m.value)
+            return f"The {name} jumps by {worst.value:.1e} of its largest value where a neighbor crosses {cutoff:.4g} Å."
+    return ""
+
+
+def _plot_data(evaluator: Evaluator, curve: Curve) -> dict[str, object]:
+    offsets = np.linspace(-WINDOW, WINDOW, 101)
+    values = np.array([radial_force(evaluator, curve.numbers, curve.cutoff + t) for t in offsets])
+    far = radial_force(evaluator, curve.numbers, 1.5 * curve.cutoff)[0]
+    return {
+        "cutoff": curve.cutoff,
+        "offsets": offsets.tolist(),
+        "energy": (values[:, 0] - far).tolist(),
+        "force": values[:, 1].tolist(),
+        "scales": list(curve.scales),
+    }

@@ -1,0 +1,78 @@
+"""``atomsym benchmark``: kernels beside their peers, as a table and as JSON."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from atomsym.workflows.benchmarks.machine import measure_machine
+from atomsym.workflows.files import write_atomically
+
+
+class Kernel(StrEnum):
+    """The kernels that can be measured; each is a module here with a function ``run() -> list of rows``."""
+
+    NEIGHBORS = "neighbors"
+    SPHERICAL_HARMONICS = "spherical-harmonics"
+    TENSOR_PRODUCT = "tensor-product"
+    SYMMETRIC_CONTRACTION = "symmetric-contraction"
+
+
+def benchmark_command(
+    kernels: Annotated[list[Kernel] | None, typer.Argument(help="Which kernels; all of them if none is named.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for us and for the peers.")] = 1,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write the rows to this JSON file.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+) -> None:
+    """Measure kernels beside e3nn, mace-torch, vesin and matscipy, where these are installed, in one run.
+
+    Times are the smallest of several repeats; on one thread they are process CPU time. Ceilings of the machine (matrix
+    product, memory copy) are measured in the same run.
+    """
+    console = Console(stderr=True, quiet=as_json)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        report: dict[str, Any] = {"machine": asdict(measure_machine()), "kernels": {}}
+        console.print(*(f"{key}: {_cell(value)}" for key, value in report["machine"].items()), sep="\n")
+        for kernel in kernels or list(Kernel):
+            module = importlib.import_module(f"atomsym.workflows.benchmarks.{kernel.value.replace('-', '_')}")
+            with console.status(f"measuring {kernel.value} …"):
+                rows = module.run()
+            report["kernels"][kernel.value] = rows
+            console.print(_table(kernel.value, rows))
+    finally:
+        torch.set_num_threads(before)
+    text = json.dumps(report, indent=2) + "\n"
+    if output is not None:
+        write_atomically(output, text.encode())
+    if as_json:
+        typer.echo(text, nl=False)
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=title)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    for column in columns:
+        numeric = all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    return table
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,58 @@
+"""The ``atomsym`` command: one program, one subcommand for each job."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+import atomsym
+from atomsym.core import AtomsymError
+from atomsym.workflows.benchmarks.command import benchmark_command
+from atomsym.workflows.check.command import check_command
+from atomsym.workflows.md.command import md_command
+from atomsym.workflows.models import models_command
+
+EXIT_BAD_INPUT = 2
+
+app = typer.Typer(
+    name="atomsym",
+    help="Symmetry-aware machine-learned simulation: run, check and benchmark interatomic potentials.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(atomsym.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("md", rich_help_panel="Simulate")(md_command)
+app.command("check", rich_help_panel="Trust")(check_command)
+app.command("benchmark", rich_help_panel="Trust")(benchmark_command)
+app.command("models", rich_help_panel="Models")(models_command)
+
+
+def main() -> None:
+    """Entry point: an error that the user can act on is one message and exit code 2, never a traceback."""
+    try:
+        app()
+    except AtomsymError as error:
+        message = f"[bold red]error:[/] {escape(str(error))}"
+        Console(stderr=True).print(message, highlight=False, soft_wrap=True)
+        sys.exit(EXIT_BAD_INPUT)

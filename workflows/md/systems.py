@@ -1,0 +1,86 @@
+"""Where a run's first structure comes from: built-in systems by name, or any file that ASE reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase.io
+from ase import Atoms
+from ase.build import bulk
+
+from atomsym.core import InputError
+from atomsym.workflows.md.settings import MdSettings
+
+ARGON_DENSITY = 1.374
+"""Liquid argon at 94.4 K in g/cm³: the state point of Rahman, Phys. Rev. 136, A405 (1964)."""
+
+
+@dataclass(frozen=True)
+class BuiltinSystem:
+    """A ready-made system with the settings that make a sensible run of it."""
+
+    description: str
+    build: Callable[[], Atoms]
+    settings: MdSettings
+
+
+def _liquid_argon() -> Atoms:
+    argon_mass_in_gram = 39.948 * 1.66053906660e-24
+    lattice_constant = (4 * argon_mass_in_gram / ARGON_DENSITY * 1e24) ** (1 / 3)
+    return bulk("Ar", "fcc", a=lattice_constant, cubic=True) * (5, 5, 5)
+
+
+BUILTIN_SYSTEMS = {
+    "argon": BuiltinSystem(
+        "500 argon atoms at 94.4 K and 1.374 g/cm³, melted from the fcc lattice",
+        _liquid_argon,
+        MdSettings(
+            system="argon",
+            model="argon",
+            ensemble="nve",
+            temperature=94.4,
+            timestep=5.0,
+            equilibration_steps=4000,
+            steps=8000,
+            friction=0.002,
+            log_every=10,
+            trajectory_every=20,
+        ),
+    )
+}
+
+
+def default_settings(system: str) -> MdSettings:
+    """The settings that a built-in system brings; plain defaults (with the model still to be named) for a file."""
+    if system in BUILTIN_SYSTEMS:
+        return BUILTIN_SYSTEMS[system].settings
+    return MdSettings(system=system, model="")
+
+
+def load_system(settings: MdSettings) -> Atoms:
+    """The atoms that a run starts from, repeated as asked.
+
+    Raises:
+        InputError: if the name is no built-in system and no readable structure file.
+    """
+    if settings.system in BUILTIN_SYSTEMS:
+        atoms = BUILTIN_SYSTEMS[settings.system].build()
+    elif not Path(settings.system).is_file():
+        known = ", ".join(sorted(BUILTIN_SYSTEMS))
+        raise InputError(f"'{settings.system}' is neither a file nor a built-in system (known: {known})")
+    else:
+        try:
+            atoms = ase.io.read(settings.system, index=-1)
+        except Exception as error:
+            raise InputError(f"{settings.system}: ASE cannot read a structure from it ({error})") from error
+    if len(atoms) == 0:
+        raise InputError(f"{settings.system}: the structure has no atoms")
+    return atoms * settings.repeat
+
+
+def with_overrides(settings: MdSettings, **overrides: object) -> MdSettings:
+    """The settings with every override that is not None."""
+    return dataclasses.replace(settings, **{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
