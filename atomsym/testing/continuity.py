@@ -36,15 +36,20 @@ def check_neighbor_limit(evaluator: Evaluator, samples: Samples, settings: Setti
     for compression in COMPRESSIONS:
         cluster = samples.dense.transformed(compression * np.eye(3))
         path, crossings = _central_path(cluster, cutoff, settings.generator(12))
-        forces = [evaluator.evaluate(path(t)).forces.ravel() for t in (0.0, 1.0)]
-        jump, _ = largest_jump(lambda t, p=path: evaluator.evaluate(p(t)).forces.ravel().copy(), points, crossings)
+
+        def forces_at(t: float, path: Callable[[float], Structure] = path) -> Array:
+            return evaluator.evaluate(path(t)).forces.ravel().copy()
+
+        jump, _ = largest_jump(forces_at, points, crossings)
         reach = np.inf if cutoff is None else cutoff
         distances = np.linalg.norm(cluster.positions - cluster.positions[0], axis=1)
         within = int(np.count_nonzero(distances < reach)) - 1
         name = f"relative force jump among {within} neighbors"
-        measurements.append(Measurement(name, jump / max(largest(np.array(forces)), 1e-300), bound, ""))
+        measurements.append(Measurement(name, jump / max(largest(forces_at(0.0)), 1e-300), bound, ""))
     good = f"With up to {within} neighbors inside the cutoff no neighbor is dropped."
-    return Finding(measurements, good, "A force jumps while all neighbors stay inside the cutoff, as in a truncated list.")
+    return Finding(
+        measurements, good, "A force jumps while all neighbors stay inside the cutoff, as in a truncated list."
+    )
 
 
 def _known_cutoff(evaluator: Evaluator, samples: Samples, settings: Settings) -> float | None:
@@ -109,9 +114,7 @@ def _halve(
     while high - low > 1e-10:
         middle = 0.5 * (low + high)
         value = function(middle)
-        to_left, to_right = (
-            largest(value - np.vander([middle - origin], 4)[0] @ cubic) for cubic in cubics
-        )
+        to_left, to_right = (largest(value - np.vander([middle - origin], 4)[0] @ cubic) for cubic in cubics)
         if to_left <= to_right:
             low, at_low = middle, value
         else:
@@ -121,7 +124,7 @@ def _halve(
 
 def check_shapes(evaluator: Evaluator, samples: Samples, settings: Settings) -> Finding:
     """F-13: the energy of a highly symmetric shape is the limit from every direction."""
-    shapes = list(samples.shapes)
+    shapes = [(f"{name} shape", shape) for name, shape in samples.shapes]
     if samples.crystal is not None:
         shapes.append(("perfect crystal", samples.crystal))
     if not shapes:
@@ -132,7 +135,7 @@ def check_shapes(evaluator: Evaluator, samples: Samples, settings: Settings) -> 
     measurements = []
     for name, shape in shapes:
         jump = spread_of_limits(evaluator, shape, offset, rng)
-        measurements.append(Measurement(f"energy jump at the {name} shape".replace("crystal shape", "crystal"), jump, bound, "eV"))
+        measurements.append(Measurement(f"energy jump at the {name}", jump, bound, "eV"))
     good = "The energy is continuous through linear, tetrahedral, octahedral and crystalline shapes."
     return Finding(measurements, good, data=_bending(evaluator, samples))
 

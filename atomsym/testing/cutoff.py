@@ -102,10 +102,8 @@ def one_sided_limits(function: Callable[[float], Array], step: float) -> Array:
     return np.array([coefficients[0], coefficients[1] / step, 2.0 * coefficients[2] / step**2])
 
 
-def crossing_path(
-    cluster: Structure, curve: Curve, rng: np.random.Generator
-) -> Callable[[float], Structure] | None:
-    """An extra atom that crosses the cutoff sphere of one cluster atom and of no other; t is their distance − cutoff."""
+def crossing_path(cluster: Structure, curve: Curve, rng: np.random.Generator) -> Callable[[float], Structure] | None:
+    """An extra atom that crosses the cutoff sphere of one cluster atom only; t is their distance − cutoff."""
     window = (POINTS + 1) * max(STEPS_SINGLE)
     closest = 0.9 * nearest_distance(cluster)
     centres = np.flatnonzero(cluster.numbers == curve.numbers[0])
@@ -130,27 +128,30 @@ def crossing_path(
     return path
 
 
-def _judge(
-    name: str, jumps: Array, curve: Curve, evaluator: Evaluator, settings: Settings
-) -> list[Measurement]:
+def _judge(name: str, jumps: Array, curve: Curve, evaluator: Evaluator, settings: Settings) -> list[Measurement]:
     levels = 2 if settings.single_precision else 4
     found = []
     for level in range(levels):
         tolerance = tolerances.CUTOFF_THIRD_DERIVATIVE if level == 3 else tolerances.CUTOFF_JUMP
         value = float(jumps[level]) / curve.scales[level]
         advisory = level == 3 and "hessian" not in evaluator.properties
-        found.append(Measurement(f"{name}: relative {NAMES[level]} jump", value, settings.bound(tolerance), "", advisory))
+        found.append(
+            Measurement(f"{name}: relative {NAMES[level]} jump", value, settings.bound(tolerance), "", advisory)
+        )
     return found
 
 
 def _diagnose(measurements: list[Measurement], cutoff: float) -> str:
-    """Name the lowest derivative that jumps."""
+    """Name every derivative that jumps, from the energy upwards."""
+    jumps = []
     for name in NAMES:
-        jumping = [m for m in measurements if f"relative {name} jump" in m.name and not m.passed]
-        if jumping:
-            worst = max(jumping, key=lambda m: m.value)
-            return f"The {name} jumps by {worst.value:.1e} of its largest value where a neighbor crosses {cutoff:.4g} Å."
-    return ""
+        sizes = [m.value for m in measurements if f"relative {name} jump" in m.name and not m.passed]
+        if sizes:
+            jumps.append(f"{name} (by {max(sizes):.0e} of its largest value)")
+    if not jumps:
+        return ""
+    listed = jumps[0] if len(jumps) == 1 else ", ".join(jumps[:-1]) + " and " + jumps[-1]
+    return f"Where a neighbor crosses {cutoff:.4g} Å, these jump: {listed}."
 
 
 def _plot_data(evaluator: Evaluator, curve: Curve) -> dict[str, object]:

@@ -69,10 +69,13 @@ def check_forces(evaluator: Evaluator, samples: Samples, settings: Settings) -> 
 def _force_error(
     evaluator: Evaluator, structure: Structure, forces: Array, coordinate: tuple[int, int], step: float
 ) -> float:
-    atom, axis = coordinate
-    slope = five_point(lambda by: np.array(evaluator.evaluate(structure.displaced(atom, axis, by)).energy), step)
-    force = float(forces[atom, axis])
-    return abs(force + float(slope)) / (1.0 + abs(force))
+    force = float(forces[coordinate])
+    return abs(force + energy_slope(evaluator, structure, coordinate, step)) / (1.0 + abs(force))
+
+
+def energy_slope(evaluator: Evaluator, structure: Structure, coordinate: tuple[int, int], step: float) -> float:
+    """dE/dx of one coordinate (atom, axis), eV/Å."""
+    return float(five_point(lambda by: np.array(evaluator.evaluate(structure.displaced(*coordinate, by)).energy), step))
 
 
 def _sweep(evaluator: Evaluator, structure: Structure, rng: np.random.Generator) -> list[float]:
@@ -82,9 +85,7 @@ def _sweep(evaluator: Evaluator, structure: Structure, rng: np.random.Generator)
     return [max(_force_error(evaluator, structure, forces, c, step) for c in coordinates) for step in PLOT_STEPS]
 
 
-def _against_double_precision(
-    evaluator: Evaluator, twin: Evaluator, samples: Samples, settings: Settings
-) -> Finding:
+def _against_double_precision(evaluator: Evaluator, twin: Evaluator, samples: Samples, settings: Settings) -> Finding:
     bound = settings.bound(tolerances.FINITE_DIFFERENCE_FORCES)
     measurements = []
     for name, structure in require_some(samples):
@@ -95,7 +96,10 @@ def _against_double_precision(
 
 
 def _refuse_if_too_coarse(
-    evaluator: Evaluator, structures: list[tuple[str, Structure]], measurements: list[Measurement], steps: tuple[float, ...]
+    evaluator: Evaluator,
+    structures: list[tuple[str, Structure]],
+    measurements: list[Measurement],
+    steps: tuple[float, ...],
 ) -> None:
     """In single precision, rounding of energies may hide what the bound asks for; then nothing can be said."""
     for (_, structure), measurement in zip(structures, measurements, strict=True):
@@ -113,10 +117,7 @@ def _diagnose_forces(evaluator: Evaluator, structure: Structure, measurements: l
         return ""
     forces = evaluator.evaluate(structure).forces
     coordinates = [(atom, axis) for atom in range(min(structure.n_atoms, 3)) for axis in range(3)]
-    slopes = []
-    for atom, axis in coordinates:
-        slopes.append(five_point(lambda by, c=(atom, axis): np.array(evaluator.evaluate(structure.displaced(*c, by)).energy), 1e-3))
-    true = -np.array(slopes, dtype=np.float64)
+    true = -np.array([energy_slope(evaluator, structure, coordinate, 1e-3) for coordinate in coordinates])
     given = np.array([forces[c] for c in coordinates])
     factor = float(given @ true / max(float(true @ true), 1e-300))
     consistent = np.linalg.norm(given - factor * true) <= 1e-4 * np.linalg.norm(given)
@@ -147,11 +148,19 @@ def check_stress(evaluator: Evaluator, samples: Samples, settings: Settings) -> 
         estimates = np.array([strain_derivatives(evaluator, structure, step) for step in steps])
         nearest = estimates[np.abs(estimates - given).argmin(axis=0), np.arange(6)]
         pairs.append((given, nearest))
-        measurements.append(Measurement(f"stress error of the {name}", float(np.abs(given - nearest).max()), bound, "eV/Å³"))
         measurements.append(
-            Measurement(f"asymmetry of the stress of the {name}", float(np.abs(stress - stress.T).max()), bound, "eV/Å³")
+            Measurement(f"stress error of the {name}", float(np.abs(given - nearest).max()), bound, "eV/Å³")
         )
-    data = {"given": [p[0].tolist() for p in pairs], "numerical": [p[1].tolist() for p in pairs], "names": [n for n, _ in periodic]}
+        measurements.append(
+            Measurement(
+                f"asymmetry of the stress of the {name}", float(np.abs(stress - stress.T).max()), bound, "eV/Å³"
+            )
+        )
+    data = {
+        "given": [p[0].tolist() for p in pairs],
+        "numerical": [p[1].tolist() for p in pairs],
+        "names": [n for n, _ in periodic],
+    }
     good = "Stress is the strain derivative of the energy per volume, with the right sign and order of components."
     return Finding(measurements, good, _diagnose_stress(*pairs[0], periodic[0][1].volume, bound), data)
 

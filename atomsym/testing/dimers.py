@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from atomsym.core.elements import symbol_of
-from atomsym.testing.outcome import Finding, Measurement, NotApplicableError
+from atomsym.testing.outcome import Finding, Measurement, NotApplicableError, NotFiniteError
 from atomsym.testing.settings import Samples, Settings
 from atomsym.testing.structure import Array, Evaluator, Structure
 
@@ -32,7 +34,7 @@ def radial_force(evaluator: Evaluator, numbers: tuple[int, int], distance: float
 
 
 def find_cutoff(evaluator: Evaluator, numbers: tuple[int, int], farthest: float = FARTHEST_CUTOFF) -> float | None:
-    """The distance beyond which a dimer has constant energy and no force, Å; None if there is none below ``farthest``."""
+    """The distance in Å beyond which a dimer has constant energy and no force; None if it is not below ``farthest``."""
     far = [radial_force(evaluator, numbers, r) for r in (1.5 * farthest, 1.7 * farthest)]
     force_floor = max(abs(force) for _, force in far)
     energy_floor = abs(far[0][0] - far[1][0]) + 1e-13 * abs(far[0][0])
@@ -63,11 +65,18 @@ def check_dimers(evaluator: Evaluator, samples: Samples, settings: Settings) -> 
     curves = {}
     for first, second, bond in samples.pairs:
         name = f"{symbol_of(first)}–{symbol_of(second)}"
-        energies = np.array([radial_force(evaluator, (first, second), r)[0] for r in distances])
+        energies = np.array([_energy_or_nan(evaluator, (first, second), r) for r in distances])
         curves[name] = {"energies": energies.tolist(), "bond": bond}
         measurements += _judge(name, distances, energies, bond)
     good = "All pairs of atoms repel each other when pressed together, with finite energies and without a hole."
     return Finding(measurements, good, data={"distances": distances.tolist(), "curves": curves})
+
+
+def _energy_or_nan(evaluator: Evaluator, numbers: tuple[int, int], distance: float) -> float:
+    try:
+        return radial_force(evaluator, numbers, distance)[0]
+    except NotFiniteError:
+        return math.nan
 
 
 def _judge(name: str, distances: Array, energies: Array, bond: float) -> list[Measurement]:

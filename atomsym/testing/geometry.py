@@ -42,7 +42,7 @@ def enlarged(crystal: Structure, atoms: int) -> Structure:
     """The supercell with at least ``atoms`` atoms whose shape is nearest to a cube."""
     counts = [1, 1, 1]
     while crystal.n_atoms * int(np.prod(counts)) < atoms:
-        lengths = [counts[i] * np.linalg.norm(crystal.cell[i]) if crystal.pbc[i] else np.inf for i in range(3)]
+        lengths = np.where(crystal.pbc, counts * np.linalg.norm(crystal.cell, axis=1), np.inf)
         counts[int(np.argmin(lengths))] += 1
     return crystal.repeated((counts[0], counts[1], counts[2]))
 

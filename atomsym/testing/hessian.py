@@ -30,17 +30,14 @@ def check_hessian(evaluator: Evaluator, samples: Samples, settings: Settings) ->
     hessian = _hessian(evaluator, structure)
     scale = max(largest(hessian), 1e-300)
     numerical = -force_jacobian(evaluator, structure, 1e-2 if settings.single_precision else 1e-3)
+    asymmetry, deviation = largest(hessian - hessian.T) / scale, largest(hessian - numerical) / scale
+    symmetric = settings.bound(tolerances.HESSIAN_SYMMETRY)
+    summed = settings.bound(tolerances.ACOUSTIC_SUM)
+    numeric = settings.bound(tolerances.HESSIAN_FINITE_DIFFERENCE)
     measurements = [
-        Measurement(
-            "asymmetry of the Hessian", largest(hessian - hessian.T) / scale, settings.bound(tolerances.HESSIAN_SYMMETRY), ""
-        ),
-        Measurement("violation of the sum rule", sum_rule_error(hessian), settings.bound(tolerances.ACOUSTIC_SUM), "eV/Å²"),
-        Measurement(
-            "deviation from the derivative of the forces",
-            largest(hessian - numerical) / scale,
-            settings.bound(tolerances.HESSIAN_FINITE_DIFFERENCE),
-            "",
-        ),
+        Measurement("relative asymmetry of the Hessian", asymmetry, symmetric, ""),
+        Measurement("violation of the sum rule", sum_rule_error(hessian), summed, "eV/Å²"),
+        Measurement("relative deviation from the derivative of the forces", deviation, numeric, ""),
     ]
     data: dict[str, object] = {}
     if not structure.pbc.any() and not settings.single_precision:
@@ -50,7 +47,9 @@ def check_hessian(evaluator: Evaluator, samples: Samples, settings: Settings) ->
             bound = settings.bound(tolerances.ZERO_MODES)
             measurements.append(Measurement("largest zero-mode frequency at a minimum", zero, bound, "1/cm"))
             data = {"frequencies": frequencies}
-    return Finding(measurements, "The Hessian is symmetric, sums to zero and is the derivative of the forces.", data=data)
+    return Finding(
+        measurements, "The Hessian is symmetric, sums to zero and is the derivative of the forces.", data=data
+    )
 
 
 def _hessian(evaluator: Evaluator, structure: Structure) -> Array:
@@ -76,7 +75,9 @@ def _zero_modes(evaluator: Evaluator, structure: Structure) -> tuple[float, list
     eigenvalues = np.linalg.eigvalsh(0.5 * (dynamical + dynamical.T))
     frequencies = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues) * ACCELERATION) / (2 * math.pi * LIGHT_SPEED)
     centred = relaxed.positions - relaxed.positions.mean(axis=0)
-    zero_modes = 3 + int(np.linalg.matrix_rank(centred, tol=1e-4) > 0) * 2 + int(np.linalg.matrix_rank(centred, tol=1e-4) > 1)
+    zero_modes = (
+        3 + int(np.linalg.matrix_rank(centred, tol=1e-4) > 0) * 2 + int(np.linalg.matrix_rank(centred, tol=1e-4) > 1)
+    )
     lowest = np.sort(np.abs(frequencies))[:zero_modes]
     return float(lowest.max()), frequencies.tolist()
 

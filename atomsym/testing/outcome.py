@@ -55,6 +55,8 @@ class Measurement:
         """How far towards (< 1) or beyond (> 1) the bound, to find the worst of several."""
         if not math.isfinite(self.value):
             return math.inf
+        if self.at_least and self.passed:
+            return 0.0
         top, bottom = (self.bound, self.value) if self.at_least else (self.value, self.bound)
         ratio = top / bottom if bottom > 0 else (0.0 if top <= 0 else math.inf)
         return ratio if self.passed else max(ratio, 1.0) + (0.0 if self.advisory else 1e-9)
@@ -126,21 +128,24 @@ class NotApplicableError(Exception):
     """Raised inside a check that cannot be made here; the message says why."""
 
 
-def conclude(id: str, title: str, finding: Finding, seconds: float = 0.0, evaluations: int = 0) -> CheckResult:
+class NotFiniteError(Exception):
+    """Raised when the calculator returns an energy, force or stress that is not a finite number."""
+
+
+def conclude(identifier: str, title: str, finding: Finding, seconds: float = 0.0, evaluations: int = 0) -> CheckResult:
     """Derive the verdict and the sentence of a finding."""
     measurements = tuple(finding.measurements)
     failed = [m for m in measurements if not m.passed]
     hard = [m for m in failed if not m.advisory]
-    if hard:
-        verdict = Verdict.FAIL
-    else:
-        verdict = Verdict.WARN if failed or finding.warning else Verdict.PASS
+    notable = Verdict.WARN if failed or finding.warning else Verdict.PASS
+    verdict = Verdict.FAIL if hard else notable
     sentence = finding.good if not failed else (finding.bad or _sentence(max(hard or failed, key=lambda m: m.badness)))
     if finding.warning and not hard:
         sentence = f"{sentence} {finding.warning}"
-    return CheckResult(id, title, verdict, sentence, measurements, finding.data, seconds, evaluations)
+    return CheckResult(identifier, title, verdict, sentence, measurements, finding.data, seconds, evaluations)
 
 
 def _sentence(worst: Measurement) -> str:
     side = "at least" if worst.at_least else "at most"
-    return f"{worst.name} is {worst.value:.2g} {worst.unit}, where {side} {worst.bound:.2g} is allowed.".replace("  ", " ")
+    value = f"{worst.value:.2g} {worst.unit}".strip()
+    return f"{worst.name[:1].upper()}{worst.name[1:]} is {value}, where {side} {worst.bound:.2g} is allowed."

@@ -21,10 +21,10 @@ def check_images(evaluator: Evaluator, samples: Samples, settings: Settings) -> 
     near, far = settings.bound(tolerances.IMAGE_SHIFT), settings.bound(tolerances.IMAGE_SHIFT_FAR)
     measurements = []
     for name, structure in _periodic(samples):
-        shifts_of = {
+        shifts_of: dict[str, tuple[list[Array], float]] = {
             "one atom moved by 1 … 5 lattice vectors": (_single_shifts(structure, rng), near),
             "all coordinates negative": ([np.broadcast_to(_below_zero(structure), (structure.n_atoms, 3))], near),
-            "atoms unwrapped by 1000 cells": ([rng.integers(-1000, 1001, (structure.n_atoms, 3))], far),
+            "atoms unwrapped by 1000 cells": ([rng.integers(-1000, 1001, (structure.n_atoms, 3)).astype(np.float64)], far),
         }
         reference = evaluator.evaluate(structure)
         for what, (shifts, bound) in shifts_of.items():
@@ -89,7 +89,9 @@ def check_extensivity(evaluator: Evaluator, samples: Samples, settings: Settings
     measurements += _fragments(evaluator, samples, bound)
     if not measurements:
         raise NotApplicableError("the calculator has neither a periodic nor a finite test structure")
-    return Finding(measurements, "Supercells and distant fragments have exactly the sum of the energies of their parts.")
+    return Finding(
+        measurements, "Supercells and distant fragments have exactly the sum of the energies of their parts."
+    )
 
 
 def _fragments(evaluator: Evaluator, samples: Samples, bound: float) -> list[Measurement]:

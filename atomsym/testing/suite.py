@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from atomsym.core import ConfigError
 from atomsym.testing.backends import check_backends, check_gradients
 from atomsym.testing.continuity import check_neighbor_limit, check_shapes
@@ -15,7 +17,15 @@ from atomsym.testing.derivatives import check_forces, check_jacobian, check_stre
 from atomsym.testing.dimers import check_dimers
 from atomsym.testing.dynamics import check_dynamics
 from atomsym.testing.hessian import check_hessian
-from atomsym.testing.outcome import CheckResult, Finding, NotApplicableError, Verdict, conclude
+from atomsym.testing.outcome import (
+    CheckResult,
+    Finding,
+    Measurement,
+    NotApplicableError,
+    NotFiniteError,
+    Verdict,
+    conclude,
+)
 from atomsym.testing.periodicity import check_extensivity, check_images
 from atomsym.testing.settings import Samples, Settings
 from atomsym.testing.state import check_state
@@ -56,7 +66,10 @@ CHECKS: tuple[Check, ...] = (
 
 
 class CountingEvaluator:
-    """Passes everything through and counts the evaluated structures; ``inner`` is what it wraps."""
+    """Counts the evaluated structures and insists on finite results; ``inner`` is what it wraps.
+
+    Comparisons with numbers that are not finite are false, so that a check on them could pass by accident.
+    """
 
     def __init__(self, inner: Evaluator) -> None:
         self.inner = inner
@@ -68,7 +81,12 @@ class CountingEvaluator:
 
     def evaluate(self, structure: Structure, properties: Collection[str] = BASIC) -> Result:
         self.count += 1
-        return self.inner.evaluate(structure, properties)
+        result = self.inner.evaluate(structure, properties)
+        for name in ("energy", "forces", "stress", "energies", "hessian"):
+            value = getattr(result, name)
+            if value is not None and not np.isfinite(value).all():
+                raise NotFiniteError(f"{name} of a structure with {structure.n_atoms} atoms is not finite")
+        return result
 
 
 def run_check(check: Check, evaluator: Evaluator, samples: Samples, settings: Settings) -> CheckResult:
@@ -78,14 +96,14 @@ def run_check(check: Check, evaluator: Evaluator, samples: Samples, settings: Se
 
     def done(verdict: Verdict, explanation: str) -> CheckResult:
         seconds = time.perf_counter() - start
-        return CheckResult(
-            check.id, check.title, verdict, explanation, seconds=seconds, evaluations=counting.count
-        )
+        return CheckResult(check.id, check.title, verdict, explanation, seconds=seconds, evaluations=counting.count)
 
     try:
         finding = check.function(counting, samples, settings)
     except NotApplicableError as reason:
         return done(Verdict.NOT_APPLICABLE, _as_sentence(str(reason)))
+    except NotFiniteError as reason:
+        finding = Finding([Measurement("results that are not finite", 1, 0, "")], "", _as_sentence(str(reason)))
     except Exception as error:
         logger.debug("check %s broke", check.id, exc_info=True)
         return done(Verdict.ERROR, f"{type(error).__name__}: {error}")

@@ -71,9 +71,7 @@ def _rotation_measurements(name: str, worst: dict[str, float], settings: Setting
     ]
 
 
-def _hessian_rotation(
-    evaluator: Evaluator, samples: Samples, settings: Settings, matrix: Array
-) -> list[Measurement]:
+def _hessian_rotation(evaluator: Evaluator, samples: Samples, settings: Settings, matrix: Array) -> list[Measurement]:
     if "hessian" not in evaluator.properties or samples.cluster is None:
         return []
     asked = (*BASIC, "hessian")

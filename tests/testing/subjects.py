@@ -1,12 +1,12 @@
 """Small analytic calculators in plain numpy: one good one, and one mutant for every check.
 
-The good one is a Lennard-Jones potential times (1 − (r/rc)²)⁵ (four continuous derivatives), with all periodic images by
-brute force, energies per atom, stress, and an analytic Hessian.
+The good one is a Lennard-Jones potential times (1 − (r/rc)²)⁵ (four continuous derivatives), with all periodic images
+by brute force, energies per atom, stress, and an analytic Hessian.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -47,6 +47,10 @@ def shifted_pair(r: Array) -> tuple[Array, Array, Array]:
     return u - lennard_jones(np.array([CUTOFF]))[0], du, ddu
 
 
+def hessian_jump_pair(r: Array) -> tuple[Array, Array, Array]:
+    return smooth_pair(r, 2)
+
+
 def third_jump_pair(r: Array) -> tuple[Array, Array, Array]:
     return smooth_pair(r, 3)
 
@@ -74,16 +78,14 @@ class PairPotential:
         i, j, vectors = self.pairs(structure)
         return self.finish(structure, i, j, vectors, properties)
 
-    def finish(
-        self, structure: Structure, i: Array, j: Array, vectors: Array, properties: Collection[str]
-    ) -> Result:
+    def finish(self, structure: Structure, i: Array, j: Array, vectors: Array, properties: Collection[str]) -> Result:
         n = structure.n_atoms
         r = np.linalg.norm(vectors, axis=1)
         u, du, ddu = self.pair(r)
         unit = vectors / r[:, None]
         energies = np.bincount(i, 0.5 * u, n)
         pair_forces = du[:, None] * unit
-        forces = np.stack([np.bincount(i, pair_forces[:, a], n) for a in range(3)], axis=1)
+        forces = np.stack([np.bincount(i, pair_forces[:, a], n) for a in range(3)], axis=1).astype(float)
         stress = hessian = None
         if "stress" in properties and structure.periodic:
             stress = 0.5 * vectors.T @ pair_forces / structure.volume
@@ -141,9 +143,7 @@ class Pinned(PairPotential):
 class Anisotropic(PairPotential):
     """Bonds along z are stronger, consistently in energy and forces."""
 
-    def finish(
-        self, structure: Structure, i: Array, j: Array, vectors: Array, properties: Collection[str]
-    ) -> Result:
+    def finish(self, structure: Structure, i: Array, j: Array, vectors: Array, properties: Collection[str]) -> Result:
         result = super().finish(structure, i, j, vectors, properties)
         extra = 1e-5 * np.cos(vectors[:, 2]) * (1 - (vectors**2).sum(axis=1) / CUTOFF**2) ** 4
         return replace(result, energy=result.energy + float(extra.sum()))
@@ -179,6 +179,20 @@ class DroppedImage(PairPotential):
             keep = np.abs(shift).max(axis=1) <= 1
             i, j, vectors = i[keep], j[keep], vectors[keep]
         return i, j, vectors
+
+
+class MinimumImage(PairPotential):
+    """Sees only the nearest image of each atom, which is wrong in cells smaller than twice the cutoff."""
+
+    def pairs(self, structure: Structure) -> tuple[Array, Array, Array]:
+        i, j, vectors = super().pairs(structure)
+        r = np.linalg.norm(vectors, axis=1)
+        order = np.lexsort((r, j, i))
+        i, j, vectors = i[order], j[order], vectors[order]
+        first = np.ones(len(i), dtype=bool)
+        first[1:] = (np.diff(i) != 0) | (np.diff(j) != 0)
+        keep = first & (i != j)
+        return i[keep], j[keep], vectors[keep]
 
 
 class MeanField(PairPotential):
@@ -415,3 +429,71 @@ class SinglePrecision(PairPotential):
 class Broken(PairPotential):
     def evaluate(self, structure: Structure, properties: Collection[str] = BASIC) -> Result:
         raise RuntimeError("out of order")
+
+
+class NotANumber(PairPotential):
+    def evaluate(self, structure: Structure, properties: Collection[str] = BASIC) -> Result:
+        result = super().evaluate(structure, properties)
+        return replace(result, energy=np.nan, forces=np.full_like(result.forces, np.nan))
+
+
+class Noisy(PairPotential):
+    """Forces with noise of single precision in double-precision numbers."""
+
+    def evaluate(self, structure: Structure, properties: Collection[str] = BASIC) -> Result:
+        result = super().evaluate(structure, properties)
+        seed = int.from_bytes(structure.positions.tobytes()[:7], "little")
+        noise = 1e-7 * np.random.default_rng(seed).normal(size=result.forces.shape)
+        return replace(result, forces=result.forces * (1 + noise))
+
+
+class UndividedStress(PairPotential):
+    def evaluate(self, structure: Structure, properties: Collection[str] = BASIC) -> Result:
+        result = super().evaluate(structure, properties)
+        return result if result.stress is None else replace(result, stress=result.stress * structure.volume)
+
+
+class WrongHessian(PairPotential):
+    """Symmetric and with the sum rule, but a little too stiff."""
+
+    def evaluate(self, structure: Structure, properties: Collection[str] = BASIC) -> Result:
+        result = super().evaluate(structure, properties)
+        return result if result.hessian is None else replace(result, hessian=1.0001 * result.hessian)
+
+
+class Batching(PairPotential):
+    def evaluate_batch(self, structures: Sequence[Structure]) -> list[Result]:
+        return [self.evaluate(structure) for structure in structures]
+
+
+class BatchLeaking(PairPotential):
+    """In a batch, every system feels the number of atoms of all."""
+
+    def evaluate_batch(self, structures: Sequence[Structure]) -> list[Result]:
+        total = sum(structure.n_atoms for structure in structures)
+        results = [self.evaluate(structure) for structure in structures]
+        return [replace(result, energy=result.energy + 1e-6 * total) for result in results]
+
+
+class BackendsAgree(PairPotential):
+    other: Callable[[], PairPotential] = PairPotential
+
+    def backend_names(self) -> tuple[str, ...]:
+        return ("reference", "other")
+
+    def with_backend(self, name: str) -> PairPotential:
+        return PairPotential() if name == "reference" else type(self).other()
+
+
+class BackendsDiffer(BackendsAgree):
+    other = WrongComponent
+
+
+class RightGradients(PairPotential):
+    def gradient_errors(self, structure: Structure) -> dict[str, float]:
+        return {"first derivatives": 1e-9, "second derivatives": 1e-8}
+
+
+class WrongGradients(PairPotential):
+    def gradient_errors(self, structure: Structure) -> dict[str, float]:
+        return {"first derivatives": 1e-9, "second derivatives": 1e-2}

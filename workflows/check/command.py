@@ -11,6 +11,7 @@ from ase.calculators.calculator import BaseCalculator
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from atomsym.artifacts import write_atomically
 from atomsym.testing.outcome import CheckResult
 from atomsym.testing.suite import Check
 from atomsym.workflows.check.card import ReportCard
@@ -18,7 +19,6 @@ from atomsym.workflows.check.load import load_calculator, parse_kwargs
 from atomsym.workflows.check.page import write_html
 from atomsym.workflows.check.run import CheckOptions, run_check
 from atomsym.workflows.check.terminal import print_card, progress_line
-from atomsym.workflows.files import write_atomically
 
 
 def check_command(
@@ -35,7 +35,9 @@ def check_command(
     ] = None,
     structure: Annotated[
         Path | None,
-        typer.Option("--structure", "-s", help="Test on this structure (any file ASE reads).", show_default="automatic"),
+        typer.Option(
+            "--structure", "-s", help="Test on this structure (any file ASE reads).", show_default="automatic"
+        ),
     ] = None,
     elements: Annotated[
         str | None, typer.Option(help="Test on these elements, e.g. Cu,Au or H,O.", show_default="automatic")
@@ -60,9 +62,7 @@ def check_command(
     ] = None,
     thorough: Annotated[bool, typer.Option("--thorough", help="Full lengths; takes minutes.")] = False,
     seed: Annotated[int, typer.Option(help="Of all random choices.")] = 0,
-    html: Annotated[
-        Path | None, typer.Option(help="Write a page with plots to this file.", show_default=False)
-    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots to this file.", show_default=False)] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json-file", help="Write all numbers to this file.", show_default=False)
     ] = None,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
+from atomsym.artifacts import write_atomically
 from atomsym.testing.outcome import CheckResult, Measurement, Verdict
 from atomsym.workflows.check.card import ReportCard
 from atomsym.workflows.check.plots import plot_svg
-from atomsym.workflows.files import write_atomically
 
 WORDS = {
     Verdict.PASS: "pass",
@@ -56,6 +56,9 @@ table { border-collapse: collapse; width: 100%; font-size: 13.5px; margin-top: 6
 td, th { text-align: left; padding: 3px 10px 3px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.bad td { color: var(--fail); font-weight: 600; }
+ul { margin: 8px 0 0; padding: 0; list-style: none; }
+li { padding: 5px 0 5px 12px; border-left: 3px solid var(--c); margin-bottom: 6px; }
+li a { color: var(--c); font-weight: 600; text-decoration: none; margin-right: 6px; }
 .facts td:first-child { color: var(--soft); width: 170px; }
 code { background: #eef1f5; border-radius: 5px; padding: 2px 6px; font-size: 13.5px; overflow-wrap: anywhere; }
 footer { color: var(--soft); font-size: 13px; margin-top: 18px; }
@@ -84,7 +87,7 @@ def page_of(card: ReportCard) -> str:
         f"<title>Physics report card: {escape(card.name)}</title><style>{STYLE}</style></head><body><main>"
         f'<p class="kicker">Physics report card</p><h1>{escape(card.name)}</h1>'
         f'<p class="verdict {color}"><span style="color:var(--c)">{headline}</span>: {escape(card.summary)}.</p>'
-        f'<nav class="strip">{tiles}</nav>{sections}{_facts(card)}'
+        f'<nav class="strip">{tiles}</nav>{_findings(card)}{sections}{_facts(card)}'
         "<footer>A check compares the largest measured deviation with its bound. “Not applicable” means that the "
         "check could not be made with this calculator; it says nothing good or bad.</footer></main></body></html>\n"
     )
@@ -97,6 +100,20 @@ def _tile(result: CheckResult) -> str:
         f'<a class="tile {kind}" href="#{result.id}"><b>{result.id}<span>{short}</span></b>'
         f"<small>{escape(result.title)}</small></a>"
     )
+
+
+def _findings(card: ReportCard) -> str:
+    """The sentences of the checks that did not pass, first what matters most."""
+    order = (Verdict.FAIL, Verdict.ERROR, Verdict.WARN)
+    notable = [result for verdict in order for result in card.results if result.verdict is verdict]
+    if not notable:
+        return ""
+    items = "".join(
+        f'<li class="{CLASSES[result.verdict]}"><a href="#{result.id}">{result.id}</a> '
+        f"{escape(result.explanation)}</li>"
+        for result in notable
+    )
+    return f'<div class="facts"><h2>Findings</h2><ul>{items}</ul></div>'
 
 
 def _section(result: CheckResult) -> str:
@@ -115,27 +132,44 @@ def _section(result: CheckResult) -> str:
 
 def _decisive(worst: Measurement) -> str:
     side = "at least" if worst.at_least else "at most"
-    spread = f" ± {worst.uncertainty:.1g}" if worst.uncertainty else ""
+    spread = f" ± {number(worst.uncertainty, 1)}" if worst.uncertainty else ""
     return (
-        f'<div class="big"><div>{worst.value:.2g}{spread} {escape(worst.unit)}<small>measured: {escape(worst.name)}'
-        f"</small></div><div>{worst.bound:g} {escape(worst.unit)}<small>allowed: {side}</small></div></div>"
+        f'<div class="big"><div>{number(worst.value)}{spread} {escape(worst.unit)}<small>measured: {escape(worst.name)}'
+        f"</small></div><div>{number(worst.bound)} {escape(worst.unit)}<small>allowed: {side}</small></div></div>"
     )
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number for reading.
+
+    Example:
+        >>> number(2.4e-15), number(1e-8), number(0.25), number(float("nan"))
+        ('2.4 × 10⁻¹⁵', '10⁻⁸', '0.25', 'nan')
+    """
+    text = f"{value:.{digits}g}"
+    if "e" not in text:
+        return text
+    mantissa, exponent = text.split("e")
+    power = "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return {"1": power, "-1": f"−{power}"}.get(mantissa, f"{mantissa} × {power}")
 
 
 def _measurements(result: CheckResult) -> str:
     rows = []
     for m in result.measurements:
         sign = "≥" if m.at_least else "≤"
-        spread = f" ± {m.uncertainty:.1g}" if m.uncertainty else ""
+        spread = f" ± {number(m.uncertainty, 1)}" if m.uncertainty else ""
         note = " (advice)" if m.advisory else ""
         rows.append(
-            f'<tr{"" if m.passed else " class=bad"}><td>{escape(m.name)}{note}</td><td class="n">{m.value:.3g}{spread}</td>'
-            f'<td class="n">{sign} {m.bound:g}</td><td>{escape(m.unit)}</td></tr>'
+            f"<tr{'' if m.passed else ' class=bad'}><td>{escape(m.name)}{note}</td>"
+            f'<td class="n">{number(m.value, 3)}{spread}</td><td class="n">{sign} {number(m.bound)}</td>'
+            f"<td>{escape(m.unit)}</td></tr>"
         )
+    plural = "s" if len(rows) > 1 else ""
     return (
-        f"<details><summary>All {len(rows)} measurements, {result.evaluations} evaluations in {result.seconds:.1f} s"
-        '</summary><table><tr><th>measured</th><th class="n">value</th><th class="n">bound</th><th>unit</th></tr>'
-        f"{''.join(rows)}</table></details>"
+        f"<details><summary>{len(rows)} measurement{plural}, {result.evaluations} evaluations in "
+        f'{result.seconds:.1f} s</summary><table><tr><th>measured</th><th class="n">value</th>'
+        f'<th class="n">bound</th><th>unit</th></tr>{"".join(rows)}</table></details>'
     )
 
 

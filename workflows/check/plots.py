@@ -39,7 +39,7 @@ def plot_svg(result: CheckResult) -> str | None:
     if draw is None or not result.data:
         return None
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": result.id}):
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
+        figure = Figure(figsize=(7.6, 2.7), layout="constrained")
         draw(figure, result)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -49,6 +49,15 @@ def plot_svg(result: CheckResult) -> str | None:
 
 def verdict_color(verdict: Verdict) -> str:
     return {Verdict.PASS: BLUE, Verdict.WARN: ORANGE}.get(verdict, RED)
+
+
+def _mark_zero(axes: Axes) -> None:
+    """Say that exact zeros sit at the bottom of a logarithmic axis."""
+    axes.set_ylim(LOWEST / 4, None)
+    if any((np.asarray(line.get_ydata()) <= LOWEST).any() for line in axes.lines):
+        axes.annotate(
+            "exactly 0", (0.005, LOWEST), xycoords=("axes fraction", "data"), va="center", fontsize=8, color=GREY
+        )
 
 
 def _bound_line(axes: Axes, bound: float, label: str = "bound") -> None:
@@ -69,7 +78,9 @@ def _rotations(figure: Figure, result: CheckResult) -> None:
             )  # fmt: skip
             start += len(values)
     _bound_line(axes, result.data["bound"])
-    axes.set(xlabel="rotation number", ylabel="largest force error (eV/Å)", ylim=(LOWEST / 3, None))
+    axes.set(xlabel="rotation number", ylabel="largest force error (eV/Å)")
+    _mark_zero(axes)
+    axes.margins(x=0.09)
     axes.grid(axis="y")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
@@ -80,7 +91,9 @@ def _translations(figure: Figure, result: CheckResult) -> None:
         x = np.arange(len(values)) + 1
         axes.semilogy(x, np.maximum(values, LOWEST), "o-", color=color, markersize=5, linewidth=0.8, label=name)
     _bound_line(axes, result.measurements[0].bound)
-    axes.set(xlabel="random shift", ylabel="energy change (eV/atom)", xticks=x, ylim=(LOWEST / 3, None))
+    axes.set(xlabel="random shift", ylabel="energy change (eV/atom)", xticks=x)
+    _mark_zero(axes)
+    axes.margins(x=0.12)
     axes.grid(axis="y")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 

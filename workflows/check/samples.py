@@ -24,7 +24,18 @@ from atomsym.workflows.check.ase_evaluator import structure_of
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_ELEMENTS = (("Cu",), ("Ar",), ("Si",), ("H", "O"), ("C", "H"), ("H", "N"), ("C",), ("Al",), ("Fe",), ("Na", "Cl"))
+DEFAULT_ELEMENTS = (
+    ("Cu",),
+    ("Ar",),
+    ("Si",),
+    ("H", "O"),
+    ("C", "H"),
+    ("H", "N"),
+    ("C",),
+    ("Al",),
+    ("Fe",),
+    ("Na", "Cl"),
+)
 MOLECULES = {("H", "O"): "H2O", ("C", "H"): "CH4", ("H", "N"): "NH3", ("C", "H", "O"): "CH3OH", ("C", "O"): "CO2"}
 MOLECULE_SPACING = 1.6  # Å between molecules, beyond their size
 DIAMOND = {6, 14, 32}
@@ -147,9 +158,7 @@ def _bonds(numbers: Sequence[int], near: float) -> list[tuple[int, int, float]]:
     return [(a, b, scale * (radii[a] + radii[b])) for a, b in pairs]
 
 
-def _molecular_samples(
-    evaluator: Evaluator, name: str, numbers: Sequence[int], rng: np.random.Generator
-) -> Samples:
+def _molecular_samples(evaluator: Evaluator, name: str, numbers: Sequence[int], rng: np.random.Generator) -> Samples:
     """One kind of molecule: two of them as the cluster, and a periodic box of eight where that can be evaluated."""
     single = structure_of(molecule(name))
     spacing = float(np.ptp(single.positions, axis=0).max()) + MOLECULE_SPACING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -20,17 +21,18 @@ STYLES = {
 
 def print_card(card: ReportCard, console: Console) -> None:
     """Table of all checks, the conditions, and the sentences of those that did not pass."""
-    table = Table(title=f"Physics report card: {escape(card.name)}", title_style="bold", expand=False)
+    table = Table(
+        title=f"Physics report card: {escape(card.name)}", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     table.add_column("check", no_wrap=True)
     table.add_column("promise")
     table.add_column("verdict", no_wrap=True)
     table.add_column("measured", justify="right", no_wrap=True)
-    table.add_column("bound", justify="right", no_wrap=True)
-    table.add_column("unit", no_wrap=True)
+    table.add_column("bound", no_wrap=True)
     for result in card.results:
         label, style = STYLES[result.verdict]
         measured, bound = numbers_of(result.worst)
-        table.add_row(result.id, result.title, f"[{style}]{label}[/]", measured, bound, escape(result.unit))
+        table.add_row(result.id, result.title, f"[{style}]{label}[/]", measured, escape(f"{bound} {result.unit}"))
     console.print(table)
     for result in card.results:
         if result.verdict is not Verdict.PASS:
