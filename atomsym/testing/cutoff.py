@@ -3,6 +3,7 @@
 A neighbor moves along t through the cutoff at t = 0. On each side a polynomial goes through values at t = ±k s,
 k = 1 … 9, and gives the one-sided limits of E, F, dF/dt and d²F/dt² at t = 0. The smallest difference of the limits
 over several s is the jump, relative to the largest value that the quantity has between the bond length and the cutoff.
+In single precision only E and F are judged, and the rounding noise of the limits is their stated uncertainty.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from atomsym.testing import tolerances
 from atomsym.testing.dimers import dimer, find_cutoff, radial_force
 from atomsym.testing.geometry import nearest_distance
 from atomsym.testing.outcome import Finding, Measurement, NotApplicableError
+from atomsym.testing.precision import energy_noise, force_noise
 from atomsym.testing.settings import Samples, Settings
 from atomsym.testing.structure import Array, Evaluator, Structure
 
 STEPS = (0.015, 0.008, 0.004)  # Å
-STEPS_SINGLE = (0.04, 0.03)
-POINTS, DEGREE = 9, 6
+STEPS_SINGLE = (0.015, 0.005)  # the noise of a limit, unlike that of a derivative, does not grow for small steps
+POINTS, DEGREE, DEGREE_SINGLE = 9, 6, 3
+NOISE_BESIDE = 0.5  # Å outside the cutoff, where rounding noise is measured
+NOISE_FACTOR = 3.0  # largest of many components against their root mean square
+WINDOW_OF_CROSSING = 0.3  # Å around the cutoff without another atom
 WINDOW = 0.05  # Å on each side, for the plot
 NAMES = ("energy", "force", "Hessian", "third derivative")
 LARGEST_PAIR_COUNT = 3
@@ -51,12 +56,15 @@ def check_cutoff(evaluator: Evaluator, samples: Samples, settings: Settings) -> 
     measurements = []
     for curve in curves:
         name = f"{symbol_of(curve.numbers[0])}–{symbol_of(curve.numbers[1])} dimer at {curve.cutoff:.4g} Å"
-        measurements += _judge(name, _dimer_jumps(evaluator, curve, settings), curve, evaluator, settings)
+
+        def along(t: float, curve: Curve = curve) -> Structure:
+            return dimer(curve.numbers, curve.cutoff + t)
+
+        measurements += _judge(name, along, curve, evaluator, settings)
     if samples.cluster is not None:
         path = crossing_path(samples.cluster, curves[0], settings.generator(11))
         if path is not None:
-            jumps = _jumps(lambda t: _values(evaluator, path(t)), settings)
-            measurements += _judge("atom beside a cluster", jumps, curves[0], evaluator, settings)
+            measurements += _judge("atom beside a cluster", path, curves[0], evaluator, settings)
     good = f"Nothing jumps where a neighbor crosses the cutoff at {curves[0].cutoff:.4g} Å."
     return Finding(measurements, good, _diagnose(measurements, curves[0].cutoff), _plot_data(evaluator, curves[0]))
 
@@ -80,31 +88,28 @@ def _values(evaluator: Evaluator, structure: Structure) -> Array:
     return np.concatenate([[result.energy], result.forces.ravel()])
 
 
-def _dimer_jumps(evaluator: Evaluator, curve: Curve, settings: Settings) -> Array:
-    return _jumps(lambda t: _values(evaluator, dimer(curve.numbers, curve.cutoff + t)), settings)
-
-
 def _jumps(function: Callable[[float], Array], settings: Settings) -> Array:
     """Jumps of E, F, dF/dt, d²F/dt² at t = 0, shape (4,), smallest over the steps."""
     found = []
     for step in STEPS_SINGLE if settings.single_precision else STEPS:
-        outside, inside = (one_sided_limits(function, sign * step) for sign in (1.0, -1.0))
+        degree = DEGREE_SINGLE if settings.single_precision else DEGREE
+        outside, inside = (one_sided_limits(function, sign * step, degree) for sign in (1.0, -1.0))
         difference = np.abs(outside - inside)
         found.append([difference[0, 0], *difference[:, 1:].max(axis=1)])
     return np.array(found).min(axis=0)
 
 
-def one_sided_limits(function: Callable[[float], Array], step: float) -> Array:
+def one_sided_limits(function: Callable[[float], Array], step: float, degree: int = DEGREE) -> Array:
     """Value, first and second derivative at t → 0 from the side of ``step``, shape (3, n)."""
     k = np.arange(1, POINTS + 1, dtype=np.float64)
     values = np.array([function(i * step) for i in k])
-    coefficients = np.linalg.lstsq(np.vander(k, DEGREE + 1, increasing=True), values, rcond=None)[0]
+    coefficients = np.linalg.pinv(np.vander(k, degree + 1, increasing=True)) @ values
     return np.array([coefficients[0], coefficients[1] / step, 2.0 * coefficients[2] / step**2])
 
 
 def crossing_path(cluster: Structure, curve: Curve, rng: np.random.Generator) -> Callable[[float], Structure] | None:
     """An extra atom that crosses the cutoff sphere of one cluster atom only; t is their distance − cutoff."""
-    window = (POINTS + 1) * max(STEPS_SINGLE)
+    window = WINDOW_OF_CROSSING
     closest = 0.9 * nearest_distance(cluster)
     centres = np.flatnonzero(cluster.numbers == curve.numbers[0])
     if len(centres) == 0:
@@ -128,17 +133,31 @@ def crossing_path(cluster: Structure, curve: Curve, rng: np.random.Generator) ->
     return path
 
 
-def _judge(name: str, jumps: Array, curve: Curve, evaluator: Evaluator, settings: Settings) -> list[Measurement]:
-    levels = 2 if settings.single_precision else 4
+def _judge(
+    name: str, path: Callable[[float], Structure], curve: Curve, evaluator: Evaluator, settings: Settings
+) -> list[Measurement]:
+    single = settings.single_precision
+    jumps = _jumps(lambda t: _values(evaluator, path(t)), settings)
+    noise = rounding_of_limits(evaluator, path(NOISE_BESIDE)) if single else (0.0,) * 4
     found = []
-    for level in range(levels):
+    for level in range(2 if single else 4):
         tolerance = tolerances.CUTOFF_THIRD_DERIVATIVE if level == 3 else tolerances.CUTOFF_JUMP
-        value = float(jumps[level]) / curve.scales[level]
+        value, uncertainty = float(jumps[level]) / curve.scales[level], noise[level] / curve.scales[level]
         advisory = level == 3 and "hessian" not in evaluator.properties
+        label = f"{name}: relative {NAMES[level]} jump"
         found.append(
-            Measurement(f"{name}: relative {NAMES[level]} jump", value, settings.bound(tolerance), "", advisory)
+            Measurement(label, value, settings.bound(tolerance), "", advisory=advisory, uncertainty=uncertainty)
         )
     return found
+
+
+def rounding_of_limits(evaluator: Evaluator, structure: Structure) -> tuple[float, float]:
+    """How far rounding alone moves the difference of the one-sided limits of E (eV) and F (eV/Å)."""
+    k = np.arange(1, POINTS + 1, dtype=np.float64)
+    weights = np.linalg.pinv(np.vander(k, DEGREE_SINGLE + 1, increasing=True))[0]
+    factor = NOISE_FACTOR * float(np.linalg.norm(weights)) * np.sqrt(2.0)
+    forces = np.abs(evaluator.evaluate(structure).forces).max()
+    return factor * energy_noise(evaluator, structure), float(factor * forces * force_noise(evaluator, structure))
 
 
 def _diagnose(measurements: list[Measurement], cutoff: float) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from ase.calculators.calculator import BaseCalculator
 
+from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.core import ConfigError
 from atomsym.core.elements import format_elements
 from atomsym.testing.dimers import find_cutoff
@@ -22,6 +23,7 @@ from atomsym.testing.structure import Evaluator
 from atomsym.testing.suite import Check, run_checks, select_checks
 from atomsym.workflows.check.ase_evaluator import AseEvaluator, declared_dtype
 from atomsym.workflows.check.card import ReportCard
+from atomsym.workflows.check.own_models import own_evaluator
 from atomsym.workflows.check.samples import samples_for, start_temperature
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -95,7 +97,7 @@ def run_check(
     """
     chosen = options or CheckOptions()
     start = time.perf_counter()
-    evaluator = AseEvaluator(calculator, name)
+    evaluator = evaluator_for(calculator, name)
     samples = samples_for(evaluator, chosen.structure, chosen.elements, chosen.seed)
     dtype, reason = _precision(evaluator, samples, chosen)
     cutoff = chosen.cutoff or _cutoff(evaluator, samples)
@@ -115,6 +117,13 @@ def run_check(
     return ReportCard(
         evaluator.name, command, tuple(results), conditions, _versions(calculator), time.perf_counter() - start
     )
+
+
+def evaluator_for(calculator: BaseCalculator, name: str | None = None) -> AseEvaluator:
+    """The evaluator of a calculator; that of our own models can do more."""
+    if isinstance(calculator, AtomsymCalculator):
+        return own_evaluator(calculator, name)
+    return AseEvaluator(calculator, name)
 
 
 def _precision(evaluator: AseEvaluator, samples: Samples, options: CheckOptions) -> tuple[torch.dtype, str]:
