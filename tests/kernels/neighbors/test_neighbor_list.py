@@ -80,7 +80,7 @@ def lattice_vectors() -> st.SearchStrategy[list[list[float]]]:
     return st.lists(st.lists(entry, min_size=3, max_size=3), min_size=3, max_size=3)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     cell=lattice_vectors(),
     pbc=st.tuples(st.booleans(), st.booleans(), st.booleans()),
@@ -349,6 +349,14 @@ def test_shifts_that_do_not_fit_an_int32_are_an_input_error(backend: str) -> Non
     positions = torch.tensor([[0.0, 0, 0], [3e9, 0, 0]], dtype=torch.float64)
     with pytest.raises(InputError, match=r"positions\[1\]"):
         neighbor_list(positions, 1.5, torch.eye(3), torch.ones(3, dtype=torch.bool), backend=backend)
+
+
+@pytest.mark.parametrize("backend", FAST)
+def test_shifts_that_do_not_fit_along_a_sheared_vector_are_an_input_error(backend: str) -> None:
+    cell = torch.tensor([[1.0, 0, 0], [1000.0, 1, 0], [0, 0, 1]], dtype=torch.float64)  # the cubic lattice
+    positions = torch.tensor([[0.0, 0, 0], [0, 1e6, 0]], dtype=torch.float64)  # -1e9 and 1e6 vectors
+    with pytest.raises(InputError, match=r"positions\[1\]"):
+        neighbor_list(positions, 1.5, cell, torch.ones(3, dtype=torch.bool), backend=backend)
 
 
 @pytest.mark.parametrize("backend", FAST)
