@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from atomsym.workflows.benchmarks.neighbors import SYSTEMS, Periodic, installed, ours, peer_search, run, run_gpu
 
 from atomsym.core.errors import InputError
+from atomsym.workflows.benchmarks.neighbors import SYSTEMS, Periodic, installed, ours, peer_search, run, run_gpu
 
 CASES = [(system, size, cutoff) for system in SYSTEMS for size in (1000, 10_000) for cutoff in (5.0, 6.0)]
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from atomsym.workflows.benchmarks.tensor_product import CASES, run
 
 from atomsym.core.errors import InputError
 from atomsym.core.topology import EdgeTopology
 from atomsym.kernels.tensor_product import ChannelwiseProduct, tensor_product_convolution
 from atomsym.symmetry import Irreps
+from atomsym.workflows.benchmarks.tensor_product import CASES, run
 
 SMALL = {"channels": 8, "edges": 80, "neighbors": 8, "repeats": 1}
 
