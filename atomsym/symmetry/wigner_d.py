@@ -162,8 +162,9 @@ def _couple(lower: Tensor, rotation: Tensor, degree: int) -> Tensor:
     a, b, c = coupling.shape
     batch = lower.shape[:-2]
     right = (lower @ coupling.reshape(a, b * c)).reshape(*batch, a, b, c)
-    right = rotation.unsqueeze(-3) @ right
-    return coupling.reshape(a * b, c).T @ right.reshape(*batch, a * b, c)
+    # The vector index comes first, so that each rotation meets one wide matrix instead of many narrow ones.
+    right = (rotation @ right.transpose(-3, -2).reshape(*batch, b, a * c)).reshape(*batch, b * a, c)
+    return coupling.transpose(0, 1).reshape(b * a, c).T @ right
 
 
 def _turn_cosines(degree: int, angle: Tensor) -> tuple[Tensor, Tensor]:

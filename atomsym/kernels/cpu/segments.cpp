@@ -19,18 +19,25 @@ struct Order {
 Order order_of(const std::int64_t *index, std::int64_t n, std::int64_t n_segments) {
     Order order;
     order.offsets.assign(n_segments + 1, 0);
-    bool sorted = true;
-    for (std::int64_t i = 0; i < n; ++i) {
-        if (index[i] < 0 || index[i] >= n_segments) throw nb::index_error("index out of range");
-        ++order.offsets[index[i] + 1];
-        sorted &= i == 0 || index[i - 1] <= index[i];
+    std::int64_t low = 0, high = -1, descents = 0;
+    for (std::int64_t i = 0; i < n; ++i) {  // no branches: this loop becomes vector code
+        low = index[i] < low ? index[i] : low;
+        high = index[i] > high ? index[i] : high;
     }
+    for (std::int64_t i = 1; i < n; ++i) descents += index[i] < index[i - 1];
+    if (low < 0 || high >= n_segments) throw nb::index_error("index out of range");
+    if (descents == 0) {
+        std::int64_t segment = 0;
+        for (std::int64_t i = 0; i < n; ++i)
+            while (segment < index[i]) order.offsets[++segment] = i;
+        while (segment < n_segments) order.offsets[++segment] = n;
+        return order;
+    }
+    for (std::int64_t i = 0; i < n; ++i) ++order.offsets[index[i] + 1];
     for (std::int64_t s = 0; s < n_segments; ++s) order.offsets[s + 1] += order.offsets[s];
-    if (!sorted) {
-        std::vector<std::int64_t> next(order.offsets.begin(), order.offsets.end() - 1);
-        order.rows.resize(n);
-        for (std::int64_t i = 0; i < n; ++i) order.rows[next[index[i]]++] = i;
-    }
+    std::vector<std::int64_t> next(order.offsets.begin(), order.offsets.end() - 1);
+    order.rows.resize(n);
+    for (std::int64_t i = 0; i < n; ++i) order.rows[next[index[i]]++] = i;
     return order;
 }
 
@@ -38,29 +45,47 @@ Order order_of(const std::int64_t *index, std::int64_t n, std::int64_t n_segment
 // wait for memory. Wide rows (features) have few terms per segment and stay in their own precision.
 constexpr std::int64_t narrow = 16;
 
+// One segment of narrow rows; the commonest widths are known to the compiler, 0 stands for any other.
+template <class T, int known>
+void sum_narrow(const T *values, const Order &order, std::int64_t begin, std::int64_t end, std::int64_t any, T *sum) {
+    constexpr int chains = known == 1 ? 4 : 1;  // single numbers in four chains, or each addition waits for the last
+    const std::int64_t width = known ? known : any;
+    double total[chains][known ? known : narrow] = {};
+    std::int64_t p = begin;
+    for (; p + chains <= end; p += chains)
+        for (int c = 0; c < chains; ++c) {
+            const T *row = values + order.row(p + c) * width;
+            for (std::int64_t d = 0; d < width; ++d) total[c][d] += row[d];
+        }
+    for (; p < end; ++p)
+        for (std::int64_t d = 0; d < width; ++d) total[0][d] += values[order.row(p) * width + d];
+    for (int c = 1; c < chains; ++c)
+        for (std::int64_t d = 0; d < width; ++d) total[0][d] += total[c][d];
+    for (std::int64_t d = 0; d < width; ++d) sum[d] = T(total[0][d]);
+}
+
 template <class T>
 void segment_sum(Address values_, Address index_, Address sums_, std::int64_t n, std::int64_t width,
                  std::int64_t n_segments, int n_threads) {
     const T *values = input<T>(values_);
     T *sums = output<T>(sums_);
     const Order order = order_of(input<std::int64_t>(index_), n, n_segments);
+    const auto sum_one = width == 1   ? sum_narrow<T, 1>
+                         : width == 3 ? sum_narrow<T, 3>
+                         : width == 9 ? sum_narrow<T, 9>
+                                      : sum_narrow<T, 0>;
 #pragma omp parallel for num_threads(n_threads) schedule(static) if (n * width > 16384)
     for (std::int64_t s = 0; s < n_segments; ++s) {
         T *sum = sums + s * width;
         const std::int64_t begin = order.offsets[s], end = order.offsets[s + 1];
         if (width <= narrow) {
-            double total[narrow] = {};
-            for (std::int64_t p = begin; p < end; ++p) {
-                const T *row = values + order.row(p) * width;
-                for (std::int64_t d = 0; d < width; ++d) total[d] += row[d];
-            }
-            for (std::int64_t d = 0; d < width; ++d) sum[d] = T(total[d]);
-        } else {
-            for (std::int64_t d = 0; d < width; ++d) sum[d] = 0;
-            for (std::int64_t p = begin; p < end; ++p) {
-                const T *row = values + order.row(p) * width;
-                for (std::int64_t d = 0; d < width; ++d) sum[d] += row[d];
-            }
+            sum_one(values, order, begin, end, width, sum);
+            continue;
+        }
+        for (std::int64_t d = 0; d < width; ++d) sum[d] = 0;
+        for (std::int64_t p = begin; p < end; ++p) {
+            const T *row = values + order.row(p) * width;
+            for (std::int64_t d = 0; d < width; ++d) sum[d] += row[d];
         }
     }
 }

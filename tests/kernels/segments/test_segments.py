@@ -51,7 +51,7 @@ def by_loop(function: Callable[..., Tensor], values: Tensor, index: Tensor, n_se
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(), (1,), (3,), (5, 7), (3, 33)])
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 2), (3, 3), (5, 7), (3, 33)])
 @pytest.mark.parametrize("index", [INDEX, SHUFFLED], ids=["sorted", "shuffled"])
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("backend", BACKENDS)
