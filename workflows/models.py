@@ -1,10 +1,16 @@
-"""The models that can be used by name, as rows of a table."""
+"""``atomsym models``: the models that can be used by name."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
 
 import atomsym.calculators  # noqa: F401 - the shipped models become known
 from atomsym.artifacts import model_files, read_card
@@ -87,3 +93,30 @@ def _row(name: str, path: str) -> ModelRow:
         citation=found.card.citation,
         content_hash=found.content_hash,
     )
+
+
+def models_command(
+    element: Annotated[
+        list[str] | None, typer.Option(help="Only models that know this element; repeatable.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all that is known as JSON and nothing else.")] = False,
+) -> None:
+    """List the models that can be used by name.
+
+    Example: `atomsym models --element Cu`.
+    """
+    rows = model_rows(elements=element or ())
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        return
+    table = Table("name", "architecture", "elements", "cutoff (Å)", "licence", "what it is")
+    for row in rows:
+        cutoff = "" if row.cutoff is None else f"{row.cutoff:g}"
+        description = f"damaged: {row.error}" if row.error else row.description
+        table.add_row(row.name, row.architecture, _in_short(row.elements), cutoff, row.licence, description)
+    Console().print(table)
+
+
+def _in_short(elements: tuple[str, ...], most: int = 8) -> str:
+    shown = " ".join(elements[:most])
+    return shown if len(elements) <= most else f"{shown} … ({len(elements)})"

@@ -213,6 +213,7 @@ def _check_finite(positions: FloatArray, cell: FloatArray) -> None:
             )
 
 
+@np.errstate(over="ignore", invalid="ignore")  # absurdly large numbers are finite and may overflow when squared
 def _check_cell(cell: FloatArray, periodic: NDArray[np.bool_]) -> None:
     lengths = np.linalg.norm(cell, axis=1)
     missing = periodic & (lengths == 0)
@@ -233,6 +234,7 @@ def _no_lattice_vector(axis: int, system: str = "") -> str:
     )
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _check_distances(positions: FloatArray, cell: FloatArray, periodic: NDArray[np.bool_], min_distance: float) -> None:
     """Compare only atoms that are neighbors on a line in a general direction: O(n log n) for ordinary structures."""
     points, atoms = _with_ghosts(positions, cell, periodic, min_distance)

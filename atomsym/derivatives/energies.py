@@ -86,7 +86,7 @@ def gradients(
         found = torch.autograd.grad(energies.sum(), inputs, create_graph=create_graph, allow_unused=True)
     if graph.n_edges and any(gradient is None for gradient in found):
         raise CalculationError(
-            "the energies do not depend on the positions as far as autograd can see, though the graph has edges; "
-            "look for .detach(), .item(), numpy or torch.no_grad inside the model"
+            "the energies do not depend on the positions and strain as far as autograd can see, though the graph has "
+            "edges; use graph.edge_vectors(), and look for .detach(), numpy or torch.no_grad inside the model"
         )
     return tuple(torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True))

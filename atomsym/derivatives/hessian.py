@@ -21,6 +21,8 @@ _ASYMMETRY_WARNING = {torch.float32: 1e-3, torch.float64: 1e-6}
 _USABLE = 0.8  # of the free memory
 _WORKING_SET = {"cpu": 64e6, "cuda": 2e9}  # bytes of a vectorised chunk; larger ones are not faster
 _MAX_CHUNK = {"cpu": 16, "cuda": 128}
+_FIXED = 5  # peak of one backward pass through the gradient / what autograd keeps; measured for pair potentials
+_COPY = 2  # the same for one plain force evaluation, with the copy of the graph
 _ROW_GROUP = 64  # rows between writes into the matrix where a chunk has no cost
 
 
@@ -172,16 +174,16 @@ def _plan(
     """The row function and the number of rows at a time, after checking that they fit."""
     room = _USABLE * free_memory(graph.device) - matrix_bytes
     if method == "finite-difference":
-        each = 4 * kept_bytes(potential, graph, twice=False)
+        each = 4 * _COPY * kept_bytes(potential, graph, twice=False)
         chunk = _chunk(room, 0, each, chunk_size, graph)
         return rows_by_finite_difference(potential, graph, step or _STEP[graph.dtype]), chunk
     kept = kept_bytes(potential, graph, twice=True)
     if method == "auto":
-        method = "vmap" if room >= 3 * kept and _useful(kept, graph) > 1 else "rows"
+        method = "vmap" if room >= (_FIXED + 2) * kept and _useful(kept, graph) > 1 else "rows"
     if method == "rows":
-        _chunk(room, kept, kept, 1, graph)
+        _chunk(room, (_FIXED - 1) * kept, kept, 1, graph)
         return rows_by_autograd(potential, graph), _ROW_GROUP
-    chunk = _chunk(room, kept, kept, chunk_size, graph)
+    chunk = _chunk(room, _FIXED * kept, kept, chunk_size, graph)
     return rows_by_vmap(potential, graph), chunk
 
 

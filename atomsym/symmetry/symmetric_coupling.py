@@ -146,7 +146,7 @@ def symmetric_coupling(irreps_in: Irreps, irrep_out: Irrep, order: int) -> Symme
 
     Example:
         >>> coupling = symmetric_coupling(Irreps.parse("1o"), Irrep.parse("0e"), 2)
-        >>> coupling.tensors().squeeze() * 3**0.5
+        >>> (coupling.tensors().squeeze() * 3**0.5).round(decimals=9)
         tensor([[1., 0., 0.],
                 [0., 1., 0.],
                 [0., 0., 1.]], dtype=torch.float64)
@@ -204,7 +204,9 @@ def _power(degree: int, power: int) -> _Couplings:
         return {degree: np.eye(2 * degree + 1)[None]}
     below, single = _monomials(2 * degree + 1, power - 1), np.arange(2 * degree + 1)
     all_monomials = {tuple(row): index for index, row in enumerate(_monomials(2 * degree + 1, power).tolist())}
-    merged = np.array([[all_monomials[tuple(sorted([*row, i]))] for i in single] for row in below.tolist()])
+    merged = [all_monomials[tuple(sorted([*row, i]))] for row in below.tolist() for i in single]
+    collect = np.zeros((len(merged), len(all_monomials)))
+    collect[np.arange(len(merged)), merged] = 1.0
     # Symmetrising is collecting equal products: coefficient of a monomial = √permutations × orthonormal coordinate.
     scale_below = np.sqrt(_permutations(below))
     scale = 1 / np.sqrt(_permutations(_monomials(2 * degree + 1, power)))
@@ -212,8 +214,7 @@ def _power(degree: int, power: int) -> _Couplings:
     result: _Couplings = {}
     for result_degree, vectors in candidates.items():
         products = vectors.reshape(*vectors.shape[:2], len(below), len(single)) * scale_below[:, None]
-        symmetric = np.zeros((*vectors.shape[:2], len(all_monomials)))
-        np.add.at(symmetric, (slice(None), slice(None), merged), products)
+        symmetric = products.reshape(*vectors.shape[:2], len(merged)) @ collect
         independent = _orthonormal(symmetric * scale)
         if len(independent):
             result[result_degree] = independent

@@ -44,9 +44,9 @@ def wigner_3j(degree_1: int, degree_2: int, degree_3: int) -> Tensor:
         )
     coupling = np.einsum(
         "ai,bj,ck,abc->ijk",
-        _real_to_complex(degree_1),
-        _real_to_complex(degree_2),
-        _real_to_complex(degree_3).conj(),
+        real_to_complex(degree_1),
+        real_to_complex(degree_2),
+        real_to_complex(degree_3).conj(),
         _clebsch_gordan(degree_1, degree_2, degree_3),
     ).real
     coupling[np.abs(coupling) < 1e-14] = 0.0
@@ -77,7 +77,7 @@ def _racah(l1: int, m1: int, l2: int, m2: int, l3: int, m3: int) -> float:
     return math.copysign(math.sqrt(squared * total * total), total)
 
 
-def _real_to_complex(degree: int) -> np.ndarray:
+def real_to_complex(degree: int) -> np.ndarray:
     """Unitary map [m complex, m real] from real to complex harmonics; the phase (−i)^l makes couplings real."""
     matrix = np.zeros((2 * degree + 1, 2 * degree + 1), dtype=complex)
     matrix[degree, degree] = 1.0

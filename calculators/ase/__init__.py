@@ -5,7 +5,7 @@ Example:
     >>> atoms = bulk("Ar", cubic=True)
     >>> atoms.calc = AtomsymCalculator("argon")
     >>> round(atoms.get_potential_energy() / len(atoms), 3)
-    -0.079
+    -0.081
 """
 
 from atomsym.calculators.ase.calculator import AtomsymCalculator

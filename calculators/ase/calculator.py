@@ -65,8 +65,9 @@ class AtomsymCalculator(Calculator):
         device: "cpu", "cuda", …, or "auto" for the GPU if there is one.
         dtype: "float64", "float32", or "auto" for the precision in which the model is stored. Hessians are always
             computed in float64.
-        skin: Å. With 0 the neighbor list is made anew for each structure; above, it reaches farther by this much and
-            is kept until an atom has moved half of it. Both give the same results.
+        skin: Å. With 0 the neighbor list is made anew for each structure, which is the fastest on a CPU even for a
+            pair potential; above 0 it reaches farther by this much and is kept until an atom has moved half of it.
+            Both give the same results.
         backend: of the neighbor list.
         allow_overlap: accept atoms closer than 0.1 Å, which are an error otherwise.
         content_hash: refuse a model file of another content.
@@ -246,10 +247,11 @@ class AtomsymCalculator(Calculator):
 
     def reset(self) -> None:
         """Forget results; the next calculation starts from nothing."""
+        if self.atoms is not None:
+            self._habit, self._asked = self._asked - {"hessian"}, set()
         self.atoms = None
         self.results = {}
         self._hessian = None
-        self._habit, self._asked = (self._asked - {"hessian"}) or self._habit, set()
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Change settings; results are forgotten if any differs.

@@ -16,7 +16,7 @@ import atomsym
 from atomsym.artifacts import ModelCard, find_model, load_model, read_card, register_model_folder, save_model
 from atomsym.core import ArtifactError, AtomGraph, ConfigError, InputError
 from atomsym.kernels.neighbors import connect
-from atomsym.models import ARGON, ZBL, LennardJones, Potential, Sum, ZBLConfig
+from atomsym.models import ARGON, ZBL, LennardJones, LennardJonesConfig, Potential, Sum, ZBLConfig, registry
 
 
 def energies(potential: Potential, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -112,6 +112,27 @@ def test_loading_leaves_global_state_alone(model_file: Path, ambient: torch.dtyp
     finally:
         torch.set_default_dtype(before)
     assert torch.equal(energies(loaded), energies(load_model(model_file)))
+
+
+class StartsAtRandom(LennardJones):
+    """Draws initial weights, as networks do."""
+
+    architecture = "starts-at-random"
+
+    def __init__(self, config: LennardJonesConfig) -> None:
+        super().__init__(config)
+        self.drawn = torch.nn.Parameter(torch.rand(3, dtype=torch.float64))
+
+
+def test_building_a_model_does_not_advance_the_random_numbers(
+    tmp_path: Path, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry._ARCHITECTURES, StartsAtRandom.architecture, StartsAtRandom)
+    saved = StartsAtRandom(ARGON)
+    save_model(saved, tmp_path / "m.safetensors", card)
+    before = torch.random.get_rng_state()
+    assert torch.equal(load_model(tmp_path / "m.safetensors").drawn, saved.drawn)
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_weights_that_are_not_finite_are_not_saved(potential: Potential, model_file: Path, card: ModelCard) -> None:

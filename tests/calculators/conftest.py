@@ -17,7 +17,7 @@ def argon_crystal() -> Callable[..., Atoms]:
     """A rattled fcc crystal of argon: ``argon_crystal(repeat=2, seed=0, stdev=0.1)``."""
 
     def make(repeat: int = 2, seed: int = 0, stdev: float = 0.1) -> Atoms:
-        atoms = bulk("Ar", "fcc", a=5.3, cubic=True) * (repeat,) * 3 if repeat > 1 else bulk("Ar", a=5.3, cubic=True)
+        atoms = bulk("Ar", a=5.3, cubic=True).repeat(repeat)
         atoms.rattle(stdev, seed=seed)
         return atoms
 

@@ -25,6 +25,7 @@ from atomsym.testing import tolerances
 
 POSITIONS = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.96], [0.93, 0.0, -0.24]])
 NUMBERS = np.array([8, 1, 1])
+COORDINATE = st.floats() | st.floats(-10, 10) | st.just(0.0)
 
 
 def pair_graph(positions: Any, numbers: Any, shift: tuple[int, int, int] = (0, 0, 0), **kwargs: Any) -> AtomGraph:
@@ -210,20 +211,19 @@ def test_wrong_shapes_and_kinds_are_refused(arguments: tuple[Any, ...], message:
 
 
 @given(
-    st.lists(st.lists(st.floats(width=32), min_size=3, max_size=3), max_size=6),
-    st.lists(st.integers(-(2**40), 2**40) | st.integers(1, 118), max_size=6),
-    st.lists(st.lists(st.floats(width=32), min_size=3, max_size=3), min_size=3, max_size=3),
+    st.lists(st.lists(COORDINATE, min_size=3, max_size=3), max_size=6),
+    st.lists(st.integers(1, 118) | st.integers(-(2**40), 2**40), max_size=6),
+    st.lists(st.lists(COORDINATE, min_size=3, max_size=3), min_size=3, max_size=3),
     st.lists(st.booleans(), min_size=3, max_size=3),
 )
 @settings(max_examples=300, deadline=None)
 def test_i01_i09_any_input_passes_or_ends_in_a_typed_error(
     positions: list[Any], numbers: list[int], cell: list[Any], pbc: list[bool]
 ) -> None:
-    with np.errstate(over="ignore", invalid="ignore"):
-        try:
-            validate_structure(positions, numbers, cell, pbc)
-        except AtomsymError:
-            return
+    try:
+        validate_structure(positions, numbers, cell, pbc)
+    except AtomsymError:
+        return
     assert np.isfinite(np.array(positions, dtype=float)).all()
     assert len(positions) == len(numbers)
     assert all(1 <= number <= 118 for number in numbers)

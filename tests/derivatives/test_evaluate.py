@@ -129,6 +129,37 @@ def test_f04_atoms_moved_by_lattice_vectors_keep_the_energy(subject: Any, make_c
     assert abs(wrong) / 4 > tolerances.IMAGE_SHIFT.float64
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_f04_atoms_unwrapped_by_a_thousand_cells_keep_the_energy(make_crystal: Any, dtype: torch.dtype) -> None:
+    structure = make_crystal((18,))
+    graph = structure.graph(8.5)
+    cells = torch.tensor([[1000, 0, -1000], [0, 0, 0], [-7, 1000, 3], [999, 0, 0]])
+    receiver, sender = graph.edge_index
+    far = graph.with_positions(graph.positions + cells.double() @ graph.cell[0])
+    far = far.with_edges(graph.edge_index, graph.edge_shift + (cells[receiver] - cells[sender]).int(), 8.5)
+    potential = LennardJones(ARGON).to(dtype)
+    near, unwrapped = (energy_of(potential, g.to(dtype=dtype)) for g in (graph, far))
+    assert abs(unwrapped - near) / 4 < tolerances.IMAGE_SHIFT_FAR.of(dtype)
+    forgotten = far.with_edges(graph.edge_index, graph.edge_shift, 8.5)  # planted bug: shifts of the wrapped atoms
+    assert abs(energy_of(potential, forgotten.to(dtype=dtype)) - near) / 4 > tolerances.IMAGE_SHIFT_FAR.of(dtype)
+
+
+def test_f01_f03_f05_f06_hold_in_float32(make_crystal: Any) -> None:
+    single = torch.float32
+    for name, potential in (("Ar", LennardJones(ARGON)), ("Cu", Morse(COPPER))):
+        structure = make_crystal(({"Ar": 18, "Cu": 29}[name],))
+        potential.to(single)
+        graph = structure.graph(potential.cutoff, single)
+        energy = energy_of(potential, graph) / 4
+        moved = structure.moved(structure.positions + np.array([0.37, -1.1, 0.123])).graph(potential.cutoff, single)
+        assert abs(energy_of(potential, moved) / 4 - energy) < tolerances.TRANSLATION.float32
+        mixed = structure.moved(structure.positions[[3, 1, 0, 2]]).graph(potential.cutoff, single)
+        assert abs(energy_of(potential, mixed) / 4 - energy) < tolerances.PERMUTATION.float32
+        large = structure.repeated((3, 2, 2)).graph(potential.cutoff, single)
+        assert abs(energy_of(potential, large) / 48 - energy) < tolerances.EXTENSIVITY.float32
+        assert batching_error(potential, [graph, large, graph]) < tolerances.BATCHING.float32
+
+
 def extensivity_error(potential: Any, structure: Any, cutoff: float, damage: Callable[[AtomGraph], AtomGraph]) -> float:
     """Energy per atom of a supercell, whose list is intact, against that of the cell, whose list is damaged."""
     supercell = structure.repeated((2, 1, 3))

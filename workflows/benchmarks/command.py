@@ -14,8 +14,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from atomsym.artifacts import write_atomically
 from atomsym.workflows.benchmarks.machine import measure_machine
-from atomsym.workflows.files import write_atomically
 
 
 class Kernel(StrEnum):

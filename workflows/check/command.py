@@ -11,6 +11,7 @@ from ase.calculators.calculator import BaseCalculator
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from atomsym.artifacts import write_atomically
 from atomsym.testing.outcome import CheckResult
 from atomsym.testing.suite import Check
 from atomsym.workflows.check.card import ReportCard
@@ -18,7 +19,6 @@ from atomsym.workflows.check.load import load_calculator, parse_kwargs
 from atomsym.workflows.check.page import write_html
 from atomsym.workflows.check.run import CheckOptions, run_check
 from atomsym.workflows.check.terminal import print_card, progress_line
-from atomsym.workflows.files import write_atomically
 
 
 def check_command(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
+from atomsym.artifacts import write_atomically
 from atomsym.testing.outcome import CheckResult, Measurement, Verdict
 from atomsym.workflows.check.card import ReportCard
 from atomsym.workflows.check.plots import plot_svg
-from atomsym.workflows.files import write_atomically
 
 WORDS = {
     Verdict.PASS: "pass",

@@ -42,6 +42,8 @@ class BlowUpGuard:
         Raises:
             SimulationBlewUpError: naming the step and the first limit that is broken.
         """
+        if not self.last_frames:
+            self.last_frames.append(atoms.copy())
         energy = atoms.get_potential_energy()
         if not (math.isfinite(energy) and np.isfinite(atoms.positions).all()):
             raise SimulationBlewUpError(f"step {step}: the energy or a position is not a finite number")

@@ -15,7 +15,7 @@ from atomsym.workflows.md.simulation import MdResult, read_log, read_trajectory
 
 RAHMAN_PEAKS = (3.7, 7.0, 10.4)  # Å, first three maxima of g(r)
 RAHMAN_DIFFUSION = 2.43  # 1e-5 cm²/s
-RAHMAN = "Rahman, Phys. Rev. 136, A405 (1964)"
+RAHMAN = "Rahman (1964)"
 MAX_FRAMES_FOR_STRUCTURE = 100
 COLORS = {"curve": "#1f5a94", "reference": "#c0392b", "quiet": "#8a8f98"}
 
@@ -54,12 +54,12 @@ def _draw_energy(axes: Axes, log: dict[str, np.ndarray], settings: MdSettings, r
     time = log["time_fs"][production] * 1e-3
     total = log["total_eV"][production] / result.n_atoms * 1e3
     if len(total):
-        axes.plot(time, total - total[0], color=COLORS["curve"], linewidth=0.8)
-    title = "Total energy"
+        axes.plot(time, total - total.mean(), color=COLORS["curve"], linewidth=0.8)
+    axes.set(xlabel="time (ps)", ylabel="deviation from the mean (meV/atom)", title="Total energy")
+    axes.margins(x=0, y=0.25)
     if settings.ensemble == "nve":
-        title += f": {result.energy_slope:+.3f} meV/atom/ns, rms {result.energy_rms:.4f} meV/atom"
-    axes.set(xlabel="time (ps)", ylabel="change (meV/atom)", title=title)
-    axes.margins(x=0)
+        drift = f"drift {result.energy_slope:+.4f} meV/atom/ns, rms {result.energy_rms:.4f} meV/atom"
+        axes.text(0.03, 0.97, drift, transform=axes.transAxes, va="top", fontsize=9)
 
 
 def _draw_structure(axes: Axes, frames: list[Atoms], settings: MdSettings) -> None:
@@ -76,7 +76,7 @@ def _draw_structure(axes: Axes, frames: list[Atoms], settings: MdSettings) -> No
         for number, peak in enumerate(RAHMAN_PEAKS):
             label = f"maxima of {RAHMAN}" if number == 0 else None
             axes.axvline(peak, color=COLORS["reference"], linewidth=1, linestyle="--", label=label)
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(frameon=False, fontsize=9, loc="upper right")
     axes.set_xlim(0, max_distance)
     axes.set_ylim(bottom=0)
 

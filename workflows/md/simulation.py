@@ -7,6 +7,7 @@ trajectory are first cut back to the state that the file knows, so nothing is th
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import ase.io
 import numpy as np
@@ -22,18 +24,19 @@ from ase import Atoms, units
 from ase.io.extxyz import write_extxyz
 from ase.md.langevin import Langevin
 from ase.md.md import MolecularDynamics
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+from ase.md.velocitydistribution import Stationary
 from ase.md.verlet import VelocityVerlet
 
+from atomsym.artifacts import write_atomically
 from atomsym.calculators.ase import AtomsymCalculator
-from atomsym.core import InputError
-from atomsym.workflows.files import write_atomically
+from atomsym.core import AtomsymError, InputError
 from atomsym.workflows.md.analysis import energy_drift
 from atomsym.workflows.md.guard import BlowUpGuard, SimulationBlewUpError
 from atomsym.workflows.md.settings import MdSettings
 from atomsym.workflows.md.systems import load_system
 
 LOG_COLUMNS = ("step", "time_fs", "phase", "temperature_K", "potential_eV", "kinetic_eV", "total_eV")
+SKIN = 1.0  # Å, of the neighbor list
 Progress = Callable[[int, str], None]
 
 
@@ -116,15 +119,19 @@ class _Simulation:
     def __init__(self, settings: MdSettings, folder: Path) -> None:
         self.settings, self.folder = settings, folder
         self.atoms = load_system(settings)
-        self.calculator = AtomsymCalculator(settings.model, device=settings.device, dtype=settings.dtype)
-        self.atoms.calc = self.calculator
+        self.atoms.calc = AtomsymCalculator(settings.model, device=settings.device, dtype=settings.dtype, skin=SKIN)
         self.generator = np.random.default_rng(settings.seed)
         self.guard = BlowUpGuard(settings.temperature)
         self.step = 0
         if not self.atoms.get_momenta().any() and settings.temperature > 0:
-            MaxwellBoltzmannDistribution(self.atoms, temperature_K=settings.temperature, rng=self.generator)
-            Stationary(self.atoms)
+            self._draw_momenta()
         self.atoms.get_potential_energy()  # an unknown element or an overlap is an error before any file exists
+
+    def _draw_momenta(self) -> None:
+        """Maxwell–Boltzmann momenta without a total momentum."""
+        width = np.sqrt(self.atoms.get_masses() * units.kB * self.settings.temperature)
+        self.atoms.set_momenta(width[:, None] * self.generator.standard_normal((len(self.atoms), 3)))
+        Stationary(self.atoms)
 
     # files -----------------------------------------------------------------------------------------------------------
 
@@ -155,21 +162,31 @@ class _Simulation:
             trajectory_bytes=self.trajectory_path.stat().st_size,
         )
         write_atomically(self.folder / "restart.npz", buffer.getvalue())
-        self.calculator.reset()
+        self._forget_neighbors()
+
+    def _forget_neighbors(self) -> None:
+        """Go on as a restarted process would: the age of a neighbor list decides the order of its sums.
+
+        A deep copy of a calculator shares the weights and has a neighbor list of its own.
+        """
+        self.atoms.calc = copy.deepcopy(self.atoms.calc)
+        self.atoms.calc.reset()
 
     def restore(self) -> None:
         try:
-            with np.load(self.folder / "restart.npz", allow_pickle=False) as state:
+            content = io.BytesIO((self.folder / "restart.npz").read_bytes())
+            with np.load(content, allow_pickle=False) as state:
                 self.atoms.positions[:] = state["positions"]
                 self.atoms.set_momenta(state["momenta"], apply_constraint=False)
                 self.atoms.set_cell(state["cell"])
                 self.generator.bit_generator.state = json.loads(str(state["generator"]))
                 self.step = int(state["step"])
                 sizes = (int(state["log_bytes"]), int(state["trajectory_bytes"]))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise InputError(f"{self.folder / 'restart.npz'}: not a usable restart file ({error})") from error
         for path, size in zip((self.log_path, self.trajectory_path), sizes, strict=True):
             os.truncate(path, size)
+        self._forget_neighbors()
 
     # running ---------------------------------------------------------------------------------------------------------
 
@@ -197,8 +214,7 @@ class _Simulation:
     def _run_phase(self, end: int, progress: Progress | None) -> None:
         settings, integrator = self.settings, self._integrator()
         while self.step < end:
-            integrator.step()
-            self.step += 1
+            self._advance(integrator)
             self.guard.check(self.atoms, self.step)
             if self.step == settings.equilibration_steps and self.step < settings.total_steps:
                 return  # production records its own first frame
@@ -207,6 +223,13 @@ class _Simulation:
                 self.checkpoint()
             if progress is not None and self.step % settings.log_every == 0:
                 progress(self.step, f"{self.phase}  {self.atoms.get_temperature():6.1f} K")
+
+    def _advance(self, integrator: MolecularDynamics) -> None:
+        try:
+            integrator.step()
+        except AtomsymError as error:  # the start was fine, so it is the dynamics that left the model's domain
+            raise SimulationBlewUpError(f"step {self.step + 1}: {error}") from error
+        self.step += 1
 
     def _integrator(self) -> MolecularDynamics:
         settings, timestep = self.settings, self.settings.timestep * units.fs

@@ -383,47 +383,61 @@ void NeighborSearch::search(double memory_limit) {
     wanted = double(n_edges) * double(runs.size()) / double(std::max<std::int64_t>(runs_done, 1));
 }
 
+namespace {
+
+// The edges of one receiver: their entry numbers -> sender and shift.
+void write_edges(const Image *image, const Hits &hits, const Image &wrap, std::int64_t *sender, std::int32_t *shift) {
+    const std::uint32_t *entry = hits.entry;
+    const std::int64_t n = hits.count;
+    std::int64_t k = 0;
+#if defined(__AVX512F__) && defined(__AVX512VL__)
+    const __m512i wraps = _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i *>(&wrap)));
+    auto load = [&](std::int64_t q) { return _mm_load_si128(reinterpret_cast<const __m128i *>(image + entry[q])); };
+    for (; k + 4 <= n; k += 4) {  // four images of {atom, s0, s1, s2}; wrap has 0 in the place of the atom
+        __m512i v = _mm512_castsi128_si512(load(k));
+        v = _mm512_inserti32x4(v, load(k + 1), 1);
+        v = _mm512_inserti32x4(v, load(k + 2), 2);
+        v = _mm512_inserti32x4(v, load(k + 3), 3);
+        v = _mm512_sub_epi32(v, wraps);
+        const __m128i atom = _mm512_castsi512_si128(_mm512_maskz_compress_epi32(0x1111, v));
+        _mm256_storeu_si256(reinterpret_cast<__m256i *>(sender + k), _mm256_cvtepi32_epi64(atom));
+        _mm512_mask_storeu_epi32(shift + 3 * k, 0x0fff, _mm512_maskz_compress_epi32(0xeeee, v));
+    }
+#endif
+    for (; k < n; ++k) {
+        const Image &j = image[entry[k]];
+        sender[k] = j.atom;
+        for (int m = 0; m < 3; ++m) shift[3 * k + m] = j.shift[m] - wrap.shift[m];
+    }
+}
+
+}  // namespace
+
 void NeighborSearch::fill(std::int64_t *receiver, std::int64_t *sender, std::int32_t *shift, std::int64_t *offsets) const {
     offsets[0] = 0;
-    for (std::int64_t i = 0; i < n_atoms_; ++i) offsets[i + 1] = offsets[i] + hits_[i].count;
+    for (std::int64_t i = 0; i < n_atoms_; ++i) offsets[i + 1] = offsets[i] + hits_[std::size_t(i)].count;
     prefer_huge_pages(receiver, std::size_t(n_edges) * sizeof(*receiver));
     prefer_huge_pages(sender, std::size_t(n_edges) * sizeof(*sender));
     prefer_huge_pages(shift, std::size_t(n_edges) * 3 * sizeof(*shift));
-    std::vector<std::int64_t> part(n_threads_ + 1, n_atoms_);  // receivers of each thread, about as many edges each
-    for (int t = 0; t < n_threads_; ++t) {
-        part[t] = std::lower_bound(offsets, offsets + n_atoms_, n_edges * t / n_threads_) - offsets;
+    // In the order of the bins: what is read then lies close together, and each receiver is a stretch to write.
+    struct Part {
+        const Grid *grid;
+        std::int64_t from, to;
+    };
+    std::vector<Part> parts;
+    for (const Grid &g : grids_) {
+        constexpr std::int64_t step = 4096;
+        for (std::int64_t p = 0; p < g.n_entries; p += step) parts.push_back({&g, p, std::min(p + step, g.n_entries)});
     }
-    part[0] = 0;
-    const Grid *grid = grids_.data();
-#pragma omp parallel for num_threads(n_threads_) schedule(static, 1) if (n_edges > 20000)
-    for (int t = 0; t < n_threads_; ++t) {
-        const Grid *g = grid;
-        for (std::int64_t i = part[t]; i < part[t + 1]; ++i) {
-            while (i >= g->first + g->n_atoms) ++g;
-            const Image *image = g->image.data();
-            const std::uint32_t *entry = hits_[i].entry;
-            const std::int64_t n = hits_[i].count, e = offsets[i];
-            std::fill(receiver + e, receiver + e + n, i);
-            std::int64_t k = 0;
-#if defined(__AVX512F__) && defined(__AVX512VL__)
-            const __m512i wrap = _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i *>(&wrap_[i])));
-            auto load = [&](std::int64_t q) { return _mm_load_si128(reinterpret_cast<const __m128i *>(image + entry[q])); };
-            for (; k + 4 <= n; k += 4) {  // four images of {atom, s0, s1, s2}; wrap has 0 in the place of the atom
-                __m512i v = _mm512_castsi128_si512(load(k));
-                v = _mm512_inserti32x4(v, load(k + 1), 1);
-                v = _mm512_inserti32x4(v, load(k + 2), 2);
-                v = _mm512_inserti32x4(v, load(k + 3), 3);
-                v = _mm512_sub_epi32(v, wrap);
-                const __m128i atom = _mm512_castsi512_si128(_mm512_maskz_compress_epi32(0x1111, v));
-                _mm256_storeu_si256(reinterpret_cast<__m256i *>(sender + e + k), _mm256_cvtepi32_epi64(atom));
-                _mm512_mask_storeu_epi32(shift + 3 * (e + k), 0x0fff, _mm512_maskz_compress_epi32(0xeeee, v));
-            }
-#endif
-            for (; k < n; ++k) {
-                const Image &j = image[entry[k]];
-                sender[e + k] = j.atom;
-                for (int m = 0; m < 3; ++m) shift[3 * (e + k) + m] = j.shift[m] - wrap_[i].shift[m];
-            }
+#pragma omp parallel for num_threads(n_threads_) schedule(dynamic) if (n_edges > 20000)
+    for (std::size_t part = 0; part < parts.size(); ++part) {
+        const Grid &g = *parts[part].grid;
+        for (std::int64_t p = parts[part].from; p < parts[part].to; ++p) {
+            if (!g.is_atom[std::size_t(p)]) continue;
+            const std::int64_t i = g.image[std::size_t(p)].atom, e = offsets[i];
+            const Hits &hits = hits_[std::size_t(i)];
+            std::fill(receiver + e, receiver + e + hits.count, i);
+            write_edges(g.image.data(), hits, wrap_[std::size_t(i)], sender + e, shift + 3 * e);
         }
     }
 }

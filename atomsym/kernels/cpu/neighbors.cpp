@@ -13,32 +13,30 @@ void fill(const NeighborSearch &s, Address receiver, Address sender, Address shi
            output<std::int64_t>(offsets));
 }
 
-// Edge numbers ordered by sender, ties by edge number: a stable counting sort, one stretch of edges per thread.
+// Edge numbers ordered by sender, ties by edge number: a stable counting sort, one stretch of edges per thread. With
+// both directions of every edge present, a sender has as many edges as a receiver: offsets are those of receivers.
 void order_by_sender(Address sender_address, std::int64_t n_edges, std::int64_t n_atoms, Address offsets_address,
                      Address order_address, int n_threads) {
-    const auto *sender = input<std::int64_t>(sender_address);
-    auto *offsets = output<std::int64_t>(offsets_address), *order = output<std::int64_t>(order_address);
+    const auto *sender = input<std::int64_t>(sender_address), *offsets = input<std::int64_t>(offsets_address);
+    auto *order = output<std::int64_t>(order_address);
     const int parts = n_edges < 100000 ? 1 : n_threads;
-    std::vector<std::vector<std::int64_t>> next(parts, std::vector<std::int64_t>(n_atoms, 0));
+    std::vector<std::vector<std::int64_t>> next(std::size_t(parts), std::vector<std::int64_t>(std::size_t(n_atoms), 0));
     auto first = [&](int t) { return n_edges * t / parts; };
     atomsym::prefer_huge_pages(order, std::size_t(n_edges) * sizeof(*order));
+    if (parts > 1) {
 #pragma omp parallel for num_threads(parts) schedule(static, 1)
-    for (int t = 0; t < parts; ++t) {
-        for (std::int64_t e = first(t); e < first(t + 1); ++e) ++next[t][sender[e]];
-    }
-    std::int64_t running = 0;
-    for (std::int64_t n = 0; n < n_atoms; ++n) {
-        offsets[n] = running;
-        for (int t = 0; t < parts; ++t) {
-            const std::int64_t here = next[t][n];
-            next[t][n] = running;
-            running += here;
+        for (int t = 0; t < parts - 1; ++t) {
+            for (std::int64_t e = first(t); e < first(t + 1); ++e) ++next[std::size_t(t + 1)][std::size_t(sender[e])];
         }
     }
-    offsets[n_atoms] = running;
+    for (std::int64_t n = 0; n < n_atoms; ++n) {
+        std::int64_t running = offsets[n];
+        for (auto &part : next) part[std::size_t(n)] = running += part[std::size_t(n)];
+    }
 #pragma omp parallel for num_threads(parts) schedule(static, 1)
     for (int t = 0; t < parts; ++t) {
-        for (std::int64_t e = first(t); e < first(t + 1); ++e) order[next[t][sender[e]]++] = e;
+        std::int64_t *place = next[std::size_t(t)].data();
+        for (std::int64_t e = first(t); e < first(t + 1); ++e) order[place[sender[e]]++] = e;
     }
 }
 

@@ -87,8 +87,21 @@ template <class T, int K, int C> class BlockKernel {
 
     // As many blocks of R nodes as there are, then of half the size.
     template <int R> void blocks(const std::int64_t *nodes, std::int64_t count) {
-        for (; count >= R; count -= R, nodes += R) call_.value ? value<R>(nodes) : gradient<R>(nodes);
+        for (; count >= R; count -= R, nodes += R) {
+            for (std::int64_t r = R; r < std::min<std::int64_t>(2 * R, count); ++r) prefetch(nodes[r]);
+            call_.value ? value<R>(nodes) : gradient<R>(nodes);
+        }
         if constexpr (R > 1) blocks<R / 2>(nodes, count);
+    }
+
+    // Components of a node lie further apart than the hardware looks ahead: ask for the next block's while computing.
+    void prefetch(std::int64_t node) const {
+        prefetch(row(call_.features, node, t_.dim_in), t_.dim_in);
+        for (int k = 0; k < K; ++k) prefetch(row(call_.feature_direction[k], node, t_.dim_in), t_.dim_in);
+        if (!call_.value) prefetch(row(call_.cotangent, node, t_.dim_out), t_.dim_out);
+    }
+    void prefetch(const T *row, int dim) const {
+        for (int i = 0; i < dim; ++i) __builtin_prefetch(row + i * call_.channels);
     }
 
     const T *row(const Operand<T> &operand, std::int64_t index, int dim) const {

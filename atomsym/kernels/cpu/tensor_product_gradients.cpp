@@ -23,11 +23,12 @@ template <class T> struct EdgeRows {
     const T *matrix;     // A of this edge
     Vec<T> *products;    // M of this edge
     std::int64_t channels;
+    bool stream_grad_w;
 };
 
 // Moments: M is wanted. Inputs: grad x and grad w are wanted.
 template <class T, int K, int V, bool Moments, bool Inputs, class Access>
-inline void pass(const EdgeRows<T> &rows, const ProductPath &path, std::int64_t c, Access access) {
+[[gnu::always_inline]] inline void pass(const EdgeRows<T> &rows, const ProductPath &path, std::int64_t c, Access access) {
     constexpr int B = edge_block<T>, L = lanes<T>;
     const std::int64_t C = rows.channels;
     const T *g_row = rows.g + path.out * C + c, *x_row = rows.x + path.in * C + c;
@@ -95,7 +96,13 @@ inline void pass(const EdgeRows<T> &rows, const ProductPath &path, std::int64_t 
     }
     if constexpr (Inputs)
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) access.put(rows.grad_w + path.weight * C + c + v * L, grad_w[v]);
+        for (int v = 0; v < V; ++v) {
+            T *target = rows.grad_w + path.weight * C + c + v * L;
+            if (Access::whole && rows.stream_grad_w)
+                stream(target, grad_w[v]);
+            else
+                access.put(target, grad_w[v]);
+        }
 }
 
 template <class T, int K, bool Moments, bool Inputs>
@@ -145,6 +152,9 @@ void product_gradients(const ProductPlan &plan, const ProductCall &call, Operand
     const std::int64_t C = call.channels, N = call.n_nodes, w_size = plan.n_weights * C;
     const std::int64_t in_size = plan.in_dim * C, out_size = plan.out_dim * C;
     const bool inputs = grad_x != nullptr || grad_weight != nullptr;
+    const bool stream_grad_w = can_stream && grad_weight != nullptr && C * std::int64_t(sizeof(T)) % 64 == 0 &&
+                               reinterpret_cast<std::uintptr_t>(grad_weight) % 64 == 0 &&
+                               call.batch * call.n_edges * w_size * std::int64_t(sizeof(T)) >= stream_from_bytes;
     const std::int64_t per_task = std::clamp<std::int64_t>(128 * N / std::max<std::int64_t>(call.n_edges, 1), 1, 4096);
     const std::int64_t tasks = (N + per_task - 1) / per_task;
 #pragma omp parallel num_threads(call.n_threads) if (call.n_threads > 1)
@@ -183,6 +193,7 @@ void product_gradients(const ProductPlan &plan, const ProductCall &call, Operand
                         rows.matrix = matrix.get() + e;
                         rows.products = products.get();
                         rows.channels = C;
+                        rows.stream_grad_w = stream_grad_w;
                         if (grad_x == nullptr && inputs) std::fill_n(unwanted.get(), in_size, T(0));
                         if (grad_edge == nullptr) {
                             all_paths<T, false, true>(plan, rows);
@@ -198,6 +209,7 @@ void product_gradients(const ProductPlan &plan, const ProductCall &call, Operand
                     }
                 }
             }
+        if (stream_grad_w) stream_fence();
     }
 }
 

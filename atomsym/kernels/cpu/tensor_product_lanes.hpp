@@ -57,6 +57,20 @@ template <class T> struct PartVector {
 #endif
 };
 
+// Stores past the caches, for results too large to be read back from them: saves reading the lines first. Needs whole
+// vectors at multiples of their size, and stream_fence() before another thread may read.
+#if defined(__AVX512F__)
+constexpr bool can_stream = true;
+inline void stream(float *p, Vec<float> v) { _mm512_stream_ps(p, (__m512)v); }
+inline void stream(double *p, Vec<double> v) { _mm512_stream_pd(p, (__m512d)v); }
+inline void stream_fence() { _mm_sfence(); }
+#else
+constexpr bool can_stream = false;
+template <class T> inline void stream(T *p, Vec<T> v) { store(p, v); }
+inline void stream_fence() {}
+#endif
+constexpr std::int64_t stream_from_bytes = std::int64_t(32) << 20;  // about a last-level cache
+
 // Sum of the lanes by halving, the same tree at every register width.
 template <class T> inline T sum_of_lanes(Vec<T> v) {
     alignas(ATOMSYM_VECTOR_BYTES) T lane[lanes<T>];

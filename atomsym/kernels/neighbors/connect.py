@@ -40,6 +40,6 @@ def connect(graph: AtomGraph, cutoff: float, *, backend: str = "auto") -> AtomGr
 
 
 def _topology(neighbors: NeighborList) -> EdgeTopology:
-    order, offsets = order_by_sender(neighbors)
     receiver, sender = neighbors.edge_index
-    return EdgeTopology(receiver, sender, neighbors.receiver_offsets, order, offsets)
+    offsets = neighbors.receiver_offsets
+    return EdgeTopology(receiver, sender, offsets, order_by_sender(neighbors), offsets)

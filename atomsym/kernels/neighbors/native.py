@@ -38,20 +38,22 @@ def neighbor_list_native(request: Request) -> NeighborList:
     return NeighborList(edge_index, edge_shift, offsets)
 
 
-def order_by_sender(neighbors: NeighborList) -> tuple[Tensor, Tensor]:
-    """Edge numbers ordered by sender (ties by edge number) and the first of each sender, see ``EdgeTopology``."""
-    n_atoms = neighbors.receiver_offsets.shape[0] - 1
+def order_by_sender(neighbors: NeighborList) -> Tensor:
+    """Edge numbers ordered by sender, ties by edge number, shape (n_edges,), int64.
+
+    The list has both directions of every edge, so the first of each sender is where ``receiver_offsets`` says.
+    """
     order = torch.empty(neighbors.n_edges, dtype=torch.int64)
-    offsets = torch.empty(n_atoms + 1, dtype=torch.int64)
+    offsets = neighbors.receiver_offsets
     cpu_extension().order_by_sender(
         neighbors.edge_index[1].data_ptr(),
         neighbors.n_edges,
-        n_atoms,
+        offsets.shape[0] - 1,
         offsets.data_ptr(),
         order.data_ptr(),
         n_threads(),
     )
-    return order, offsets
+    return order
 
 
 def _search(request: Request, memory_limit: int):  # type: ignore[no-untyped-def]  # a class of the extension module

@@ -32,9 +32,7 @@ def neighbor_list_reference(request: Request) -> NeighborList:
             shifts.append(shift)
             n_edges += index.shape[1]
             if n_edges * BYTES_PER_EDGE > free:
-                raise_too_much(
-                    "edges", n_edges * (first + n) / (start - first + 1), BYTES_PER_EDGE, free, request.cutoff
-                )
+                raise_too_much("edges", n_edges * request.n_atoms / (start + 1), BYTES_PER_EDGE, free, request.cutoff)
         first += n
     empty = torch.empty(2, 0, dtype=torch.int64, device=request.device)
     edge_index = torch.cat([empty, *indices], dim=1)

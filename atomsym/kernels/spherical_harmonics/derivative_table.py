@@ -64,3 +64,9 @@ def derivative_table(max_degree: int, normalization: int, dtype: torch.dtype, de
     """The same as a matrix from values to the three components of their gradient, shape (K, 3 K)."""
     coefficients = derivative_coefficients(max_degree, normalization)
     return torch.from_numpy(coefficients.reshape(-1, coefficients.shape[-1]).T).to(device=device, dtype=dtype)
+
+
+def real_factors(max_degree: int, normalization: int) -> Tensor:
+    """What turns the real and imaginary parts of C(l, |m|) into real harmonics, shape (K,), float64."""
+    pairs = ((degree, abs(m)) for degree in range(max_degree + 1) for m in range(-degree, degree + 1))
+    return torch.tensor([_real_factor(*pair, normalization) for pair in pairs], dtype=torch.float64)

@@ -1,13 +1,13 @@
 """Derivatives of every order for the compiled spherical harmonics.
 
-Three raw ops, each in one pass over the vectors, are made differentiable by three autograd functions:
+Three raw ops (C++), each in one pass over the vectors, are made differentiable by three autograd functions:
 
     Y(v)  →  V(g, v) = ∂(g·Y)/∂v  →  W(g, v, u) = ∂(u·V)/∂(g, v)
 
 so energies, forces and one more derivative (training on forces, Hessians) use compiled code throughout. The backward
 of W is the vector-Jacobian product of the same W written in torch over the compiled solid harmonics: a derivative of
 a solid harmonic is a constant combination of solid harmonics of one degree less, so nothing else is needed and it can
-be differentiated any number of times.
+be differentiated any number of times. Triton has kernels for Y and V, and takes W in this composed form.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atomsym.kernels.spherical_harmonics import native
+from atomsym.kernels.spherical_harmonics import raw_ops
 from atomsym.kernels.spherical_harmonics.derivative_table import derivative_table
 from atomsym.kernels.spherical_harmonics.reference import NORMALIZATIONS, unit_vectors
 
@@ -88,6 +88,8 @@ class _Gradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         grad, vectors = ctx.saved_tensors
+        if ctx.settings[0] == "triton":
+            return (*_composed_second_gradient(grad, vectors, grads[0], ctx.settings), None)
         return (*_SecondGradient.apply(grad, vectors, grads[0], ctx.settings), None)
 
     @staticmethod
@@ -186,6 +188,9 @@ def register_derivatives(implementation: str) -> None:
         return op(grad, *ctx.saved_tensors, *ctx.settings[1:]), None, None, None
 
     def gradient_backward(ctx: Any, grad: Tensor) -> Any:
+        if implementation == "triton":
+            saved, vectors = ctx.saved_tensors
+            return *_composed_second_gradient(saved, vectors, grad, ctx.settings), None, None, None
         op = _raw("spherical_harmonics_vjp_vjp", ctx.settings)
         return *op(*ctx.saved_tensors, grad, *ctx.settings[1:]), None, None, None
 
@@ -193,11 +198,13 @@ def register_derivatives(implementation: str) -> None:
         return *_third_gradient(ctx.saved_tensors, grads, ctx.settings), None, None, None
 
     backwards: tuple[Callable[..., Any], ...] = (values_backward, gradient_backward, second_gradient_backward)
-    names = ("spherical_harmonics", "spherical_harmonics_vjp", "spherical_harmonics_vjp_vjp")
-    for n_tensors, (name, backward) in enumerate(zip(names, backwards, strict=True), start=1):
-        op = f"atomsym::{name}_{implementation}"
-        torch.library.register_autograd(op, backward, setup_context=keep(n_tensors), lib=native.LIBRARY)
+    names = raw_ops.op_names(implementation)
+    for n_tensors, (name, backward) in enumerate(zip(names, backwards, strict=False), start=1):
+        torch.library.register_autograd(
+            f"atomsym::{name}", backward, setup_context=keep(n_tensors), lib=raw_ops.LIBRARY
+        )
 
 
-native.register()
-register_derivatives("cpp")
+for _implementation in ("cpp", "triton"):
+    raw_ops.define_ops(_implementation)
+    register_derivatives(_implementation)

@@ -36,7 +36,9 @@ class PathBlock:
 
 @dataclass(frozen=True)
 class SymmetricContraction:
-    """Description of B[LM] = Σ_ν Σ_η W_{ν,L,η} Σ_{i1 … iν} U^{L,ν}_{η;M,i1…iν} A[i1] … A[iν]; equal if it computes the same.
+    """Description of a symmetric contraction; two are equal if they compute the same with the same weights.
+
+    B[LM] = Σ_ν Σ_η W_{ν,L,η} Σ_{i1 … iν} U^{L,ν}_{η;M,i1…iν} A[i1] … A[iν].
 
     The weights of all outputs and orders share one tensor of shape (n_species, n_paths, channels). Its path axis runs
     over the outputs, for each over the orders 1 … correlation, and in a block over the paths of the coupling (see
@@ -65,6 +67,8 @@ class SymmetricContraction:
     key: str = field(init=False, repr=False)
     blocks: tuple[PathBlock, ...] = field(init=False, repr=False, compare=False)
     n_paths: int = field(init=False, repr=False, compare=False)
+    dim_in: int = field(init=False, repr=False, compare=False)
+    dim_out: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.correlation <= MAX_CORRELATION:
@@ -74,11 +78,15 @@ class SymmetricContraction:
             self._check_couplings()
             key += ";" + hashlib.sha256("".join(c.digest for c in self.couplings).encode()).hexdigest()
         else:
-            basis = tuple(symmetric_coupling(self.irreps_in, irrep, order) for irrep, order in self._outputs_and_orders())
+            basis = tuple(
+                symmetric_coupling(self.irreps_in, irrep, order) for irrep, order in self._outputs_and_orders()
+            )
             object.__setattr__(self, "couplings", basis)
         object.__setattr__(self, "key", key)
         object.__setattr__(self, "blocks", self._make_blocks())
         object.__setattr__(self, "n_paths", sum(coupling.n_paths for coupling in self.couplings))
+        object.__setattr__(self, "dim_in", self.irreps_in.dim)
+        object.__setattr__(self, "dim_out", self.irreps_out.dim)
         _KNOWN.setdefault(key, self)
 
     @classmethod
@@ -137,7 +145,9 @@ class SymmetricContraction:
     def _check_couplings(self) -> None:
         expected = self._outputs_and_orders()
         if len(self.couplings) != len(expected):
-            raise InputError(f"{len(expected)} couplings are needed, one per output and order; got {len(self.couplings)}")
+            raise InputError(
+                f"{len(expected)} couplings are needed, one per output and order; got {len(self.couplings)}"
+            )
         for coupling, (irrep, order) in zip(self.couplings, expected, strict=True):
             found, wanted = (coupling.dim_in, coupling.dim_out, coupling.order), (self.irreps_in.dim, irrep.dim, order)
             if found != wanted:

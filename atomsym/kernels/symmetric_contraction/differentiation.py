@@ -18,7 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from atomsym.core.errors import BackendError
+
+# A, W, then (direction in A, direction in W or None) for each of two directions, (None, None) where there is none.
+# The number is fixed because the compiler tells functions with a context from those without by counting parameters.
 _Operands = tuple[Tensor | None, ...]
+NO_DIRECTIONS: _Operands = (None, None, None, None)
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,17 @@ class Value(torch.autograd.Function):
     """D_v1 … D_vK B. Operands have shape (n, components, channels), batched ones one more leading axis."""
 
     @staticmethod
-    def forward(program: Program, species: Tensor, *operands: Tensor | None) -> Tensor:
+    def forward(
+        program: Program,
+        species: Tensor,
+        features: Tensor,
+        weights: Tensor,
+        in_features_1: Tensor | None,
+        in_weights_1: Tensor | None,
+        in_features_2: Tensor | None,
+        in_weights_2: Tensor | None,
+    ) -> Tensor:
+        operands = (features, weights, in_features_1, in_weights_1, in_features_2, in_weights_2)
         return program.value(species, operands)
 
     @staticmethod
@@ -64,8 +79,8 @@ class Value(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], program: Program, *tensors: Tensor | None) -> tuple[Tensor, int]:
         if in_dims[1] is not None:
-            return each_member(Value.apply, info.batch_size, in_dims, program, *tensors), 0
-        batch, operands = fold_batch(info.batch_size, in_dims[2:], tensors[1:])
+            return _each_member(Value, info.batch_size, in_dims, program, *tensors), 0
+        batch, operands = _fold_batch(info.batch_size, in_dims[2:], tensors[1:])
         result = Value.apply(program, tensors[0], *operands)
         return result.unflatten(0, (info.batch_size, batch)) if batch else result, 0
 
@@ -75,8 +90,18 @@ class Gradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        program: Program, wanted: tuple[bool, bool], species: Tensor, cotangent: Tensor, *operands: Tensor | None
+        program: Program,
+        wanted: tuple[bool, bool],
+        species: Tensor,
+        cotangent: Tensor,
+        features: Tensor,
+        weights: Tensor,
+        in_features_1: Tensor | None,
+        in_weights_1: Tensor | None,
+        in_features_2: Tensor | None,
+        in_weights_2: Tensor | None,
     ) -> tuple[Tensor | None, Tensor | None]:
+        operands = (features, weights, in_features_1, in_weights_1, in_features_2, in_weights_2)
         return program.gradient(species, cotangent, operands, wanted)
 
     @staticmethod
@@ -91,14 +116,11 @@ class Gradient(torch.autograd.Function):
         if in_features is None and in_weights is None:
             return (None,) * (4 + len(operands))
         direction = torch.zeros_like(operands[0]) if in_features is None else in_features
-        needs = ctx.needs_input_grad[3:]
+        needs, further = ctx.needs_input_grad[3:], _with_direction(ctx.program, tuple(operands), direction, in_weights)
         in_cotangent = None
         if needs[0]:
-            in_cotangent = Value.apply(ctx.program, species, *operands, direction, in_weights)
-            in_cotangent = _sum_shared(in_cotangent, cotangent)
-        further = (*operands, direction, in_weights)
-        gradients = _gradients(ctx.program, species, cotangent, further, (*needs[1:], False, False))
-        return None, None, None, in_cotangent, *gradients[: len(operands)]
+            in_cotangent = _sum_shared(Value.apply(ctx.program, species, *further), cotangent)
+        return None, None, None, in_cotangent, *_gradients(ctx.program, species, cotangent, further, needs[1:])
 
     @staticmethod
     def vmap(
@@ -106,8 +128,8 @@ class Gradient(torch.autograd.Function):
     ) -> tuple[tuple[Tensor | None, Tensor | None], tuple[int | None, int | None]]:
         out_dims = (0 if wanted[0] else None, 0 if wanted[1] else None)
         if in_dims[2] is not None:
-            return each_member(Gradient.apply, info.batch_size, in_dims, program, wanted, *tensors), out_dims
-        batch, operands = fold_batch(info.batch_size, in_dims[3:], tensors[1:])
+            return _each_member(Gradient, info.batch_size, in_dims, program, wanted, *tensors), out_dims
+        batch, operands = _fold_batch(info.batch_size, in_dims[3:], tensors[1:])
         results = Gradient.apply(program, wanted, tensors[0], *operands)
         if batch:
             results = tuple(None if r is None else r.unflatten(0, (info.batch_size, batch)) for r in results)
@@ -117,13 +139,16 @@ class Gradient(torch.autograd.Function):
 def _gradients(
     program: Program, species: Tensor, cotangent: Tensor, operands: _Operands, needs: tuple[bool, ...]
 ) -> list[Tensor | None]:
-    """Gradients of ⟨cotangent, D_v1 … D_vK B⟩ in all operands that need one; pairs (A, W), then the directions."""
+    """Gradients of ⟨cotangent, D_v1 … D_vK B⟩ in all operands that need one; pairs (A, W), then the directions.
+
+    ``needs`` speaks of the operands of the function whose backward this is: a direction that was added last needs none.
+    """
     gradients: list[Tensor | None] = []
     for first in range(0, len(operands), 2):
         wanted = (needs[first], needs[first + 1])
         pair: tuple[Tensor | None, Tensor | None] = (None, None)
         if any(wanted):
-            others = operands if first == 0 else operands[:first] + operands[first + 2 :]
+            others = operands if first == 0 else (*operands[:first], *operands[first + 2 :], None, None)
             pair = Gradient.apply(program, wanted, species, cotangent, *others)
         gradients += [_sum_shared(g, operand) for g, operand in zip(pair, operands[first : first + 2], strict=True)]
     return gradients
@@ -136,17 +161,28 @@ def _sum_shared(gradient: Tensor | None, operand: Tensor | None) -> Tensor | Non
     return gradient.sum(0)
 
 
+def _with_direction(program: Program, operands: _Operands, direction: Tensor, in_weights: Tensor | None) -> _Operands:
+    """The operands with a further direction in the first free place."""
+    free = next((at for at in range(2, len(operands), 2) if operands[at] is None), None)
+    if free is None:
+        raise BackendError(
+            f"symmetric_contraction: {program.backend} can be differentiated three times, not more often; "
+            "use backend='reference'"
+        )
+    return (*operands[:free], direction, in_weights, *operands[free + 2 :])
+
+
 def _directions(operands: _Operands) -> tuple[list[Tensor], list[Tensor]]:
     """Directions in A and in W; the latter empty if none changes the weights."""
     in_features = [direction for direction in operands[2::2] if direction is not None]
-    in_weights = operands[3::2]
+    in_weights = operands[3 : 2 + 2 * len(in_features) : 2]
     if all(direction is None for direction in in_weights):
         return in_features, []
     zeros = torch.zeros_like(operands[1])  # type: ignore[arg-type]
     return in_features, [zeros if direction is None else direction for direction in in_weights]
 
 
-def fold_batch(
+def _fold_batch(
     size: int, dims: Sequence[int | None], operands: Sequence[Tensor | None]
 ) -> tuple[int, list[Tensor | None]]:
     """Merge the axis of vmap with the batch axis that operands may have; shared operands stay shared.
@@ -171,18 +207,13 @@ def fold_batch(
     return inner, folded
 
 
-def each_member(function: Any, size: int, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
+def _each_member(function: Any, size: int, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
     """Member by member, for the rare batch in which the species differ too."""
     results = []
     for member in range(size):
-        results.append(function(*(_member(x, d, member) for x, d in zip(inputs, in_dims, strict=True))))
+        # Inputs that are not tensors have no dimension, or as tuples a tuple of them.
+        taken = [x.select(d, member) if isinstance(d, int) else x for x, d in zip(inputs, in_dims, strict=True)]
+        results.append(function.apply(*taken))
     if isinstance(results[0], Tensor):
         return torch.stack(results)
     return tuple(None if parts[0] is None else torch.stack(parts) for parts in zip(*results, strict=True))
-
-
-def _member(operand: Any, dim: Any, member: int) -> Any:
-    """One member of a batched operand, list of operands, or what all share."""
-    if isinstance(operand, list):
-        return [_member(x, d, member) for x, d in zip(operand, dim, strict=True)]
-    return operand.select(dim, member) if isinstance(operand, Tensor) and dim is not None else operand

@@ -11,7 +11,7 @@ from atomsym.kernels.native import cpu_reason
 from atomsym.kernels.symmetric_contraction import operators as _operators  # noqa: F401  (registers the operators)
 from atomsym.kernels.symmetric_contraction import reference
 from atomsym.kernels.symmetric_contraction.description import SymmetricContraction
-from atomsym.kernels.symmetric_contraction.differentiation import Program, Value
+from atomsym.kernels.symmetric_contraction.differentiation import NO_DIRECTIONS, Program, Value
 from atomsym.kernels.symmetric_contraction.native import species_error
 from atomsym.kernels.triton_support import triton_device_types, triton_reason
 
@@ -39,7 +39,8 @@ def symmetric_contraction(
 
     Returns:
         B, shape (n_nodes, irreps_out.dim, channels). Differentiable in features and weights: the reference any number
-        of times, cpp three times, triton twice; vmap batches every operand, species member by member.
+        of times, cpp three times, triton twice; vmap batches every operand, species member by member. The
+        gradient in the weights is computed whenever they require one: detach them where only forces are wanted.
 
     Raises:
         InputError: if shapes, dtypes or devices do not fit together or a species has no weights. Inside a compiled
@@ -49,21 +50,31 @@ def symmetric_contraction(
     Source: product basis of MACE (Batatia et al. 2022), in an independent basis of couplings.
 
     Example:
+        >>> from atomsym.symmetry import Irreps
         >>> contraction = SymmetricContraction(Irreps.parse("1o"), Irreps.parse("0e"), 2)
         >>> vectors, weights = torch.tensor([[[3.0], [0.0], [4.0]]]), torch.ones(1, contraction.n_paths, 1)
-        >>> symmetric_contraction(vectors, weights, torch.tensor([0]), contraction) * 3**0.5
+        >>> (symmetric_contraction(vectors, weights, torch.tensor([0]), contraction) * 3**0.5).round(decimals=4)
         tensor([[[25.]]])
     """
     _check(node_features, weights, species, contraction)
-    chosen = OPERATION.select(backend, device=node_features.device, dtype=node_features.dtype)
-    return chosen.function(node_features, weights, species, contraction)
+    name = _select(backend, node_features.device.type, node_features.dtype)
+    return _FUNCTIONS[name](node_features, weights, species, contraction)
+
+
+def _select(backend: str, device_type: str, dtype: torch.dtype) -> str:
+    """Name of the backend that will do it."""
+    return OPERATION.select(backend, device=torch.device(device_type), dtype=dtype).name
+
+
+# What torch.compiler.assume_constant_result sets; calling it would import the compiler with this module.
+_select._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _check(node_features: Tensor, weights: Tensor, species: Tensor, contraction: SymmetricContraction) -> None:
     n_nodes, channels = (node_features.shape[0], node_features.shape[-1]) if node_features.ndim == 3 else (-1, -1)
-    if tuple(node_features.shape) != (n_nodes, contraction.irreps_in.dim, channels):
+    if tuple(node_features.shape) != (n_nodes, contraction.dim_in, channels):
         raise InputError(
-            f"node_features have shape {tuple(node_features.shape)}; expected (n_nodes, {contraction.irreps_in.dim}, "
+            f"node_features have shape {tuple(node_features.shape)}; expected (n_nodes, {contraction.dim_in}, "
             f"channels) for the irreps {contraction.irreps_in}"
         )
     if weights.ndim != 3 or tuple(weights.shape[1:]) != (contraction.n_paths, channels):
@@ -96,21 +107,21 @@ def _reference(node_features: Tensor, weights: Tensor, species: Tensor, contract
 
 
 def _cpp(node_features: Tensor, weights: Tensor, species: Tensor, contraction: SymmetricContraction) -> Tensor:
-    program = Program("cpp", contraction.key, contraction.irreps_out.dim)
-    return Value.apply(program, species, node_features, weights)
+    program = Program("cpp", contraction.key, contraction.dim_out)
+    return Value.apply(program, species, node_features, weights, *NO_DIRECTIONS)
 
 
 def _triton(node_features: Tensor, weights: Tensor, species: Tensor, contraction: SymmetricContraction) -> Tensor:
     _check_species(species, weights.shape[0])
-    program = Program("triton", contraction.key, contraction.irreps_out.dim)
-    return Value.apply(program, species, node_features, weights)
+    program = Program("triton", contraction.key, contraction.dim_out)
+    return Value.apply(program, species, node_features, weights, *NO_DIRECTIONS)
 
+
+_FUNCTIONS = {"reference": _reference, "cpp": _cpp, "triton": _triton}
 
 OPERATION.register(Backend("reference", _reference))
 OPERATION.register(
-    Backend(
-        "cpp", _cpp, device_types=frozenset({"cpu"}), derivative_order=3, priority=10, unavailable=cpu_reason
-    )
+    Backend("cpp", _cpp, device_types=frozenset({"cpu"}), derivative_order=3, priority=10, unavailable=cpu_reason)
 )
 OPERATION.register(
     Backend(

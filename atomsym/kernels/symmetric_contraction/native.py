@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 from dataclasses import fields
 from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from atomsym.core.errors import BackendError, InputError
+from atomsym.core.errors import InputError
+from atomsym.kernels.memory import recycled_empty
 from atomsym.kernels.native import cpu_extension, n_threads
 from atomsym.kernels.symmetric_contraction.polynomial import contraction_polynomial
-
-MAX_DIRECTIONS = 2
 
 
 def value(
@@ -28,7 +27,7 @@ def value(
 ) -> Tensor:
     """The contraction, differentiated once along each direction. Batched operands have a leading axis."""
     batch = _batch_shape(features, weights, *feature_directions, *weight_directions)
-    result = features.new_empty((*batch, features.shape[-3], dim_out, features.shape[-1]))
+    result = recycled_empty((*batch, features.shape[-3], dim_out, features.shape[-1]), features.dtype)
     _call(key, batch, species, None, features, weights, feature_directions, weight_directions, result, None, None)
     return result
 
@@ -46,7 +45,7 @@ def gradient(
 ) -> tuple[Tensor, Tensor]:
     """Gradients of ⟨cotangent, contraction⟩ in features and weights, differentiated once along each direction."""
     batch = _batch_shape(cotangent, features, weights, *feature_directions, *weight_directions)
-    in_features = features.new_empty((*batch, *features.shape[-3:]) if want_features else (0,))
+    in_features = recycled_empty((*batch, *features.shape[-3:]) if want_features else (0,), features.dtype)
     in_weights = features.new_zeros((*batch, *weights.shape[-3:]) if want_weights else (0,))
     _call(
         key,
@@ -81,10 +80,6 @@ def _call(
         raise species_error(species, n_species)
     if not any(result is not None and result.numel() for result in results):
         return
-    if len(feature_directions) > MAX_DIRECTIONS:
-        raise BackendError(
-            "symmetric_contraction: cpp can be differentiated three times, not more often; use backend='reference'"
-        )
     operands = [cotangent, features, weights, *feature_directions, *weight_directions]
     contiguous = [None if operand is None else operand.contiguous() for operand in operands]
     pairs = [_address_and_stride(operand) for operand in contiguous]
@@ -124,6 +119,9 @@ def _table(key: str) -> Any:
     tables = {f.name: getattr(polynomial, f.name) for f in fields(polynomial)}
     plain = {name: entry.tolist() if isinstance(entry, np.ndarray) else entry for name, entry in tables.items()}
     return cpu_extension().SymmetricContractionTable(plain)
+
+
+atexit.register(_table.cache_clear)  # while the extension module is still there to free them
 
 
 def value_shape(

@@ -5,6 +5,7 @@ output component, or an input component for the gradient), so that one kernel se
 scattered and no atomics are needed. Weight gradients are sums over the nodes of a species, one program each.
 """
 
+# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -145,7 +146,7 @@ def value(
     tables = _tables(key, features.device)
     operands = [features, weights, *feature_directions, *weight_directions]
     batch = next((o.shape[0] for o in operands if o.ndim == 4), 0)
-    result = _rows(tables, tables.value, dim_out, dim_out, batch, species, None, *operands[:2], feature_directions,
+    result = _rows(tables, tables.value, dim_out, dim_out, batch, species, None, features, weights, feature_directions,
                    weight_directions)  # fmt: skip
     return result if batch else result[0]
 
@@ -168,7 +169,7 @@ def gradient(
     in_features = in_weights = features.new_empty(0)
     if want_features:
         in_features = _rows(tables, tables.gradient, features.shape[-2], cotangent.shape[-2], batch, species,
-                            *operands[:3], feature_directions, weight_directions)  # fmt: skip
+                            cotangent, features, weights, feature_directions, weight_directions)  # fmt: skip
         in_features = in_features if batch else in_features[0]
     if want_weights:
         n_species = weights.shape[-3]
@@ -208,7 +209,8 @@ def _rows(
         result, g, features, direction, coefficients, coefficients if slopes is None else slopes, species.contiguous(),
         terms.row_start, terms.entry, terms.output, terms.scale, terms.index,
         n_nodes, channels, dim_in, dim_out, n_rows, len(tables.fold),
-        _stride(g), _stride(features), _stride(direction), _stride(coefficients), 0 if slopes is None else _stride(slopes),
+        _stride(g), _stride(features), _stride(direction), _stride(coefficients),
+        0 if slopes is None else _stride(slopes),
         FACTORS=terms.index.shape[1], HAS_COTANGENT=cotangent is not None, DIRECTIONS=len(feature_directions),
         HAS_SLOPES=slopes is not None, NODES=_NODES, CHANNELS=block,
     )  # fmt: skip

@@ -9,8 +9,14 @@ from atomsym.core.errors import InputError
 from atomsym.core.topology import EdgeTopology
 from atomsym.kernels.backends import Backend, Operation
 from atomsym.kernels.native import cpu_reason
-from atomsym.kernels.tensor_product import multilinear, native, reference
+from atomsym.kernels.tensor_product import (
+    multilinear,
+    native,
+    reference,
+    triton_backend,  # noqa: F401  registers its operators
+)
 from atomsym.kernels.tensor_product.product import ChannelwiseProduct
+from atomsym.kernels.triton_support import interpreting, triton_device_types, triton_reason
 
 OPERATION = Operation("tensor_product_convolution")
 
@@ -118,5 +124,14 @@ OPERATION.register(
         max_degree=native.MAX_DEGREE,
         priority=20,
         unavailable=cpu_reason,
+    )
+)
+OPERATION.register(
+    Backend(
+        "triton",
+        multilinear.convolution,
+        device_types=triton_device_types(),
+        priority=-10 if interpreting() else 10,  # the interpreter is for tests: never chosen by auto
+        unavailable=triton_reason,
     )
 )

@@ -80,7 +80,8 @@ def _gradients(g: Tensor, x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> tuple[
     wiring, product, needs = tuple(index.contiguous() for index in rest[:5]), rest[5], rest[6:]
     operands = (g.contiguous(), x.contiguous(), y.contiguous(), w.contiguous())
     shapes = gradient_shapes(g, x, y, w, *needs)
-    results = tuple(recycled_empty(shape, x.dtype) for shape in shapes)
+    grad_x, grad_y, grad_w = (recycled_empty(shape, x.dtype) for shape in shapes)
+    results = (grad_x, grad_y, grad_w)
     sizes = [batch_of(*operands), x.shape[1], y.shape[1], x.shape[3]]
     if 0 in sizes:
         for result in results:

@@ -36,7 +36,11 @@ def define(
         f"{names[1]}(Tensor g, Tensor x, Tensor y, Tensor w, {_WIRING}, str product, "
         "bool need_x, bool need_y, bool need_w) -> (Tensor, Tensor, Tensor)"
     )
-    for name, function, fake in zip(names, (forward, gradients), (_fake_forward, _fake_gradients), strict=True):
+    operators: tuple[tuple[str, Callable[..., Any], Callable[..., Any]], ...] = (
+        (names[0], forward, _fake_forward),
+        (names[1], gradients, _fake_gradients),
+    )
+    for name, function, fake in operators:
         for key in keys:
             LIBRARY.impl(name, function, key)
         torch.library.register_fake(f"atomsym::{name}", fake, lib=LIBRARY)

@@ -1,4 +1,4 @@
-"""The Verlet list promises: no edge within the cutoff is ever missing or displaced, whatever happened since the search."""
+"""The Verlet list promises: no edge within the cutoff is missing or displaced, whatever happened since the search."""
 
 from __future__ import annotations
 

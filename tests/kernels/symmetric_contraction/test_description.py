@@ -86,7 +86,7 @@ def test_correlation_out_of_range_is_refused(correlation: int) -> None:
 def test_tensors_that_do_not_fit_are_refused() -> None:
     with pytest.raises(InputError, match=r"\(output, order\) \[\(2, 1\)\]"):
         SymmetricContraction.from_coupling_tensors(IN, OUT, 1, {(2, 1): torch.zeros(1, 1, 9)})
-    with pytest.raises(InputError, match="output 1 .1o., order 1 has shape"):
+    with pytest.raises(InputError, match=r"output 1 \(1o\), order 1 has shape"):
         SymmetricContraction.from_coupling_tensors(IN, OUT, 1, {(1, 1): torch.zeros(1, 1, 9)})
     with pytest.raises(InputError, match="2 couplings are needed"):
         SymmetricContraction(IN, OUT, 1, SymmetricContraction(IN, OUT, 2).couplings)
@@ -101,13 +101,14 @@ def test_tables_hold_every_monomial_once(correlation: int) -> None:
     contraction = SymmetricContraction(IN, OUT, correlation)
     polynomial = contraction_polynomial(contraction.key)
     products = polynomial.product_components()
-    assert len(set(map(lambda p: tuple(sorted(p)), products))) == len(products)
+    assert len({tuple(sorted(p)) for p in products}) == len(products)
     entries = zip(polynomial.entry_output, polynomial.entry_prefix, polynomial.entry_factor, strict=True)
     monomials = [(int(o), tuple(sorted((*products[p], int(f))))) for o, p, f in entries]
     expected = set()
     for block, coupling in zip(contraction.blocks, contraction.couplings, strict=True):
         first = contraction.irreps_out.slices[block.output].start
-        expected |= {(first + int(m), tuple(row)) for m, row in zip(coupling.component, coupling.monomial.tolist())}
+        rows = zip(coupling.component.tolist(), coupling.monomial.tolist(), strict=True)
+        expected |= {(first + component, tuple(monomial)) for component, monomial in rows}
     assert len(set(monomials)) == len(monomials)
     assert set(monomials) == expected
     assert len(polynomial.fold_path) == sum(len(c.coefficient) for c in contraction.couplings)

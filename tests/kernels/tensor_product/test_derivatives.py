@@ -142,6 +142,7 @@ class Layer(torch.nn.Module):
         return tensor_product_convolution(x.sin(), y, 2 * w, topology, self.product).cos()
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own tracer
 def test_compiles_as_one_graph_with_gradients(topology: EdgeTopology) -> None:
     layer = Layer()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
@@ -154,6 +155,7 @@ def test_compiles_as_one_graph_with_gradients(topology: EdgeTopology) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_compiles_with_the_default_compiler(topology: EdgeTopology) -> None:
     layer = Layer()
     inputs = operands()

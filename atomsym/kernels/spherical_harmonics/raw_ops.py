@@ -1,6 +1,9 @@
-"""The C++ spherical harmonics as raw torch ops."""
+"""The compiled spherical harmonics as raw torch ops: C++ and Triton."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,25 +44,41 @@ def _vjp_vjp(
     return grad_grad, grad_vectors
 
 
+def op_names(implementation: str) -> tuple[str, ...]:
+    """Raw ops of an implementation: Y, its gradient form V and, in C++, the gradient W of that."""
+    names = tuple(f"spherical_harmonics{part}_{implementation}" for part in ("", "_vjp", "_vjp_vjp"))
+    return names if implementation == "cpp" else names[:2]
+
+
 def define_ops(implementation: str) -> None:
-    """Declare the three raw ops of one implementation, with their shapes for tracing."""
-    values = f"spherical_harmonics_{implementation}"
-    LIBRARY.define(f"{values}(Tensor vectors, {_SETTINGS}) -> Tensor")
-    torch.library.register_fake(f"atomsym::{values}", _fake_values, lib=LIBRARY)
-    vjp = f"spherical_harmonics_vjp_{implementation}"
-    LIBRARY.define(f"{vjp}(Tensor grad, Tensor vectors, {_SETTINGS}) -> Tensor")
-    torch.library.register_fake(f"atomsym::{vjp}", _fake_vjp, lib=LIBRARY)
-    vjp_vjp = f"spherical_harmonics_vjp_vjp_{implementation}"
-    LIBRARY.define(f"{vjp_vjp}(Tensor grad, Tensor vectors, Tensor direction, {_SETTINGS}) -> (Tensor, Tensor)")
-    torch.library.register_fake(f"atomsym::{vjp_vjp}", _fake_vjp_vjp, lib=LIBRARY)
+    """Declare the raw ops of one implementation, with their kernels and with their shapes for tracing."""
+    signatures = (
+        f"(Tensor vectors, {_SETTINGS}) -> Tensor",
+        f"(Tensor grad, Tensor vectors, {_SETTINGS}) -> Tensor",
+        f"(Tensor grad, Tensor vectors, Tensor direction, {_SETTINGS}) -> (Tensor, Tensor)",
+    )
+    fakes: tuple[Callable[..., Any], ...] = (_fake_values, _fake_vjp, _fake_vjp_vjp)
+    kernels: tuple[Callable[..., Any], ...] = (_triton_values, _triton_vjp)
+    devices: tuple[str, ...] = ("CPU", "CUDA")  # on the CPU: in Triton's interpreter
+    if implementation == "cpp":
+        kernels, devices = (_values, _vjp, _vjp_vjp), ("CPU",)
+    for name, signature, fake, kernel in zip(op_names(implementation), signatures, fakes, kernels, strict=False):
+        LIBRARY.define(f"{name}{signature}")
+        torch.library.register_fake(f"atomsym::{name}", fake, lib=LIBRARY)
+        for device in devices:
+            LIBRARY.impl(name, kernel, device)
 
 
-def register() -> None:
-    """Define the raw ops and attach the C++ kernels; called once, when the operation is imported."""
-    define_ops("cpp")
-    LIBRARY.impl("spherical_harmonics_cpp", _values, "CPU")
-    LIBRARY.impl("spherical_harmonics_vjp_cpp", _vjp, "CPU")
-    LIBRARY.impl("spherical_harmonics_vjp_vjp_cpp", _vjp_vjp, "CPU")
+def _triton_values(vectors: Tensor, max_degree: int, normalize: bool, normalization: int) -> Tensor:
+    from atomsym.kernels.spherical_harmonics import triton_backend  # imports triton, so only when it is asked for
+
+    return triton_backend.values(vectors, max_degree, normalize, normalization)
+
+
+def _triton_vjp(grad: Tensor, vectors: Tensor, max_degree: int, normalize: bool, normalization: int) -> Tensor:
+    from atomsym.kernels.spherical_harmonics import triton_backend
+
+    return triton_backend.vjp(grad, vectors, max_degree, normalize, normalization)
 
 
 def _fake_values(vectors: Tensor, max_degree: int, normalize: bool, normalization: int) -> Tensor:
