@@ -109,6 +109,22 @@ def test_mutant_is_caught(make: Any, identifier: str, words: str) -> None:
     assert not result.worst.passed
 
 
+@pytest.mark.parametrize(
+    ("make", "identifier"),
+    [
+        (subjects.FrameAveraged, "F-13"),
+        (lambda: subjects.PairPotential(subjects.shifted_pair), "F-11"),
+        (lambda: subjects.PairPotential(subjects.truncated_pair), "F-11"),
+        (subjects.WrongSign, "F-7"),
+        (subjects.NonConservative, "F-9"),
+        (subjects.NegatedStress, "F-8"),
+    ],
+)
+def test_mutant_is_caught_at_single_precision_bounds(make: Any, identifier: str) -> None:
+    result = result_of(make(), identifier, replace(SETTINGS, dtype=torch.float32))
+    assert result.verdict is Verdict.FAIL, (result.explanation, result.measurements)
+
+
 def test_third_derivative_jump_only_warns_without_a_hessian() -> None:
     result = result_of(subjects.PairPotential(subjects.third_jump_pair, hessian=False), "F-11")
     assert result.verdict is Verdict.WARN

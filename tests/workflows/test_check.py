@@ -214,6 +214,12 @@ def test_page_escapes_what_a_calculator_says() -> None:
     assert "<script>" not in page_of(card)
 
 
+def test_page_of_some_checks_does_not_claim_all() -> None:
+    page = page_of(run_check(EMT(), CheckOptions(only=("F-1",))))
+    assert "Passes the chosen checks" in page
+    assert "Passes the physics report card" not in page
+
+
 def test_numbers_are_written_for_reading() -> None:
     assert [number(x) for x in (2.4e-15, 1e-8, -1e-8, 0.25, 0.0)] == ["2.4 × 10⁻¹⁵", "10⁻⁸", "−10⁻⁸", "0.25", "0"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from atomsym.artifacts import write_atomically
 from atomsym.testing.outcome import CheckResult, Measurement, Verdict
+from atomsym.testing.suite import CHECKS
 from atomsym.workflows.check.card import ReportCard
 from atomsym.workflows.check.plots import plot_svg
 
@@ -77,7 +78,8 @@ def write_html(card: ReportCard, path: Path) -> None:
 
 def page_of(card: ReportCard) -> str:
     """The whole page as text."""
-    headline = "Passes the physics report card" if card.passed else "Does not pass the physics report card"
+    what = "the physics report card" if len(card.results) == len(CHECKS) else "the chosen checks"
+    headline = f"Passes {what}" if card.passed else f"Does not pass {what}"
     color = "pass" if card.passed else "fail"
     tiles = "".join(_tile(result) for result in card.results)
     sections = "".join(_section(result) for result in card.results)

@@ -93,7 +93,7 @@ def _translations(figure: Figure, result: CheckResult) -> None:
     _bound_line(axes, result.measurements[0].bound)
     axes.set(xlabel="random shift", ylabel="energy change (eV/atom)", xticks=x)
     _mark_zero(axes)
-    axes.margins(x=0.12)
+    axes.margins(x=0.2)
     axes.grid(axis="y")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
