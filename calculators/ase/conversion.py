@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from ase import Atoms
-from ase.vibrations.data import VibrationsData
 from numpy.typing import NDArray
 
 from atomsym.calculators.ase.errors import AseInputError, as_ase_errors
 from atomsym.core import AtomGraph, validate_structure
+
+if TYPE_CHECKING:
+    from ase.vibrations.data import VibrationsData
 
 
 def to_graph(
@@ -77,6 +80,8 @@ def as_vibrations_data(
     Raises:
         InputError: if the shape fits neither.
     """
+    from ase.vibrations.data import VibrationsData  # imports half of ASE and SciPy: only when it is used
+
     moving = VibrationsData.indices_from_constraints(atoms) if indices is None else [int(i) for i in indices]
     matrix = np.asarray(hessian, dtype=np.float64)
     if matrix.shape == (3 * len(atoms),) * 2 and len(moving) < len(atoms):

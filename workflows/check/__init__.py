@@ -2,7 +2,6 @@
 
 from atomsym.workflows.check.card import ReportCard
 from atomsym.workflows.check.load import load_calculator
-from atomsym.workflows.check.page import write_html
 from atomsym.workflows.check.run import CheckOptions, run_check
 
-__all__ = ["CheckOptions", "ReportCard", "load_calculator", "run_check", "write_html"]
+__all__ = ["CheckOptions", "ReportCard", "load_calculator", "run_check"]

@@ -16,7 +16,6 @@ from atomsym.testing.outcome import CheckResult
 from atomsym.testing.suite import Check
 from atomsym.workflows.check.card import ReportCard
 from atomsym.workflows.check.load import load_calculator, parse_kwargs
-from atomsym.workflows.check.page import write_html
 from atomsym.workflows.check.run import CheckOptions, run_check
 from atomsym.workflows.check.terminal import print_card, progress_line
 
@@ -91,6 +90,8 @@ def check_command(
     command = _reproduce(calculator, kwargs, options)
     card = _run_with_progress(subject, options, calculator, command, console)
     if html is not None:
+        from atomsym.workflows.check.page import write_html  # matplotlib takes a while to import: only when it draws
+
         write_html(card, html)
     if json_file is not None:
         write_atomically(json_file, card.to_json().encode())

@@ -11,7 +11,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from atomsym.core import ConfigError
-from atomsym.workflows.md.report import write_report
 from atomsym.workflows.md.settings import MdSettings
 from atomsym.workflows.md.simulation import MdResult, resume_md, run_md
 from atomsym.workflows.md.systems import default_settings, with_overrides
@@ -76,6 +75,8 @@ def md_command(
     if not settings.model:
         raise ConfigError(f"--model is needed to run {settings.system}; list them with: atomsym models")
     result = _run_with_progress(settings, folder, resume is not None, console)
+    from atomsym.workflows.md.report import write_report  # matplotlib takes a while to import: only when it draws
+
     picture = write_report(settings, result)
     if as_json:
         typer.echo((folder / "summary.json").read_text(), nl=False)
