@@ -24,10 +24,7 @@ def check_images(evaluator: Evaluator, samples: Samples, settings: Settings) -> 
         shifts_of: dict[str, tuple[list[Array], float]] = {
             "one atom moved by 1 … 5 lattice vectors": (_single_shifts(structure, rng), near),
             "all coordinates negative": ([np.broadcast_to(_below_zero(structure), (structure.n_atoms, 3))], near),
-            "atoms unwrapped by 1000 cells": (
-                [rng.integers(-1000, 1001, (structure.n_atoms, 3)).astype(np.float64)],
-                far,
-            ),
+            "atoms unwrapped by 1000 cells": ([rng.integers(-1000, 1001, (structure.n_atoms, 3)).astype(np.float64)], far),
         }
         reference = evaluator.evaluate(structure)
         for what, (shifts, bound) in shifts_of.items():

@@ -96,9 +96,7 @@ def test_first_order_copies_the_input() -> None:
 def test_given_tensors_keep_their_symmetric_part() -> None:
     generator = torch.Generator().manual_seed(0)
     given = torch.randn(3, 5, 4, 4, 4, generator=generator, dtype=torch.float64)
-    symmetric = torch.stack([given.permute(0, 1, *(2 + p for p in q)) for q in itertools.permutations(range(3))]).mean(
-        0
-    )
+    symmetric = torch.stack([given.permute(0, 1, *(2 + p for p in q)) for q in itertools.permutations(range(3))]).mean(0)
     found = SymmetricCoupling.from_tensors(given)
     assert (found.tensors() - symmetric).abs().max() < LIMIT
     assert (found.n_paths, found.dim_out, found.dim_in, found.order) == (3, 5, 4, 3)
@@ -127,9 +125,7 @@ def test_equal_couplings_hash_alike() -> None:
 
 
 @pytest.mark.parametrize(
-    "tensors",
-    [torch.zeros(2, 3), torch.zeros(1, 1, 3, 4), torch.full((1, 1, 2), float("nan"))],
-    ids=["2d", "3x4", "nan"],
+    "tensors", [torch.zeros(2, 3), torch.zeros(1, 1, 3, 4), torch.full((1, 1, 2), float("nan"))], ids=["2d", "3x4", "nan"]
 )
 def test_unusable_tensors_are_refused(tensors: torch.Tensor) -> None:
     with pytest.raises(InputError, match="coupling tensors"):

@@ -74,9 +74,7 @@ class SymmetricContraction:
             self._check_couplings()
             key += ";" + hashlib.sha256("".join(c.digest for c in self.couplings).encode()).hexdigest()
         else:
-            basis = tuple(
-                symmetric_coupling(self.irreps_in, irrep, order) for irrep, order in self._outputs_and_orders()
-            )
+            basis = tuple(symmetric_coupling(self.irreps_in, irrep, order) for irrep, order in self._outputs_and_orders())
             object.__setattr__(self, "couplings", basis)
         object.__setattr__(self, "key", key)
         object.__setattr__(self, "blocks", self._make_blocks())
@@ -139,9 +137,7 @@ class SymmetricContraction:
     def _check_couplings(self) -> None:
         expected = self._outputs_and_orders()
         if len(self.couplings) != len(expected):
-            raise InputError(
-                f"{len(expected)} couplings are needed, one per output and order; got {len(self.couplings)}"
-            )
+            raise InputError(f"{len(expected)} couplings are needed, one per output and order; got {len(self.couplings)}")
         for coupling, (irrep, order) in zip(self.couplings, expected, strict=True):
             found, wanted = (coupling.dim_in, coupling.dim_out, coupling.order), (self.irreps_in.dim, irrep.dim, order)
             if found != wanted:

@@ -108,7 +108,9 @@ def _triton(node_features: Tensor, weights: Tensor, species: Tensor, contraction
 
 OPERATION.register(Backend("reference", _reference))
 OPERATION.register(
-    Backend("cpp", _cpp, device_types=frozenset({"cpu"}), derivative_order=3, priority=10, unavailable=cpu_reason)
+    Backend(
+        "cpp", _cpp, device_types=frozenset({"cpu"}), derivative_order=3, priority=10, unavailable=cpu_reason
+    )
 )
 OPERATION.register(
     Backend(

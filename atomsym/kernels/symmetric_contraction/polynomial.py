@@ -104,9 +104,7 @@ def contraction_polynomial(key: str) -> ContractionPolynomial:
     fold = [terms[output, monomial] for output, _, _, monomial in entries]
     row_start = [i for i, e in enumerate(entries) if i == 0 or entries[i - 1][:2] != e[:2]]
     by_monomial = sorted(range(len(entries)), key=lambda i: (entries[i][1:3], i))
-    group_start = [
-        j for j, i in enumerate(by_monomial) if j == 0 or entries[by_monomial[j - 1]][1:3] != entries[i][1:3]
-    ]
+    group_start = [j for j, i in enumerate(by_monomial) if j == 0 or entries[by_monomial[j - 1]][1:3] != entries[i][1:3]]
     return ContractionPolynomial(
         dim_in=contraction.irreps_in.dim,
         dim_out=contraction.irreps_out.dim,

@@ -60,9 +60,7 @@ def test_single_precision_gradients(make_case: MakeCase, deviation: Any) -> None
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_gradcheck_and_gradgradcheck(make_case: MakeCase, backend: str) -> None:
-    case = make_case(
-        "0e+1o" if backend == "cpp" else "1o", "0e+1o", 3 if backend == "cpp" else 2, n_nodes=2, channels=1
-    )
+    case = make_case("0e+1o" if backend == "cpp" else "1o", "0e+1o", 3 if backend == "cpp" else 2, n_nodes=2, channels=1)
     operands, function = case.differentiable(), case.function(backend)
     assert torch.autograd.gradcheck(function, operands, check_batched_grad=backend == "cpp")
     assert torch.autograd.gradgradcheck(function, operands, check_batched_grad=backend == "cpp")
@@ -117,9 +115,7 @@ def test_vmap_batches_any_operand(make_case: MakeCase, deviation: Any, backend: 
             members = torch.stack([(n if tensor.dtype == torch.int64 else tensor * n) for n in noise], dim)
         operands.append(members)
     results = [
-        torch.vmap(lambda a, w, s, b=name: symmetric_contraction(a, w, s, case.contraction, backend=b), in_dims)(
-            *operands
-        )
+        torch.vmap(lambda a, w, s, b=name: symmetric_contraction(a, w, s, case.contraction, backend=b), in_dims)(*operands)
         for name in (backend, "reference")
     ]
     assert deviation(*results) < PARITY.float64
@@ -132,10 +128,8 @@ def test_nested_vmap(make_case: MakeCase, deviation: Any) -> None:
     for backend in ("cpp", "reference"):
         function = case.function(backend)
         mixed = torch.vmap(
-            lambda x, f=function: (
-                torch.vmap(lambda y: f(y * case.features, x * case.weights))(inner)
-                + torch.vmap(lambda y: f(x * y * case.features, case.weights))(inner)
-            )
+            lambda x, f=function: torch.vmap(lambda y: f(y * case.features, x * case.weights))(inner)
+            + torch.vmap(lambda y: f(x * y * case.features, case.weights))(inner)
         )
         results.append(mixed(outer))
     assert deviation(*results) < PARITY.float64

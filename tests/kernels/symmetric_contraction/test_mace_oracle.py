@@ -38,9 +38,7 @@ def test_equals_mace(mace_module: Any, deviation: Callable[..., float], irreps_o
     torch.set_default_dtype(torch.float64)  # the foreign module has no argument for it
     try:
         irreps_in = "4x0e+4x1o+4x2e+4x3o"
-        foreign = mace_module.SymmetricContraction(
-            o3.Irreps(irreps_in), o3.Irreps(irreps_out), correlation, num_elements=3
-        )
+        foreign = mace_module.SymmetricContraction(o3.Irreps(irreps_in), o3.Irreps(irreps_out), correlation, num_elements=3)
     finally:
         torch.set_default_dtype(default)
     tensors, weights = {}, []
@@ -49,9 +47,7 @@ def test_equals_mace(mace_module: Any, deviation: Callable[..., float], irreps_o
             dense = part.U_tensors(order).movedim(-1, 0)
             tensors[output, order] = dense if dense.ndim == order + 2 else dense.unsqueeze(1)
             # MACE lists the weights from the highest order down.
-            weights.append(
-                (part.weights_max if order == correlation else part.weights[correlation - 1 - order]).detach()
-            )
+            weights.append((part.weights_max if order == correlation else part.weights[correlation - 1 - order]).detach())
     (channels, own_in), (_, own_out) = parse_irreps(irreps_in), parse_irreps(irreps_out)
     contraction = SymmetricContraction.from_coupling_tensors(own_in, own_out, correlation, tensors)
 
