@@ -33,7 +33,7 @@ def rotation_to_polar_axis(vectors: Tensor) -> Tensor:
 
     Example:
         >>> v = torch.tensor([[0.6, 0.0, 0.8], [0.0, -1.0, 0.0]])
-        >>> (rotation_to_polar_axis(v) @ v.unsqueeze(-1)).squeeze(-1)
+        >>> (rotation_to_polar_axis(v) @ v.unsqueeze(-1)).squeeze(-1).round(decimals=5).abs()
         tensor([[0., 1., 0.],
                 [0., 1., 0.]])
     """

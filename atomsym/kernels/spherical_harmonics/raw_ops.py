@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from atomsym.kernels.memory import recycled_empty
 from atomsym.kernels.native import cpu_extension, n_threads
 
 LIBRARY = torch.library.Library("atomsym", "FRAGMENT")
@@ -17,7 +18,7 @@ _SETTINGS = "int max_degree, bool normalize, int normalization"
 
 def _values(vectors: Tensor, max_degree: int, normalize: bool, normalization: int) -> Tensor:
     vectors = vectors.contiguous()
-    values = vectors.new_empty(vectors.shape[0], (max_degree + 1) ** 2)
+    values = recycled_empty((vectors.shape[0], (max_degree + 1) ** 2), vectors.dtype)
     function = getattr(cpu_extension(), f"spherical_harmonics_{_SUFFIX[vectors.dtype]}")
     function(vectors.data_ptr(), values.data_ptr(), len(vectors), max_degree, normalize, normalization, n_threads())
     return values
@@ -36,7 +37,7 @@ def _vjp_vjp(
     grad: Tensor, vectors: Tensor, direction: Tensor, max_degree: int, normalize: bool, normalization: int
 ) -> tuple[Tensor, Tensor]:
     grad, vectors, direction = grad.contiguous(), vectors.contiguous(), direction.contiguous()
-    grad_grad, grad_vectors = torch.empty_like(grad), torch.empty_like(vectors)
+    grad_grad, grad_vectors = recycled_empty(tuple(grad.shape), grad.dtype), torch.empty_like(vectors)
     function = getattr(cpu_extension(), f"spherical_harmonics_vjp_vjp_{_SUFFIX[vectors.dtype]}")
     inputs = (grad.data_ptr(), vectors.data_ptr(), direction.data_ptr())
     outputs = (grad_grad.data_ptr(), grad_vectors.data_ptr())
