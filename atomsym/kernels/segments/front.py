@@ -63,7 +63,8 @@ def segment_max(values: Tensor, index: Tensor, n_segments: int, *, backend: str 
     """Largest value of each segment and column; 0 for a segment without rows.
 
     Of equal values the first one is taken, and the whole derivative goes to it (as ``torch.max`` over an axis does);
-    NaN counts as largest. Arguments as ``segment_sum``; the backends are ``"cpp"`` and ``"reference"``.
+    NaN counts as largest. Arguments as ``segment_sum``; the backends are ``"cpp"``, ``"torch_scatter"`` and
+    ``"reference"``.
 
     Returns:
         Shape (n_segments, ...). Differentiable any number of times where the largest value is unique.
@@ -81,8 +82,8 @@ def segment_max(values: Tensor, index: Tensor, n_segments: int, *, backend: str 
 def segment_softmax(values: Tensor, index: Tensor, n_segments: int, *, backend: str = "auto") -> Tensor:
     """Softmax within each segment and column: exp(v) / Σ exp(v), safe for large values.
 
-    A segment whose values are all −inf gets zeros. Arguments as ``segment_sum``; the backends are ``"cpp"`` and
-    ``"reference"``.
+    A segment whose values are all −inf gets zeros. Arguments as ``segment_sum``; the backends are ``"cpp"``,
+    ``"torch_scatter"`` and ``"reference"``.
 
     Returns:
         Shape of the values (n, ...). Differentiable any number of times.
@@ -126,6 +127,16 @@ def _scatter_sum(values: Tensor, index: Tensor, n_segments: int) -> Tensor:
     return torch_scatter.scatter(values, index, dim=0, dim_size=n_segments, reduce="sum")
 
 
+def _scatter_argmax(values: Tensor, index: Tensor, n_segments: int) -> Tensor:
+    import torch_scatter
+
+    # It takes the lowest finite number for "nothing yet" and does not see NaN; it knows neither vmap nor compile.
+    lowest = torch.finfo(values.dtype).min
+    values = values.detach().nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=lowest).clamp(min=lowest / 2)
+    column = index.reshape(-1, *[1] * (values.ndim - 1)).expand(values.shape)
+    return torch_scatter.scatter_max(values, column, dim=0, dim_size=n_segments)[1]
+
+
 _CPU = frozenset({"cpu"})
 SEGMENT_SUM.register(Backend("reference", reference_segment_sum, priority=10))
 SEGMENT_SUM.register(
@@ -139,3 +150,4 @@ SEGMENT_ARGMAX.register(Backend("reference", reference_segment_argmax, priority=
 SEGMENT_ARGMAX.register(
     Backend("cpp", differentiable.cpp_segment_argmax, device_types=_CPU, priority=20, unavailable=cpu_reason)
 )
+SEGMENT_ARGMAX.register(Backend("torch_scatter", _scatter_argmax, unavailable=_scatter_reason))
