@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -51,7 +52,7 @@ def benchmark_command(
             with console.status(f"measuring {kernel.value} …"):
                 rows = module.run()
             report["kernels"][kernel.value] = rows
-            console.print(_table(kernel.value, rows))
+            console.print(*_tables(kernel.value, rows, console.width))
     finally:
         torch.set_num_threads(before)
     text = json.dumps(report, indent=2) + "\n"
@@ -62,14 +63,24 @@ def benchmark_command(
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Table:
-    table = Table(title=title)
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    for column in columns:
-        numeric = all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left")
-    for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
+    """One column per row of numbers: there are more quantities than cases, and names need room."""
+    table = Table(title=title, show_header=False)
+    quantities = list(dict.fromkeys(key for row in rows for key in row))
+    table.add_column(no_wrap=True)
+    for _ in rows:
+        table.add_column(justify="right", no_wrap=True)
+    for quantity in quantities:
+        table.add_row(quantity, *(_cell(row.get(quantity)) for row in rows))
     return table
+
+
+def _tables(title: str, rows: list[dict[str, Any]], width: int) -> Iterator[Table]:
+    """As many cases beside each other as fit."""
+    longest = max((len(key) for row in rows for key in row), default=0)
+    widest = max((len(_cell(value)) for row in rows for value in row.values()), default=0)
+    beside = max((width - longest - 4) // (widest + 3), 1)
+    for start in range(0, len(rows), beside):
+        yield _table(title, rows[start : start + beside])
 
 
 def _cell(value: object) -> str:

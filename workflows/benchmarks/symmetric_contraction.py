@@ -14,7 +14,7 @@ from torch import Tensor
 from atomsym.kernels.symmetric_contraction import OPERATION, SymmetricContraction, symmetric_contraction
 from atomsym.kernels.symmetric_contraction.polynomial import contraction_polynomial
 from atomsym.symmetry import Irreps
-from atomsym.workflows.benchmarks.machine import best_seconds
+from atomsym.workflows.benchmarks.machine import best_seconds, peak_rate
 
 _Model = Callable[[Tensor, Tensor], Tensor]
 
@@ -41,7 +41,7 @@ def run(
     Returns:
         One row for each case and implementation; milliseconds, GFLOP/s, and the peer's time divided by ours.
     """
-    rows = []
+    rows, peak = [], peak_rate(dtype) * torch.get_num_threads()
     for irreps_out in outputs:
         contraction = SymmetricContraction(
             Irreps.spherical_harmonics(max_degree), Irreps.parse(irreps_out), correlation
@@ -55,7 +55,7 @@ def run(
             case = {"irreps_out": irreps_out, "nodes": n}
             own = _times(lambda a, w, s=species, c=contraction: symmetric_contraction(a, w, s, c), features, [weights])
             name = OPERATION.select("auto", device=features.device, dtype=dtype).name
-            rows.append({**case, "program": f"atomsym {name}", **own, **_rates(contraction, n * channels, own)})
+            rows.append({**case, "program": f"atomsym {name}", **own, **_rates(contraction, n * channels, own, peak)})
             if peer is not None:
                 module, names = peer
                 one_hot = torch.nn.functional.one_hot(species, n_species).to(dtype)
@@ -94,13 +94,15 @@ def _times(function: Callable[..., Tensor], features: Tensor, weights: list[Tens
     return {f"{name} ms": 1e3 * best_seconds(step) for name, step in steps.items()}
 
 
-def _rates(contraction: SymmetricContraction, vectors: int, times: dict[str, float]) -> dict[str, float]:
+def _rates(contraction: SymmetricContraction, vectors: int, times: dict[str, float], peak: float) -> dict[str, float]:
     polynomial = contraction_polynomial(contraction.key)
     forward = polynomial.forward_operations() * vectors
     both = forward + polynomial.gradient_operations() * vectors
+    rate = forward / times["value ms"] * 1e-6
     return {
-        "value GFLOP/s": forward / times["value ms"] * 1e-6,
+        "value GFLOP/s": rate,
         "with forces GFLOP/s": both / times["with forces ms"] * 1e-6,
+        "value share of peak": rate / peak,
     }
 
 

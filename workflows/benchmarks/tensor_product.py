@@ -1,14 +1,12 @@
 """Speed of the channel-wise convolution, beside e3nn's tensor product with gather and sum, measured in the same run.
 
-Times are processor time on one thread, the smallest of several repeats. The arithmetic rate counts the multiply-adds
-that the factored form needs; it is compared with a large matrix product timed in the same run.
+Times are the smallest of several repeats: processor time on one thread, wall time on several. The arithmetic rate counts the multiply-adds
+that the factored form needs; it is compared with the core's multiply-add rate measured in the same run.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,6 +18,7 @@ from atomsym.core.topology import EdgeTopology
 from atomsym.kernels.tensor_product import ChannelwiseProduct, e3nn_instructions, tensor_product_convolution, to_e3nn
 from atomsym.kernels.tensor_product.tables import tables_of
 from atomsym.symmetry import Irreps
+from atomsym.workflows.benchmarks.machine import best_seconds, peak_rate
 
 CASES = {"nequip-l1": (1, 1, 1), "nequip-l2": (2, 2, 2), "mace-l1": (1, 3, 3), "nequip-l3": (3, 3, 3)}
 """Largest degree of node features, edge features and results; natural parity."""
@@ -60,9 +59,8 @@ def run(
         raise InputError(f"unknown case '{unknown[0]}'; known: {', '.join(CASES)}")
     if baseline and find_spec("e3nn") is None:
         raise MissingDependencyError.for_package("e3nn", "benchmark", "the baseline of this benchmark")
-    with _one_thread():
-        peak = _matmul_rate(dtype)
-        return [_row(name, channels, edges, neighbors, dtype, backend, repeats, baseline, peak) for name in cases]
+    peak = peak_rate(dtype) * torch.get_num_threads()
+    return [_row(name, channels, edges, neighbors, dtype, backend, repeats, baseline, peak) for name in cases]
 
 
 def _row(
@@ -95,8 +93,7 @@ def _row(
         "forward_backward_ms": gradients,
         "forward_backward_double_backward_ms": second,
         "forward_gflops": rate,
-        "matmul_gflops": peak,
-        "forward_share_of_matmul": rate / peak,
+        "forward_share_of_peak": rate / peak,
     }
     if baseline:
         theirs, flat = _e3nn(product, topology, operands)
@@ -172,24 +169,7 @@ def _times(convolve: Callable[..., Tensor], operands: tuple[Tensor, ...], repeat
 
 
 def _fastest(call: Callable[[], None], repeats: int) -> float:
-    """Smallest processor time in ms, after one warm-up."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        times.append(time.process_time() - start)
-    return min(times) * 1e3
-
-
-def _matmul_rate(dtype: torch.dtype, size: int = 1536) -> float:
-    a, b = torch.randn(2, size, size, dtype=dtype, generator=torch.Generator().manual_seed(0))
-    out = torch.empty_like(a)
-
-    def multiply() -> None:
-        torch.mm(a, b, out=out)
-
-    return 2 * size**3 / _fastest(multiply, 5) / 1e6
+    return 1e3 * best_seconds(call, repeats=repeats)
 
 
 def _work(product: ChannelwiseProduct) -> int:
@@ -198,13 +178,3 @@ def _work(product: ChannelwiseProduct) -> int:
     for path in tables_of(product).paths:
         total += 2 * (path.rows if path.diagonal else path.rows * path.columns) + 2 * min(path.rows, path.columns)
     return total
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
