@@ -1,7 +1,8 @@
 """Speed of the channel-wise convolution, beside e3nn's tensor product with gather and sum, measured in the same run.
 
-Times are the smallest of several repeats: processor time on one thread, wall time on several. The arithmetic rate counts the multiply-adds
-that the factored form needs; it is compared with the core's multiply-add rate measured in the same run.
+Times are the smallest of several repeats: processor time on one thread, wall time on several. The arithmetic rate
+counts the multiply-adds that the factored form needs; it is compared with the cores' multiply-add rate measured in the
+same run.
 """
 
 from __future__ import annotations
