@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from atomsym.core.errors import CalculationError, InputError
+from atomsym.kernels.memory import set_recycled_limit
 from atomsym.kernels.neighbors import connect, neighbor_list
 from atomsym.kernels.neighbors.request import NeighborList
 
@@ -253,6 +254,7 @@ def _threads(count: int) -> Iterator[None]:
 
 def _peak_memory(call: Callable[[], Any]) -> int | None:
     """Bytes that the process grows by during the call; None where Linux's counters are missing."""
+    former = set_recycled_limit(0)
     _give_back_freed_memory()
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     try:
@@ -262,6 +264,8 @@ def _peak_memory(call: Callable[[], Any]) -> int | None:
         return _status_bytes(status, "VmHWM:") - before
     except OSError:
         return None
+    finally:
+        set_recycled_limit(former)
 
 
 def _give_back_freed_memory() -> None:

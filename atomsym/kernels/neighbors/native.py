@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from atomsym.core.errors import OutOfMemoryError
+from atomsym.kernels.memory import recycled_empty
 from atomsym.kernels.native import cpu_extension, n_threads
 from atomsym.kernels.neighbors.checks import (
     BYTES_PER_EDGE,
@@ -30,8 +31,8 @@ def neighbor_list_native(request: Request) -> NeighborList:
         search = _search(request, free_memory(request.device))
     if search.status != _OK:
         _raise(request, search)
-    edge_index = torch.empty(2, search.n_edges, dtype=torch.int64)
-    edge_shift = torch.empty(search.n_edges, 3, dtype=torch.int32)
+    edge_index = recycled_empty((2, search.n_edges), torch.int64)
+    edge_shift = recycled_empty((search.n_edges, 3), torch.int32)
     offsets = torch.empty(request.n_atoms + 1, dtype=torch.int64)
     receiver = edge_index.data_ptr()
     search.fill(receiver, receiver + 8 * search.n_edges, edge_shift.data_ptr(), offsets.data_ptr())
@@ -43,7 +44,7 @@ def order_by_sender(neighbors: NeighborList) -> Tensor:
 
     The list has both directions of every edge, so the first of each sender is where ``receiver_offsets`` says.
     """
-    order = torch.empty(neighbors.n_edges, dtype=torch.int64)
+    order = recycled_empty((neighbors.n_edges,), torch.int64)
     offsets = neighbors.receiver_offsets
     cpu_extension().order_by_sender(
         neighbors.edge_index[1].data_ptr(),
