@@ -33,10 +33,8 @@ def wigner_3j(degree_1: int, degree_2: int, degree_3: int) -> Tensor:
     l1 + l2 + l3 ≤ 7.
 
     Example:
-        >>> wigner_3j(1, 1, 0).squeeze(-1) * 3**0.5
-        tensor([[1., 0., 0.],
-                [0., 1., 0.],
-                [0., 0., 1.]], dtype=torch.float64)
+        >>> bool(torch.allclose(wigner_3j(1, 1, 0)[:, :, 0], torch.eye(3, dtype=torch.float64) / 3**0.5))
+        True
     """
     if min(degree_1, degree_2, degree_3) < 0 or not abs(degree_1 - degree_2) <= degree_3 <= degree_1 + degree_2:
         raise InputError(

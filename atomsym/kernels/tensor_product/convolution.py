@@ -57,12 +57,13 @@ def tensor_product_convolution(
     Source: Thomas et al. 2018 (tensor field networks); weights per channel and path as NequIP (Batzner et al. 2022).
 
     Example:
+        >>> from atomsym.symmetry import Irreps
         >>> sh = Irreps.spherical_harmonics(1)
         >>> product = ChannelwiseProduct.separate(sh, sh, sh)
         >>> topology = EdgeTopology.from_edge_index(torch.tensor([[0, 1], [1, 0]]), 2)
         >>> x, y, w = torch.ones(2, 4, 8), torch.ones(2, 4), torch.ones(2, product.n_paths, 8)
         >>> tensor_product_convolution(x, y, w, topology, product).shape
-        torch.Size([2, 14, 8])
+        torch.Size([2, 8, 8])
     """
     operands = (node_features, edge_features, weights)
     batched = [operand.ndim - dims for operand, dims in zip(operands, (3, 2, 3), strict=True)]
