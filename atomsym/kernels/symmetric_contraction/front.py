@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from atomsym.core.errors import InputError
-from atomsym.kernels.backends import Backend, Operation
+from atomsym.kernels.backends import Backend, Operation, constant_when_compiled
 from atomsym.kernels.native import cpu_reason
 from atomsym.kernels.symmetric_contraction import operators as _operators  # noqa: F401  (registers the operators)
 from atomsym.kernels.symmetric_contraction import reference

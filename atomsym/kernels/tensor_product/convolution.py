@@ -7,7 +7,7 @@ from torch import Tensor
 
 from atomsym.core.errors import InputError
 from atomsym.core.topology import EdgeTopology
-from atomsym.kernels.backends import Backend, Operation
+from atomsym.kernels.backends import Backend, Operation, constant_when_compiled
 from atomsym.kernels.native import cpu_reason
 from atomsym.kernels.tensor_product import (
     multilinear,
@@ -109,7 +109,7 @@ def _check(
             raise InputError(f"{name} is on {operand.device}, the topology on {topology.receiver.device}")
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def _select(backend: str, device_type: str, dtype: torch.dtype, degree: int) -> str:
     """Name of the backend; a constant for the compiler."""
     return OPERATION.select(backend, device=torch.device(device_type), dtype=dtype, degree=degree).name
