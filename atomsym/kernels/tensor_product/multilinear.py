@@ -127,9 +127,7 @@ def _derivatives(
     return found
 
 
-def _forward_batching(
-    backend: str, size: int, in_dims: tuple[int | None, ...], inputs: Inputs
-) -> tuple[Tensor, int]:
+def _forward_batching(backend: str, size: int, in_dims: tuple[int | None, ...], inputs: Inputs) -> tuple[Tensor, int]:
     operands, inner = _fold(size, in_dims, inputs, 3)
     return _FORWARD[backend](*operands, *inputs[3:]).unflatten(0, (size, inner)), 0
 
