@@ -13,7 +13,8 @@ LIBRARY = torch.library.Library("atomsym", "FRAGMENT")
 
 Inputs = tuple[Any, ...]
 Backward = Callable[[tuple[bool, ...], Inputs, tuple[Tensor | None, ...]], Sequence[Tensor | None]]
-Batching = Callable[[int, tuple[int | None, ...], Inputs], tuple[Any, Any]]
+Call = Callable[..., Any]
+Batching = Callable[[Call, int, tuple[int | None, ...], Inputs], tuple[Any, Any]]
 
 
 class DifferentiableOperator:
@@ -38,7 +39,8 @@ class DifferentiableOperator:
         backward: (which inputs need a derivative, inputs, derivatives of the outputs or None) → derivatives of the
             leading inputs; missing ones are None. It must itself be made of differentiable pieces, such as other
             operators of this class. None: the result has no derivative.
-        batching: (batch size, mapped axis of each input or None, inputs) → (results, mapped axes of the results).
+        batching: (how to call the operator, batch size, mapped axis of each input or None, inputs) → (results, mapped
+            axes of the results).
         saved: positions of the inputs that ``backward`` looks at, None: all. Other tensors arrive as None and are not
             kept in memory.
 
@@ -49,7 +51,7 @@ class DifferentiableOperator:
         ...     {"CPU": lambda x: 2 * x},
         ...     shapes=torch.empty_like,
         ...     backward=lambda needs, inputs, grads: (double(grads[0]),),
-        ...     batching=lambda size, axes, inputs: (double(inputs[0]), axes[0]),
+        ...     batching=lambda call, size, axes, inputs: (call(inputs[0]), axes[0]),
         ... )
         >>> torch.func.grad(lambda x: double(x).sum())(torch.ones(2))
         tensor([2., 2.])
@@ -72,7 +74,7 @@ class DifferentiableOperator:
             LIBRARY.impl(name, kernel, key)
         qualified = f"atomsym::{name}"
         torch.library.register_fake(qualified, shapes, lib=LIBRARY)
-        torch.library.register_vmap(qualified, self._batched, lib=LIBRARY)
+        torch.library.register_vmap(qualified, self._batched_raw, lib=LIBRARY)
         if backward is not None:
             torch.library.register_autograd(qualified, self._pull, setup_context=self._keep, lib=LIBRARY)
         self.raw: Any = getattr(torch.ops.atomsym, name).default
@@ -80,7 +82,8 @@ class DifferentiableOperator:
 
     def __call__(self, *inputs: Any) -> Any:
         """The result for inputs in the order of the signature."""
-        if torch.compiler.is_compiling():
+        # What comes after Dynamo (a backward that the compiler records, an export) runs as eager code does.
+        if torch.compiler.is_dynamo_compiling():
             return self.raw(*inputs)
         return self.apply(*inputs)
 
@@ -102,7 +105,7 @@ class DifferentiableOperator:
 
             @staticmethod
             def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
-                return operator._batched(info, in_dims, *inputs)
+                return operator._batching(operator.apply, info.batch_size, in_dims, inputs)
 
         Eager.__name__ = Eager.__qualname__ = name  # what a tensor shows as its grad_fn
         return Eager
@@ -129,5 +132,5 @@ class DifferentiableOperator:
         found = tuple(self._backward(tuple(ctx.needs_input_grad), tuple(inputs), grads))
         return found + (None,) * (len(inputs) - len(found))
 
-    def _batched(self, info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
-        return self._batching(info.batch_size, in_dims, inputs)
+    def _batched_raw(self, info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
+        return self._batching(self.raw, info.batch_size, in_dims, inputs)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from atomsym.core.errors import InputError
-from atomsym.kernels.differentiable_operator import DifferentiableOperator, Inputs
+from atomsym.kernels.differentiable_operator import Call, DifferentiableOperator, Inputs
 from atomsym.kernels.native import cpu_extension, n_threads
 
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
@@ -41,11 +41,17 @@ def _sum_backward(
     return (None if grads[0] is None else grads[0].index_select(0, inputs[1]),)
 
 
-def _argmax_batching(size: int, in_dims: tuple[int | None, ...], inputs: Inputs) -> tuple[Tensor, int]:
+def _sum_batching(call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs) -> tuple[Tensor, int]:
+    values, index, total, outer = _merge_batch(size, in_dims, *inputs)
+    result: Tensor = call(values, index, total)
+    return (result.unflatten(0, (size, inputs[2])), 0) if outer else (result, 1)
+
+
+def _argmax_batching(call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs) -> tuple[Tensor, int]:
     index, n_segments = inputs[1:]
     n = index.shape[-1] if in_dims[1] is None else index.movedim(in_dims[1], 0).shape[1]
     values, index, total, outer = _merge_batch(size, in_dims, *inputs)
-    result: Tensor = _CPP_ARGMAX(values, index, total)
+    result: Tensor = call(values, index, total)
     if not outer:
         return result, 1
     result = result.unflatten(0, (size, n_segments))
@@ -109,21 +115,15 @@ def _fake_argmax(values: Tensor, index: Tensor, n_segments: int) -> Tensor:
 
 
 def _sum_operator(implementation: str, kernels: dict[str, Callable[..., Any]]) -> DifferentiableOperator:
-    def batching(size: int, in_dims: tuple[int | None, ...], inputs: Inputs) -> tuple[Tensor, int]:
-        values, index, total, outer = _merge_batch(size, in_dims, *inputs)
-        result: Tensor = operator(values, index, total)
-        return (result.unflatten(0, (size, inputs[2])), 0) if outer else (result, 1)
-
-    operator = DifferentiableOperator(
+    return DifferentiableOperator(
         f"segment_sum_{implementation}",
         _SIGNATURE,
         kernels,
         shapes=_fake_sum,
         backward=_sum_backward,
-        batching=batching,
+        batching=_sum_batching,
         saved=(1,),
     )
-    return operator
 
 
 _CPP_SUM = _sum_operator("cpp", {"CPU": _cpp_sum})

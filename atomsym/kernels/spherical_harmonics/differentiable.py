@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atomsym.kernels.differentiable_operator import DifferentiableOperator, Inputs
+from atomsym.kernels.differentiable_operator import Call, DifferentiableOperator, Inputs
 from atomsym.kernels.spherical_harmonics import kernels
 from atomsym.kernels.spherical_harmonics.derivative_table import derivative_table
 from atomsym.kernels.spherical_harmonics.reference import NORMALIZATIONS, unit_vectors
@@ -50,7 +50,7 @@ def _values_backward(implementation: str, needs: Any, inputs: Inputs, grads: tup
     return (_GRADIENT[implementation](grads[0], *inputs),)
 
 
-def _gradient_backward(implementation: str, needs: Any, inputs: Inputs, grads: tuple[Tensor | None, ...]) -> Any:
+def _gradient_backward(implementation: str, needs: Any, inputs: Inputs, grads: tuple[Any, ...]) -> Any:
     grad, vectors, *settings = inputs
     if implementation == "cpp":
         return _SECOND_GRADIENT(grad, vectors, grads[0], *settings)
@@ -68,12 +68,12 @@ def _second_gradient_backward(needs: Any, inputs: Inputs, grads: tuple[Tensor | 
     return pull(tuple(torch.zeros_like(t) if g is None else g for g, t in zip(grads, tensors[:2], strict=True)))
 
 
-def _batched(operator: DifferentiableOperator, n_tensors: int, size: int, in_dims: Any, inputs: Inputs) -> Any:
+def _batching(n_tensors: int, call: Call, size: int, in_dims: Any, inputs: Inputs) -> Any:
     """Merge the mapped axis of each tensor into its first axis; every vector is treated by itself anyway."""
     moved = []
     for tensor, dim in zip(inputs[:n_tensors], in_dims[:n_tensors], strict=True):
         moved.append(tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0))
-    results = operator(*(tensor.flatten(0, 1) for tensor in moved), *inputs[n_tensors:])
+    results = call(*(tensor.flatten(0, 1) for tensor in moved), *inputs[n_tensors:])
     shape = (size, moved[0].shape[1])
     if isinstance(results, Tensor):
         return results.unflatten(0, shape), 0
@@ -93,9 +93,7 @@ def _composed_second_gradient(
 
     def along(vectors: Tensor) -> Tensor:
         unit = unit_vectors(vectors) if normalize else vectors
-        values = _VALUES[implementation].apply(
-            unit, max_degree, False, normalization
-        )  # inside torch.func, compiled or not
+        values = _VALUES[implementation](unit, max_degree, False, normalization)
         tangent = _tangent(vectors, direction) if normalize else direction
         gradients = (values @ table).unflatten(-1, (3, -1))
         return (tangent.unsqueeze(-1) * gradients).sum(-2)
@@ -118,14 +116,13 @@ def _tangent(vectors: Tensor, direction: Tensor) -> Tensor:
 def _operator(
     name: str, signature: str, kernel: Callable[..., Any], devices: tuple[str, ...], n_tensors: int, **derivative: Any
 ) -> DifferentiableOperator:
-    operator = DifferentiableOperator(
+    return DifferentiableOperator(
         f"spherical_harmonics{name}",
         signature,
         dict.fromkeys(devices, kernel),
-        batching=lambda size, in_dims, inputs: _batched(operator, n_tensors, size, in_dims, inputs),
+        batching=partial(_batching, n_tensors),
         **derivative,
     )
-    return operator
 
 
 for _implementation, (_values, _vjp) in kernels.KERNELS.items():

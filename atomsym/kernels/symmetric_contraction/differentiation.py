@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from atomsym.core.errors import BackendError
-from atomsym.kernels.differentiable_operator import DifferentiableOperator, Inputs
+from atomsym.kernels.differentiable_operator import Call, DifferentiableOperator, Inputs
 
 # A, W, then (direction in A, direction in W or None) for each of two directions, (None, None) where there is none.
 # Operands have shape (n, components, channels), batched ones one more leading axis.
@@ -60,7 +60,7 @@ def define(
         dict.fromkeys(devices, _with_lists(value)),
         shapes=_with_lists(value_shape),
         backward=partial(_value_backward, backend),
-        batching=partial(_value_batching, backend),
+        batching=_value_batching,
     )
     _GRADIENT[backend] = DifferentiableOperator(
         f"symmetric_contraction_gradient_{backend}",
@@ -69,7 +69,7 @@ def define(
         dict.fromkeys(devices, _with_lists(gradient)),
         shapes=_with_lists(gradient_shape),
         backward=partial(_gradient_backward, backend),
-        batching=partial(_gradient_batching, backend),
+        batching=_gradient_batching,
     )
 
 
@@ -148,24 +148,24 @@ def _with_direction(backend: str, operands: _Operands, direction: Tensor, in_wei
     return (*operands[:free], direction, in_weights, *operands[free + 2 :])
 
 
-def _value_batching(backend: str, size: int, in_dims: tuple[int | None, ...], inputs: Inputs) -> tuple[Tensor, int]:
+def _value_batching(call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs) -> tuple[Tensor, int]:
     if in_dims[_VALUE_HEAD - 1] is not None:
-        return _each_member(_VALUE[backend], size, in_dims, inputs), 0
+        return _each_member(call, size, in_dims, inputs), 0
     batch, operands = _fold_batch(size, in_dims[_VALUE_HEAD:], inputs[_VALUE_HEAD:])
-    result = _VALUE[backend](*inputs[:_VALUE_HEAD], *operands)
+    result = call(*inputs[:_VALUE_HEAD], *operands)
     return result.unflatten(0, (size, batch)) if batch else result, 0
 
 
 def _gradient_batching(
-    backend: str, size: int, in_dims: tuple[int | None, ...], inputs: Inputs
+    call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs
 ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
     wanted = inputs[1:3]
     out_dims = tuple(0 if want else None for want in wanted)
     if in_dims[_GRADIENT_HEAD - 1] is not None:
-        results = _each_member(_GRADIENT[backend], size, in_dims, inputs)
+        results = _each_member(call, size, in_dims, inputs)
         return tuple(r if want else r[0] for r, want in zip(results, wanted, strict=True)), out_dims
     batch, operands = _fold_batch(size, in_dims[_GRADIENT_HEAD:], inputs[_GRADIENT_HEAD:])
-    results = _GRADIENT[backend](*inputs[:_GRADIENT_HEAD], *operands)
+    results = call(*inputs[:_GRADIENT_HEAD], *operands)
     if batch:
         results = tuple(r.unflatten(0, (size, batch)) if want else r for r, want in zip(results, wanted, strict=True))
     return results, out_dims
@@ -196,10 +196,10 @@ def _fold_batch(
     return inner, folded
 
 
-def _each_member(operator: DifferentiableOperator, size: int, in_dims: tuple[int | None, ...], inputs: Inputs) -> Any:
+def _each_member(call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs) -> Any:
     """Member by member, for the rare batch in which the species differ too."""
     results = [
-        operator(*(x if d is None else x.select(d, member) for x, d in zip(inputs, in_dims, strict=True)))
+        call(*(x if d is None else x.select(d, member) for x, d in zip(inputs, in_dims, strict=True)))
         for member in range(size)
     ]
     if isinstance(results[0], Tensor):

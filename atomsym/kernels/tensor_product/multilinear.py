@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from atomsym.core.errors import InputError
-from atomsym.kernels.differentiable_operator import DifferentiableOperator, Inputs
+from atomsym.kernels.differentiable_operator import Call, DifferentiableOperator, Inputs
 from atomsym.kernels.tensor_product.shapes import gradient_shapes, out_shape
 
 Wiring = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -48,7 +48,7 @@ def define(
         dict.fromkeys(keys, forward),
         shapes=_empty_forward,
         backward=partial(_forward_backward, backend),
-        batching=partial(_forward_batching, backend),
+        batching=_forward_batching,
     )
     _GRADIENTS[backend] = DifferentiableOperator(
         f"channelwise_gradients_{backend}",
@@ -57,7 +57,7 @@ def define(
         dict.fromkeys(keys, gradients),
         shapes=_empty_gradients,
         backward=partial(_gradients_backward, backend),
-        batching=partial(_gradients_batching, backend),
+        batching=_gradients_batching,
     )
 
 
@@ -127,16 +127,16 @@ def _derivatives(
     return found
 
 
-def _forward_batching(backend: str, size: int, in_dims: tuple[int | None, ...], inputs: Inputs) -> tuple[Tensor, int]:
+def _forward_batching(call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs) -> tuple[Tensor, int]:
     operands, inner = _fold(size, in_dims, inputs, 3)
-    return _FORWARD[backend](*operands, *inputs[3:]).unflatten(0, (size, inner)), 0
+    return call(*operands, *inputs[3:]).unflatten(0, (size, inner)), 0
 
 
 def _gradients_batching(
-    backend: str, size: int, in_dims: tuple[int | None, ...], inputs: Inputs
+    call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs
 ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
     operands, inner = _fold(size, in_dims, inputs, 4)
-    results, needs = _GRADIENTS[backend](*operands, *inputs[4:]), inputs[-3:]
+    results, needs = call(*operands, *inputs[4:]), inputs[-3:]
     unfolded = tuple(
         result.unflatten(0, (size, inner)) if need else result for result, need in zip(results, needs, strict=True)
     )
