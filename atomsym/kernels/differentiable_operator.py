@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
+from torch.autograd import Function, forward_ad
+
+from atomsym.core.errors import BackendError
 
 LIBRARY = torch.library.Library("atomsym", "FRAGMENT")
 
@@ -28,7 +30,7 @@ class DifferentiableOperator:
 
     Inside compiled code ``torch.autograd.grad`` (to any order, with
     ``torch._dynamo.config.trace_autograd_ops = True``) and ``torch.vmap`` work; ``torch.func.grad``, ``vjp``, ``jvp``
-    and what is made of them raise torch's error. Outside, all reverse-mode transforms work.
+    and what is made of them raise an error. Outside, all reverse-mode transforms work, and forward mode raises.
 
     Args:
         name: of the operator in the library ``atomsym``.
@@ -84,6 +86,7 @@ class DifferentiableOperator:
         """The result for inputs in the order of the signature."""
         # What comes after Dynamo (a backward that the compiler records, an export) runs as eager code does.
         if torch.compiler.is_dynamo_compiling():
+            _refuse_forward_mode(inputs)
             return self.raw(*inputs)
         return self.apply(*inputs)
 
@@ -134,3 +137,9 @@ class DifferentiableOperator:
 
     def _batched_raw(self, info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
         return self._batching(self.raw, info.batch_size, in_dims, inputs)
+
+
+def _refuse_forward_mode(inputs: Inputs) -> None:
+    """Outside of compiled code torch refuses by itself; inside, it would go on with a derivative of zero."""
+    if any(forward_ad.unpack_dual(x).tangent is not None for x in inputs if isinstance(x, Tensor)):
+        raise BackendError("forward-mode derivatives (jvp, jacfwd) are not given; use reverse mode (vjp, jacrev)")
