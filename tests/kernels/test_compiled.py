@@ -97,12 +97,21 @@ def force_loss(subject: Subject, operands: Sequence[Tensor], *, more: int = 0) -
     return (force**2).sum()
 
 
-def compare(subject: Subject, function: Callable[[Sequence[Tensor]], Tensor], backend: str = "aot_eager") -> None:
-    """Value of the compiled function, and its gradient in every operand, against the same without the compiler."""
+def compare(
+    name: str,
+    function: Callable[[Subject, Sequence[Tensor]], Tensor],
+    kernels: str = "cpp",
+    compiler: str = "aot_eager",
+) -> None:
+    """Value of the compiled function, and its gradient in every operand, against the plain reference uncompiled."""
     results = []
-    for call in (torch.compile(function, fullgraph=True, backend=backend), function):
+    for subject in (OPERATIONS[name](kernels), OPERATIONS[name]("reference")):
+
+        def call(operands: Sequence[Tensor], subject: Subject = subject) -> Tensor:
+            return function(subject, operands)
+
         operands = subject.operands()
-        value = call(operands)
+        value = (call if results else torch.compile(call, fullgraph=True, backend=compiler))(operands)
         value.backward()
         gradients = [operand.grad for operand in operands]
         assert all(gradient is not None and gradient.abs().max() > 0 for gradient in gradients)
@@ -113,54 +122,49 @@ def compare(subject: Subject, function: Callable[[Sequence[Tensor]], Tensor], ba
 
 @EVERY
 def test_gradients_of_a_compiled_energy(name: str) -> None:
-    subject = OPERATIONS[name]("cpp")
-    compare(subject, lambda operands: subject.energy(*operands))
+    compare(name, lambda subject, operands: subject.energy(*operands))
 
 
 @EVERY
 def test_training_on_forces_inside_compiled_code_has_all_gradients(name: str) -> None:
-    subject = OPERATIONS[name]("cpp")
-    compare(subject, lambda operands: force_loss(subject, operands))
+    compare(name, force_loss)
 
 
 @FOUR
 def test_one_more_derivative_inside_compiled_code(name: str) -> None:
-    subject = OPERATIONS[name]("cpp")
-    compare(subject, lambda operands: force_loss(subject, operands, more=1))
+    compare(name, lambda subject, operands: force_loss(subject, operands, more=1))
 
 
 @FOUR
 def test_triton_trains_on_forces_inside_compiled_code(name: str) -> None:
     if triton_reason() is not None or torch.cuda.is_available():
         pytest.skip("needs Triton's interpreter")
-    subject = OPERATIONS[name]("triton")
-    compare(subject, lambda operands: force_loss(subject, operands))
+    compare(name, force_loss, kernels="triton")
 
 
 @pytest.mark.slow
 @EVERY
 def test_training_on_forces_with_the_default_compiler(name: str) -> None:
-    subject = OPERATIONS[name]("cpp")
-    compare(subject, lambda operands: force_loss(subject, operands), backend="inductor")
+    compare(name, force_loss, compiler="inductor")
 
 
 @FOUR
 def test_vmap_inside_compiled_code(name: str) -> None:
     """The values, and the rows of a Hessian in one batch."""
-    subject = OPERATIONS[name]("cpp")
     scales = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
 
-    def values(first: Tensor, *others: Tensor) -> Tensor:
+    def values(subject: Subject, first: Tensor, *others: Tensor) -> Tensor:
         return torch.vmap(lambda scale: subject.operation(scale * first, *others))(scales)
 
-    def hessian(first: Tensor, *others: Tensor) -> Tensor:
+    def hessian(subject: Subject, first: Tensor, *others: Tensor) -> Tensor:
         (force,) = torch.autograd.grad(subject.energy(first, *others), first, create_graph=True)
         rows = torch.eye(force.numel(), dtype=force.dtype).reshape(-1, *force.shape)
         return torch.vmap(lambda row: torch.autograd.grad(force, first, row, retain_graph=True)[0])(rows).detach()
 
     for function in (values, hessian):
-        found = torch.compile(function, fullgraph=True, backend="aot_eager")(*subject.operands())
-        assert deviation(found, function(*subject.operands())) < BACKEND_PARITY.float64
+        subject, reference = OPERATIONS[name]("cpp"), OPERATIONS[name]("reference")
+        found = torch.compile(function, fullgraph=True, backend="aot_eager")(subject, *subject.operands())
+        assert deviation(found, function(reference, *reference.operands())) < BACKEND_PARITY.float64
 
 
 TRANSFORMS: dict[str, Callable[[Callable[[Tensor], Tensor]], Callable[[Tensor], Tensor]]] = {
