@@ -142,6 +142,28 @@ def test_nested_vmap(make_case: MakeCase, deviation: Any) -> None:
     assert deviation(*results) < PARITY.float64
 
 
+@pytest.mark.parametrize("shared", ["features", "weights"])
+def test_an_operand_that_a_batch_shares_gets_the_sum_of_its_gradients(
+    make_case: MakeCase, deviation: Any, shared: str
+) -> None:
+    case, scales = make_case("0e+1o", "0e+1o", 3, n_nodes=3, channels=2), torch.tensor([0.5, -1.0, 2.0]).double()
+    results = []
+    for backend in ("cpp", "reference"):
+        function = case.function(backend)
+
+        def value(a: Tensor, w: Tensor, f: Any = function) -> Tensor:
+            members = torch.vmap(lambda s: f(a, s * w) if shared == "features" else f(s * a, w))(scales)
+            return (members**3).sum()
+
+        def slope(a: Tensor, w: Tensor, value: Any = value) -> Tensor:
+            return sum(g.square().sum() for g in torch.func.grad(value, (0, 1))(a, w))
+
+        operands = (case.features, case.weights)
+        results.append([*torch.func.grad(value, (0, 1))(*operands), *torch.func.grad(slope, (0, 1))(*operands)])
+    for found, expected in zip(*results, strict=True):
+        assert deviation(found, expected) < PARITY.float64
+
+
 def test_batched_rows_are_one_call(make_case: MakeCase, deviation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hessian rows through vmap of the backward: one kernel call for all rows, equal to the rows one by one."""
     from atomsym.kernels.symmetric_contraction import native
