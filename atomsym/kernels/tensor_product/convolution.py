@@ -52,7 +52,8 @@ def tensor_product_convolution(
         InputError: if shapes, dtypes or devices do not fit each other.
         BackendError: if the backend cannot do what is asked.
 
-    Differentiable in x, Y and w to any order, with ``torch.func`` and ``torch.compile(fullgraph=True)``.
+    Differentiable in x, Y and w to any order by reverse mode, with ``torch.func``, and inside
+    ``torch.compile(fullgraph=True)`` with ``torch.autograd.grad`` (see ``kernels.differentiable_operator``).
 
     Source: Thomas et al. 2018 (tensor field networks); weights per channel and path as NequIP (Batzner et al. 2022).
 
