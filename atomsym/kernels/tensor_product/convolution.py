@@ -58,6 +58,7 @@ def tensor_product_convolution(
     Source: Thomas et al. 2018 (tensor field networks); weights per channel and path as NequIP (Batzner et al. 2022).
 
     Example:
+        >>> from atomsym.symmetry import Irreps
         >>> sh = Irreps.spherical_harmonics(1)
         >>> product = ChannelwiseProduct.separate(sh, sh, sh)
         >>> topology = EdgeTopology.from_edge_index(torch.tensor([[0, 1], [1, 0]]), 2)
