@@ -64,7 +64,7 @@ def tensor_product_convolution(
         >>> topology = EdgeTopology.from_edge_index(torch.tensor([[0, 1], [1, 0]]), 2)
         >>> x, y, w = torch.ones(2, 4, 8), torch.ones(2, 4), torch.ones(2, product.n_paths, 8)
         >>> tensor_product_convolution(x, y, w, topology, product).shape
-        torch.Size([2, 14, 8])
+        torch.Size([2, 8, 8])
     """
     operands = (node_features, edge_features, weights)
     batched = [operand.ndim - dims for operand, dims in zip(operands, (3, 2, 3), strict=True)]
