@@ -1,100 +1,64 @@
-"""The compiled segment kernels as raw torch ops, with derivatives, batching and tracing."""
+"""The compiled segment kernels as operators, with derivatives, batching and tracing."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from atomsym.core.errors import InputError
+from atomsym.kernels.differentiable_operator import Call, DifferentiableOperator, Inputs
 from atomsym.kernels.native import cpu_extension, n_threads
 
-_LIBRARY = torch.library.Library("atomsym", "FRAGMENT")
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
+_SIGNATURE = "(Tensor values, Tensor index, SymInt n_segments) -> Tensor"
 
 
 def cpp_segment_sum(values: Tensor, index: Tensor, n_segments: int) -> Tensor:
     """The C++ backend; see ``segment_sum``."""
-    return _differentiable_sum(values, index, n_segments, "cpp")
+    result: Tensor = _CPP_SUM(values, index, n_segments)
+    return result
 
 
 def triton_segment_sum(values: Tensor, index: Tensor, n_segments: int) -> Tensor:
     """The Triton backend; see ``segment_sum``."""
-    return _differentiable_sum(values, index, n_segments, "triton")
+    result: Tensor = _TRITON_SUM(values, index, n_segments)
+    return result
 
 
 def cpp_segment_argmax(values: Tensor, index: Tensor, n_segments: int) -> Tensor:
     """The C++ backend; see ``reference_segment_argmax``."""
-    values = values.detach()
-    if torch.compiler.is_compiling():
-        return torch.ops.atomsym.segment_argmax_cpp(values, index, n_segments)
-    return _ArgMax.apply(values, index, n_segments)
+    result: Tensor = _CPP_ARGMAX(values.detach(), index, n_segments)
+    return result
 
 
-def _differentiable_sum(values: Tensor, index: Tensor, n_segments: int, implementation: str) -> Tensor:
-    # Compiled code keeps the derivatives of a library op, torch.func those of an autograd function.
-    if torch.compiler.is_compiling():
-        return _sum_op(implementation)(values, index, n_segments)
-    return _Sum.apply(values, index, n_segments, implementation)
+def _sum_backward(
+    needs: tuple[bool, ...], inputs: Inputs, grads: tuple[Tensor | None, ...]
+) -> tuple[Tensor | None, ...]:
+    """The sum is linear in the values; its transpose is a lookup, which torch differentiates."""
+    return (None if grads[0] is None else grads[0].index_select(0, inputs[1]),)
 
 
-def _sum_op(implementation: str) -> Any:
-    return getattr(torch.ops.atomsym, f"segment_sum_{implementation}")
+def _sum_batching(call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs) -> tuple[Tensor, int]:
+    values, index, total, outer = _merge_batch(size, in_dims, *inputs)
+    result: Tensor = call(values, index, total)
+    return (result.unflatten(0, (size, inputs[2])), 0) if outer else (result, 1)
 
 
-class _Sum(torch.autograd.Function):
-    """Linear in the values; its transpose is a lookup, which torch differentiates."""
-
-    @staticmethod
-    def forward(values: Tensor, index: Tensor, n_segments: int, implementation: str) -> Tensor:
-        return _sum_op(implementation)(values, index, n_segments)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.save_for_backward(inputs[1])
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        (index,) = ctx.saved_tensors
-        return grads[0].index_select(0, index), None, None, None
-
-    @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[Any, ...], values: Tensor, index: Tensor, n_segments: int, implementation: str
-    ) -> tuple[Tensor, int]:
-        values, index, total, outer = _merge_batch(info.batch_size, in_dims, values, index, n_segments)
-        result = _Sum.apply(values, index, total, implementation)
-        return (result.unflatten(0, (info.batch_size, n_segments)), 0) if outer else (result, 1)
-
-
-class _ArgMax(torch.autograd.Function):
-    """Positions of maxima: integers, without derivatives."""
-
-    @staticmethod
-    def forward(values: Tensor, index: Tensor, n_segments: int) -> Tensor:
-        return torch.ops.atomsym.segment_argmax_cpp(values, index, n_segments)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.mark_non_differentiable(output)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        return None, None, None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], values: Tensor, index: Tensor, n_segments: int) -> tuple[Tensor, int]:
-        n = index.shape[-1] if in_dims[1] is None else index.movedim(in_dims[1], 0).shape[1]
-        values, index, total, outer = _merge_batch(info.batch_size, in_dims, values, index, n_segments)
-        result = _ArgMax.apply(values, index, total)
-        if not outer:
-            return result, 1
-        result = result.unflatten(0, (info.batch_size, n_segments))
-        # Rows were counted through the whole batch; an empty segment has the number of all rows.
-        start = n * torch.arange(info.batch_size, device=result.device)
-        start = start.reshape(-1, *[1] * (result.ndim - 1))
-        return torch.where(result == n * info.batch_size, n, result - start), 0
+def _argmax_batching(call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs) -> tuple[Tensor, int]:
+    index, n_segments = inputs[1:]
+    n = index.shape[-1] if in_dims[1] is None else index.movedim(in_dims[1], 0).shape[1]
+    values, index, total, outer = _merge_batch(size, in_dims, *inputs)
+    result: Tensor = call(values, index, total)
+    if not outer:
+        return result, 1
+    result = result.unflatten(0, (size, n_segments))
+    # Rows were counted through the whole batch; an empty segment has the number of all rows.
+    start = n * torch.arange(size, device=result.device)
+    start = start.reshape(-1, *[1] * (result.ndim - 1))
+    return torch.where(result == n * size, n, result - start), 0
 
 
 def _merge_batch(
@@ -150,25 +114,25 @@ def _fake_argmax(values: Tensor, index: Tensor, n_segments: int) -> Tensor:
     return index.new_empty(n_segments, *values.shape[1:])
 
 
-def _keep_index(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.save_for_backward(inputs[1])
+def _sum_operator(implementation: str, kernels: dict[str, Callable[..., Any]]) -> DifferentiableOperator:
+    return DifferentiableOperator(
+        f"segment_sum_{implementation}",
+        _SIGNATURE,
+        kernels,
+        shapes=_fake_sum,
+        backward=_sum_backward,
+        batching=_sum_batching,
+        saved=(1,),
+    )
 
 
-def _sum_backward(ctx: Any, grad: Tensor) -> Any:
-    return grad.index_select(0, ctx.saved_tensors[0]), None, None
-
-
-def _register() -> None:
-    for implementation, function, keys in (("cpp", _cpp_sum, ("CPU",)), ("triton", _triton_sum, ("CPU", "CUDA"))):
-        name = f"segment_sum_{implementation}"
-        _LIBRARY.define(f"{name}(Tensor values, Tensor index, SymInt n_segments) -> Tensor")
-        for key in keys:
-            _LIBRARY.impl(name, function, key)
-        torch.library.register_fake(f"atomsym::{name}", _fake_sum, lib=_LIBRARY)
-        torch.library.register_autograd(f"atomsym::{name}", _sum_backward, setup_context=_keep_index, lib=_LIBRARY)
-    _LIBRARY.define("segment_argmax_cpp(Tensor values, Tensor index, SymInt n_segments) -> Tensor")
-    _LIBRARY.impl("segment_argmax_cpp", _cpp_argmax, "CPU")
-    torch.library.register_fake("atomsym::segment_argmax_cpp", _fake_argmax, lib=_LIBRARY)
-
-
-_register()
+_CPP_SUM = _sum_operator("cpp", {"CPU": _cpp_sum})
+_TRITON_SUM = _sum_operator("triton", {"CPU": _triton_sum, "CUDA": _triton_sum})
+_CPP_ARGMAX = DifferentiableOperator(
+    "segment_argmax_cpp",
+    _SIGNATURE,
+    {"CPU": _cpp_argmax},
+    shapes=_fake_argmax,
+    backward=None,
+    batching=_argmax_batching,
+)

@@ -11,133 +11,108 @@ direction u. Directions thus count the order of differentiation: forces need non
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from atomsym.core.errors import BackendError
+from atomsym.kernels.differentiable_operator import Call, DifferentiableOperator, Inputs
 
 # A, W, then (direction in A, direction in W or None) for each of two directions, (None, None) where there is none.
-# The number is fixed because the compiler tells functions with a context from those without by counting parameters.
+# Operands have shape (n, components, channels), batched ones one more leading axis.
 _Operands = tuple[Tensor | None, ...]
-NO_DIRECTIONS: _Operands = (None, None, None, None)
+_OPERANDS = (
+    "Tensor features, Tensor weights, "
+    "Tensor? in_features_1, Tensor? in_weights_1, Tensor? in_features_2, Tensor? in_weights_2"
+)
+_NO_DIRECTIONS: _Operands = (None, None, None, None)
+_VALUE_HEAD, _GRADIENT_HEAD = 3, 4  # arguments before the operands; for the gradient, before the cotangent
+
+_VALUE: dict[str, DifferentiableOperator] = {}
+_GRADIENT: dict[str, DifferentiableOperator] = {}
 
 
-@dataclass(frozen=True)
-class Program:
-    """Which contraction and which operators: ``atomsym::symmetric_contraction_{value,gradient}_{backend}``."""
-
-    backend: str
-    key: str
-    dim_out: int
-
-    def value(self, species: Tensor, operands: _Operands) -> Tensor:
-        """Call the value operator; operands: A, W, then (direction in A, direction in W or None) …"""
-        operator = getattr(torch.ops.atomsym, f"symmetric_contraction_value_{self.backend}")
-        return operator(self.key, self.dim_out, species, operands[0], operands[1], *_directions(operands))
-
-    def gradient(
-        self, species: Tensor, cotangent: Tensor, operands: _Operands, wanted: tuple[bool, bool]
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Call the gradient operator; what is not wanted is None."""
-        operator = getattr(torch.ops.atomsym, f"symmetric_contraction_gradient_{self.backend}")
-        features, weights = operands[:2]
-        result = operator(self.key, *wanted, species, cotangent, features, weights, *_directions(operands))
-        return result[0] if wanted[0] else None, result[1] if wanted[1] else None
+def contract(backend: str, key: str, dim_out: int, species: Tensor, features: Tensor, weights: Tensor) -> Tensor:
+    """B(A, W) by the operators of a backend, differentiable."""
+    result: Tensor = _VALUE[backend](key, dim_out, species, features, weights, *_NO_DIRECTIONS)
+    return result
 
 
-class Value(torch.autograd.Function):
-    """D_v1 … D_vK B. Operands have shape (n, components, channels), batched ones one more leading axis."""
+def define(
+    backend: str,
+    value: Callable[..., Tensor],
+    gradient: Callable[..., tuple[Tensor, Tensor]],
+    value_shape: Callable[..., Tensor],
+    gradient_shape: Callable[..., tuple[Tensor, Tensor]],
+    devices: tuple[str, ...],
+) -> None:
+    """Register ``atomsym::symmetric_contraction_{value,gradient}_{backend}`` for dispatch keys (CPU, CUDA).
 
-    @staticmethod
-    def forward(
-        program: Program,
-        species: Tensor,
-        features: Tensor,
-        weights: Tensor,
-        in_features_1: Tensor | None,
-        in_weights_1: Tensor | None,
-        in_features_2: Tensor | None,
-        in_weights_2: Tensor | None,
-    ) -> Tensor:
-        operands = (features, weights, in_features_1, in_weights_1, in_features_2, in_weights_2)
-        return program.value(species, operands)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.program = inputs[0]
-        ctx.save_for_backward(*inputs[1:])
-
-    @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Any, ...]:
-        species, *operands = ctx.saved_tensors
-        return None, None, *_gradients(ctx.program, species, cotangent, tuple(operands), ctx.needs_input_grad[2:])
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], program: Program, *tensors: Tensor | None) -> tuple[Tensor, int]:
-        if in_dims[1] is not None:
-            return _each_member(Value, info.batch_size, in_dims, program, *tensors), 0
-        batch, operands = _fold_batch(info.batch_size, in_dims[2:], tensors[1:])
-        result = Value.apply(program, tensors[0], *operands)
-        return result.unflatten(0, (info.batch_size, batch)) if batch else result, 0
+    Kernels and shape functions take the arguments of the operators, but directions in A and directions in W as two
+    lists, the latter empty if none changes the weights.
+    """
+    _VALUE[backend] = DifferentiableOperator(
+        f"symmetric_contraction_value_{backend}",
+        f"(str key, int dim_out, Tensor species, {_OPERANDS}) -> Tensor",
+        dict.fromkeys(devices, _with_lists(value)),
+        shapes=_with_lists(value_shape),
+        backward=partial(_value_backward, backend),
+        batching=_value_batching,
+    )
+    _GRADIENT[backend] = DifferentiableOperator(
+        f"symmetric_contraction_gradient_{backend}",
+        f"(str key, bool want_features, bool want_weights, Tensor species, Tensor cotangent, {_OPERANDS}) "
+        "-> (Tensor, Tensor)",
+        dict.fromkeys(devices, _with_lists(gradient)),
+        shapes=_with_lists(gradient_shape),
+        backward=partial(_gradient_backward, backend),
+        batching=_gradient_batching,
+    )
 
 
-class Gradient(torch.autograd.Function):
-    """D_v1 … D_vK (∂P/∂A, ∂P/∂W); what is not wanted is None."""
+def _with_lists(function: Callable[..., Any]) -> Callable[..., Any]:
+    def called(*arguments: Any) -> Any:
+        head, directions = arguments[:-4], arguments[-4:]
+        in_features = [direction for direction in directions[0::2] if direction is not None]
+        in_weights = directions[1 : 2 * len(in_features) : 2]
+        if all(direction is None for direction in in_weights):
+            return function(*head, in_features, [])
+        zeros = torch.zeros_like(head[-1])
+        return function(*head, in_features, [zeros if direction is None else direction for direction in in_weights])
 
-    @staticmethod
-    def forward(
-        program: Program,
-        wanted: tuple[bool, bool],
-        species: Tensor,
-        cotangent: Tensor,
-        features: Tensor,
-        weights: Tensor,
-        in_features_1: Tensor | None,
-        in_weights_1: Tensor | None,
-        in_features_2: Tensor | None,
-        in_weights_2: Tensor | None,
-    ) -> tuple[Tensor | None, Tensor | None]:
-        operands = (features, weights, in_features_1, in_weights_1, in_features_2, in_weights_2)
-        return program.gradient(species, cotangent, operands, wanted)
+    return called
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, Tensor | None]) -> None:
-        ctx.program = inputs[0]
-        ctx.save_for_backward(*inputs[2:])
-        ctx.set_materialize_grads(False)
 
-    @staticmethod
-    def backward(ctx: Any, in_features: Tensor | None, in_weights: Tensor | None) -> tuple[Any, ...]:
-        species, cotangent, *operands = ctx.saved_tensors
-        if in_features is None and in_weights is None:
-            return (None,) * (4 + len(operands))
-        direction = torch.zeros_like(operands[0]) if in_features is None else in_features
-        needs, further = ctx.needs_input_grad[3:], _with_direction(ctx.program, tuple(operands), direction, in_weights)
-        in_cotangent = None
-        if needs[0]:
-            in_cotangent = _sum_shared(Value.apply(ctx.program, species, *further), cotangent)
-        return None, None, None, in_cotangent, *_gradients(ctx.program, species, cotangent, further, needs[1:])
+def _value_backward(
+    backend: str, needs: tuple[bool, ...], inputs: Inputs, grads: tuple[Tensor | None, ...]
+) -> list[Tensor | None]:
+    key, _, species, *operands = inputs
+    found = _gradients(backend, key, species, grads[0], tuple(operands), needs[_VALUE_HEAD:])
+    return [None] * _VALUE_HEAD + found
 
-    @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[Any, ...], program: Program, wanted: tuple[bool, bool], *tensors: Tensor | None
-    ) -> tuple[tuple[Tensor | None, Tensor | None], tuple[int | None, int | None]]:
-        out_dims = (0 if wanted[0] else None, 0 if wanted[1] else None)
-        if in_dims[2] is not None:
-            return _each_member(Gradient, info.batch_size, in_dims, program, wanted, *tensors), out_dims
-        batch, operands = _fold_batch(info.batch_size, in_dims[3:], tensors[1:])
-        results = Gradient.apply(program, wanted, tensors[0], *operands)
-        if batch:
-            results = tuple(None if r is None else r.unflatten(0, (info.batch_size, batch)) for r in results)
-        return results, out_dims
+
+def _gradient_backward(
+    backend: str, needs: tuple[bool, ...], inputs: Inputs, grads: tuple[Tensor | None, ...]
+) -> list[Tensor | None]:
+    key, want_features, want_weights, species, cotangent, *operands = inputs
+    in_features, in_weights = grads[0] if want_features else None, grads[1] if want_weights else None
+    if in_features is None and in_weights is None:
+        return []
+    direction = torch.zeros_like(operands[0]) if in_features is None else in_features
+    further = _with_direction(backend, tuple(operands), direction, in_weights)
+    in_cotangent = None
+    if needs[_GRADIENT_HEAD]:
+        value = _VALUE[backend](key, cotangent.shape[-2], species, *further)
+        in_cotangent = _sum_shared(value, cotangent)
+    found = _gradients(backend, key, species, cotangent, further, needs[_GRADIENT_HEAD + 1 :])
+    return [None] * _GRADIENT_HEAD + [in_cotangent, *found]
 
 
 def _gradients(
-    program: Program, species: Tensor, cotangent: Tensor, operands: _Operands, needs: tuple[bool, ...]
+    backend: str, key: str, species: Tensor, cotangent: Tensor | None, operands: _Operands, needs: tuple[bool, ...]
 ) -> list[Tensor | None]:
     """Gradients of ⟨cotangent, D_v1 … D_vK B⟩ in all operands that need one; pairs (A, W), then the directions.
 
@@ -145,11 +120,12 @@ def _gradients(
     """
     gradients: list[Tensor | None] = []
     for first in range(0, len(operands), 2):
-        wanted = (needs[first], needs[first + 1])
+        wanted = needs[first : first + 2]
         pair: tuple[Tensor | None, Tensor | None] = (None, None)
         if any(wanted):
             others = operands if first == 0 else (*operands[:first], *operands[first + 2 :], None, None)
-            pair = Gradient.apply(program, wanted, species, cotangent, *others)
+            results = _GRADIENT[backend](key, *wanted, species, cotangent, *others)
+            pair = (results[0] if wanted[0] else None, results[1] if wanted[1] else None)
         gradients += [_sum_shared(g, operand) for g, operand in zip(pair, operands[first : first + 2], strict=True)]
     return gradients
 
@@ -161,25 +137,38 @@ def _sum_shared(gradient: Tensor | None, operand: Tensor | None) -> Tensor | Non
     return gradient.sum(0)
 
 
-def _with_direction(program: Program, operands: _Operands, direction: Tensor, in_weights: Tensor | None) -> _Operands:
+def _with_direction(backend: str, operands: _Operands, direction: Tensor, in_weights: Tensor | None) -> _Operands:
     """The operands with a further direction in the first free place."""
     free = next((at for at in range(2, len(operands), 2) if operands[at] is None), None)
     if free is None:
         raise BackendError(
-            f"symmetric_contraction: {program.backend} can be differentiated three times, not more often; "
+            f"symmetric_contraction: {backend} can be differentiated three times, not more often; "
             "use backend='reference'"
         )
     return (*operands[:free], direction, in_weights, *operands[free + 2 :])
 
 
-def _directions(operands: _Operands) -> tuple[list[Tensor], list[Tensor]]:
-    """Directions in A and in W; the latter empty if none changes the weights."""
-    in_features = [direction for direction in operands[2::2] if direction is not None]
-    in_weights = operands[3 : 2 + 2 * len(in_features) : 2]
-    if all(direction is None for direction in in_weights):
-        return in_features, []
-    zeros = torch.zeros_like(operands[1])  # type: ignore[arg-type]
-    return in_features, [zeros if direction is None else direction for direction in in_weights]
+def _value_batching(call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs) -> tuple[Tensor, int]:
+    if in_dims[_VALUE_HEAD - 1] is not None:
+        return _each_member(call, size, in_dims, inputs), 0
+    batch, operands = _fold_batch(size, in_dims[_VALUE_HEAD:], inputs[_VALUE_HEAD:])
+    result = call(*inputs[:_VALUE_HEAD], *operands)
+    return result.unflatten(0, (size, batch)) if batch else result, 0
+
+
+def _gradient_batching(
+    call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs
+) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
+    wanted = inputs[1:3]
+    out_dims = tuple(0 if want else None for want in wanted)
+    if in_dims[_GRADIENT_HEAD - 1] is not None:
+        results = _each_member(call, size, in_dims, inputs)
+        return tuple(r if want else r[0] for r, want in zip(results, wanted, strict=True)), out_dims
+    batch, operands = _fold_batch(size, in_dims[_GRADIENT_HEAD:], inputs[_GRADIENT_HEAD:])
+    results = call(*inputs[:_GRADIENT_HEAD], *operands)
+    if batch:
+        results = tuple(r.unflatten(0, (size, batch)) if want else r for r, want in zip(results, wanted, strict=True))
+    return results, out_dims
 
 
 def _fold_batch(
@@ -207,13 +196,12 @@ def _fold_batch(
     return inner, folded
 
 
-def _each_member(function: Any, size: int, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
+def _each_member(call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs) -> Any:
     """Member by member, for the rare batch in which the species differ too."""
-    results = []
-    for member in range(size):
-        # Inputs that are not tensors have no dimension, or as tuples a tuple of them.
-        taken = [x.select(d, member) if isinstance(d, int) else x for x, d in zip(inputs, in_dims, strict=True)]
-        results.append(function.apply(*taken))
+    results = [
+        call(*(x if d is None else x.select(d, member) for x, d in zip(inputs, in_dims, strict=True)))
+        for member in range(size)
+    ]
     if isinstance(results[0], Tensor):
         return torch.stack(results)
-    return tuple(None if parts[0] is None else torch.stack(parts) for parts in zip(*results, strict=True))
+    return tuple(torch.stack(parts) for parts in zip(*results, strict=True))

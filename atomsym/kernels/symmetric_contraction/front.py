@@ -6,12 +6,11 @@ import torch
 from torch import Tensor
 
 from atomsym.core.errors import InputError
-from atomsym.kernels.backends import Backend, Operation
+from atomsym.kernels.backends import Backend, Operation, constant_when_compiled
 from atomsym.kernels.native import cpu_reason
+from atomsym.kernels.symmetric_contraction import differentiation, reference
 from atomsym.kernels.symmetric_contraction import operators as _operators  # noqa: F401  (registers the operators)
-from atomsym.kernels.symmetric_contraction import reference
 from atomsym.kernels.symmetric_contraction.description import SymmetricContraction
-from atomsym.kernels.symmetric_contraction.differentiation import NO_DIRECTIONS, Program, Value
 from atomsym.kernels.symmetric_contraction.native import species_error
 from atomsym.kernels.triton_support import triton_device_types, triton_reason
 
@@ -61,13 +60,10 @@ def symmetric_contraction(
     return _FUNCTIONS[name](node_features, weights, species, contraction)
 
 
+@constant_when_compiled
 def _select(backend: str, device_type: str, dtype: torch.dtype) -> str:
     """Name of the backend that will do it."""
     return OPERATION.select(backend, device=torch.device(device_type), dtype=dtype).name
-
-
-# What torch.compiler.assume_constant_result sets; calling it would import the compiler with this module.
-_select._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _check(node_features: Tensor, weights: Tensor, species: Tensor, contraction: SymmetricContraction) -> None:
@@ -107,14 +103,12 @@ def _reference(node_features: Tensor, weights: Tensor, species: Tensor, contract
 
 
 def _cpp(node_features: Tensor, weights: Tensor, species: Tensor, contraction: SymmetricContraction) -> Tensor:
-    program = Program("cpp", contraction.key, contraction.dim_out)
-    return Value.apply(program, species, node_features, weights, *NO_DIRECTIONS)
+    return differentiation.contract("cpp", contraction.key, contraction.dim_out, species, node_features, weights)
 
 
 def _triton(node_features: Tensor, weights: Tensor, species: Tensor, contraction: SymmetricContraction) -> Tensor:
     _check_species(species, weights.shape[0])
-    program = Program("triton", contraction.key, contraction.dim_out)
-    return Value.apply(program, species, node_features, weights, *NO_DIRECTIONS)
+    return differentiation.contract("triton", contraction.key, contraction.dim_out, species, node_features, weights)
 
 
 _FUNCTIONS = {"reference": _reference, "cpp": _cpp, "triton": _triton}

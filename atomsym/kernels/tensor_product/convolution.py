@@ -7,7 +7,7 @@ from torch import Tensor
 
 from atomsym.core.errors import InputError
 from atomsym.core.topology import EdgeTopology
-from atomsym.kernels.backends import Backend, Operation
+from atomsym.kernels.backends import Backend, Operation, constant_when_compiled
 from atomsym.kernels.native import cpu_reason
 from atomsym.kernels.tensor_product import (
     multilinear,
@@ -52,7 +52,8 @@ def tensor_product_convolution(
         InputError: if shapes, dtypes or devices do not fit each other.
         BackendError: if the backend cannot do what is asked.
 
-    Differentiable in x, Y and w to any order, with ``torch.func`` and ``torch.compile(fullgraph=True)``.
+    Differentiable in x, Y and w to any order by reverse mode, with ``torch.func``, and inside
+    ``torch.compile(fullgraph=True)`` with ``torch.autograd.grad`` (see ``kernels.differentiable_operator``).
 
     Source: Thomas et al. 2018 (tensor field networks); weights per channel and path as NequIP (Batzner et al. 2022).
 
@@ -110,7 +111,7 @@ def _check(
             raise InputError(f"{name} is on {operand.device}, the topology on {topology.receiver.device}")
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def _select(backend: str, device_type: str, dtype: torch.dtype, degree: int) -> str:
     """Name of the backend; a constant for the compiler."""
     return OPERATION.select(backend, device=torch.device(device_type), dtype=dtype, degree=degree).name

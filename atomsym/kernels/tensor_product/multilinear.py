@@ -3,137 +3,106 @@
 The form F(g, x, Y, w) = ⟨g, convolution(x, Y, w)⟩ is linear in each operand. Its derivative for g is the forward
 operator, those for x, Y and w come together from the gradients operator, and both are again such forms with other
 tensors in the places: that is what closes differentiation. A *term* below is F with named tensors in its four places.
+
+Each backend has two operators, with every operand carrying a leading batch axis (size 1: shared by the batch):
+
+* ``channelwise_forward_<backend>``: the sum over the edges of each receiver;
+* ``channelwise_gradients_<backend>``: derivatives of F for those of x, Y, w that are wanted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.autograd import Function
 
 from atomsym.core.errors import InputError
+from atomsym.kernels.differentiable_operator import Call, DifferentiableOperator, Inputs
+from atomsym.kernels.tensor_product.shapes import gradient_shapes, out_shape
 
 Wiring = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 _N_WIRING = 5
+_WIRING = "Tensor receiver, Tensor sender, Tensor receiver_offsets, Tensor sender_order, Tensor sender_offsets"
+
+_FORWARD: dict[str, DifferentiableOperator] = {}
+_GRADIENTS: dict[str, DifferentiableOperator] = {}
 
 
-class Forward(Function):
-    """∂F/∂g: the convolution itself. Arguments: x, Y, w, five wiring tensors, product handle, backend."""
-
-    @staticmethod
-    def forward(  # the compiler wants every argument by name
-        x: Tensor,
-        y: Tensor,
-        w: Tensor,
-        receiver: Tensor,
-        sender: Tensor,
-        receiver_offsets: Tensor,
-        sender_order: Tensor,
-        sender_offsets: Tensor,
-        product: str,
-        backend: str,
-    ) -> Tensor:
-        wiring = (receiver, sender, receiver_offsets, sender_order, sender_offsets)
-        result: Tensor = _operator("forward", backend)(x, y, w, *wiring, product)
-        return result
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[: 3 + _N_WIRING])
-        ctx.product, ctx.backend = inputs[3 + _N_WIRING :]
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        x, y, w, *wiring = ctx.saved_tensors
-        values = {"g": g, "x": x, "y": y, "w": w}
-        wanted = _wanted("xyw", ctx.needs_input_grad)
-        found = _derivatives([("g", "x", "y", "w")], values, wanted, wiring, ctx.product, ctx.backend)
-        return (*(found.get(name) for name in "xyw"), *(None,) * (_N_WIRING + 2))
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
-        operands, inner = _fold(info.batch_size, in_dims, args, 3)
-        out = Forward.apply(*operands, *args[3:])
-        return out.unflatten(0, (info.batch_size, inner)), 0
+def convolution(
+    node_features: Tensor, edge_features: Tensor, weights: Tensor, wiring: Wiring, product: str, backend: str
+) -> Tensor:
+    """The differentiable convolution; operands have a leading batch axis, of size 1 or of the batch."""
+    result: Tensor = _FORWARD[backend](node_features, edge_features, weights, *wiring, product)
+    return result
 
 
-class Gradients(Function):
-    """∂F/∂(x, Y, w) in one pass. Arguments: g, x, Y, w, five wiring tensors, handle, backend, three needs."""
-
-    @staticmethod
-    def forward(
-        g: Tensor,
-        x: Tensor,
-        y: Tensor,
-        w: Tensor,
-        receiver: Tensor,
-        sender: Tensor,
-        receiver_offsets: Tensor,
-        sender_order: Tensor,
-        sender_offsets: Tensor,
-        product: str,
-        backend: str,
-        need_x: bool,
-        need_y: bool,
-        need_w: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        wiring = (receiver, sender, receiver_offsets, sender_order, sender_offsets)
-        result: tuple[Tensor, Tensor, Tensor] = _operator("gradients", backend)(
-            g, x, y, w, *wiring, product, need_x, need_y, need_w
-        )
-        return result
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.save_for_backward(*inputs[: 4 + _N_WIRING])
-        ctx.product, ctx.backend, *ctx.needs = inputs[4 + _N_WIRING :]
-        ctx.set_materialize_grads(False)
-
-    @staticmethod
-    def backward(ctx: Any, *directions: Tensor | None) -> tuple[Tensor | None, ...]:
-        g, x, y, w, *wiring = ctx.saved_tensors
-        values = {"g": g, "x": x, "y": y, "w": w}
-        terms = []
-        for place, (need, direction) in enumerate(zip(ctx.needs, directions, strict=True)):
-            if need and direction is not None:
-                name = "xyw"[place]
-                values["along_" + name] = direction
-                terms.append(tuple("along_" + other if other == name else other for other in "gxyw"))
-        wanted = _wanted("gxyw", ctx.needs_input_grad)
-        found = _derivatives(terms, values, wanted, wiring, ctx.product, ctx.backend)
-        return (*(found.get(name) for name in "gxyw"), *(None,) * (_N_WIRING + 5))
-
-    @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int | None, ...], *args: Any
-    ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
-        operands, inner = _fold(info.batch_size, in_dims, args, 4)
-        results = Gradients.apply(*operands, *args[4:])
-        needs = args[-3:]
-        unfolded = tuple(
-            result.unflatten(0, (info.batch_size, inner)) if need else result
-            for result, need in zip(results, needs, strict=True)
-        )
-        return unfolded, tuple(0 if need else None for need in needs)
+def define(
+    backend: str, forward: Callable[..., Tensor], gradients: Callable[..., tuple[Tensor, ...]], keys: tuple[str, ...]
+) -> None:
+    """Register the two operators of a backend for the dispatch keys ``keys`` (CPU, CUDA)."""
+    _FORWARD[backend] = DifferentiableOperator(
+        f"channelwise_forward_{backend}",
+        f"(Tensor x, Tensor y, Tensor w, {_WIRING}, str product) -> Tensor",
+        dict.fromkeys(keys, forward),
+        shapes=_empty_forward,
+        backward=partial(_forward_backward, backend),
+        batching=_forward_batching,
+    )
+    _GRADIENTS[backend] = DifferentiableOperator(
+        f"channelwise_gradients_{backend}",
+        f"(Tensor g, Tensor x, Tensor y, Tensor w, {_WIRING}, str product, bool need_x, bool need_y, bool need_w) "
+        "-> (Tensor, Tensor, Tensor)",
+        dict.fromkeys(keys, gradients),
+        shapes=_empty_gradients,
+        backward=partial(_gradients_backward, backend),
+        batching=_gradients_batching,
+    )
 
 
-def _operator(kind: str, backend: str) -> Any:
-    return getattr(torch.ops.atomsym, f"channelwise_{kind}_{backend}").default
+def _empty_forward(x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> Tensor:
+    return x.new_empty(out_shape(x, y, w, rest[-1]))
 
 
-def _wanted(names: str, needs_input_grad: Sequence[bool]) -> set[str]:
-    return {name for name, need in zip(names, needs_input_grad[: len(names)], strict=True) if need}
+def _empty_gradients(g: Tensor, x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    return tuple(x.new_empty(shape) for shape in gradient_shapes(g, x, y, w, *rest[-3:]))
+
+
+def _forward_backward(
+    backend: str, needs: tuple[bool, ...], inputs: Inputs, grads: tuple[Tensor | None, ...]
+) -> list[Tensor | None]:
+    """Derivatives of ⟨g, forward⟩ for x, Y, w."""
+    values = dict(zip("gxyw", (grads[0], *inputs[:3]), strict=True))
+    wanted = _wanted("xyw", needs)
+    found = _derivatives([("g", "x", "y", "w")], values, wanted, inputs[3:], backend)
+    return [found.get(name) for name in "xyw"]
+
+
+def _gradients_backward(
+    backend: str, needs: tuple[bool, ...], inputs: Inputs, directions: tuple[Tensor | None, ...]
+) -> list[Tensor | None]:
+    """Derivatives of the gradients along the directions, for g, x, Y, w: one term a direction."""
+    values = dict(zip("gxyw", inputs[:4], strict=True))
+    computed = inputs[5 + _N_WIRING :]
+    terms = []
+    for name, there, direction in zip("xyw", computed, directions, strict=True):
+        if there and direction is not None:
+            values["along_" + name] = direction
+            terms.append(tuple("along_" + other if other == name else other for other in "gxyw"))
+    found = _derivatives(terms, values, _wanted("gxyw", needs), inputs[4 : 5 + _N_WIRING], backend)
+    return [found.get(name) for name in "gxyw"]
+
+
+def _wanted(names: str, needs: Sequence[bool]) -> set[str]:
+    return {name for name, need in zip(names, needs[: len(names)], strict=True) if need}
 
 
 def _derivatives(
     terms: Sequence[tuple[str, ...]],
-    values: dict[str, Tensor],
+    values: dict[str, Any],
     wanted: set[str],
-    wiring: Sequence[Tensor],
-    product: str,
+    wiring_and_product: Sequence[Any],
     backend: str,
 ) -> dict[str, Tensor]:
     """Derivatives of a sum of terms for the wanted tensors, each in the shape of its tensor; differentiable again."""
@@ -149,13 +118,29 @@ def _derivatives(
         g, x, y, w = (values[name] for name in term)
         needs = tuple(name in wanted for name in term)
         if needs[0]:
-            add(term[0], Forward.apply(x, y, w, *wiring, product, backend))
+            add(term[0], _FORWARD[backend](x, y, w, *wiring_and_product))
         if any(needs[1:]):
-            results = Gradients.apply(g, x, y, w, *wiring, product, backend, *needs[1:])
+            results = _GRADIENTS[backend](g, x, y, w, *wiring_and_product, *needs[1:])
             for name, need, result in zip(term[1:], needs[1:], results, strict=True):
                 if need:
                     add(name, result)
     return found
+
+
+def _forward_batching(call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs) -> tuple[Tensor, int]:
+    operands, inner = _fold(size, in_dims, inputs, 3)
+    return call(*operands, *inputs[3:]).unflatten(0, (size, inner)), 0
+
+
+def _gradients_batching(
+    call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs
+) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
+    operands, inner = _fold(size, in_dims, inputs, 4)
+    results, needs = call(*operands, *inputs[4:]), inputs[-3:]
+    unfolded = tuple(
+        result.unflatten(0, (size, inner)) if need else result for result, need in zip(results, needs, strict=True)
+    )
+    return unfolded, tuple(0 if need else None for need in needs)
 
 
 def _fold(size: int, in_dims: Sequence[int | None], args: Sequence[Any], n_operands: int) -> tuple[list[Tensor], int]:
@@ -176,10 +161,3 @@ def _fold(size: int, in_dims: Sequence[int | None], args: Sequence[Any], n_opera
         full = operand if outer else operand.unsqueeze(0)
         folded.append(full.expand(size, inner, *full.shape[2:]).flatten(0, 1))
     return folded, inner
-
-
-def convolution(
-    node_features: Tensor, edge_features: Tensor, weights: Tensor, wiring: Wiring, product: str, backend: str
-) -> Tensor:
-    """The differentiable convolution; operands have a leading batch axis, of size 1 or of the batch."""
-    return Forward.apply(node_features, edge_features, weights, *wiring, product, backend)

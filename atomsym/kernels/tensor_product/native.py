@@ -10,8 +10,9 @@ from torch import Tensor
 
 from atomsym.kernels.memory import recycled_empty
 from atomsym.kernels.native import cpu_extension, n_threads
+from atomsym.kernels.tensor_product.multilinear import define
 from atomsym.kernels.tensor_product.product import product_of
-from atomsym.kernels.tensor_product.raw_operators import batch_of, define, gradient_shapes, out_shape
+from atomsym.kernels.tensor_product.shapes import batch_of, gradient_shapes, out_shape
 from atomsym.kernels.tensor_product.tables import tables_of
 
 MAX_DEGREE = 6

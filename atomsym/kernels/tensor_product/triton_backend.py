@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from atomsym.kernels.tensor_product.multilinear import define
 from atomsym.kernels.tensor_product.product import ChannelwiseProduct, product_of
-from atomsym.kernels.tensor_product.raw_operators import batch_of, define, gradient_shapes, out_shape
+from atomsym.kernels.tensor_product.shapes import batch_of, gradient_shapes, out_shape
 from atomsym.symmetry import Irreps, wigner_3j
 
 _LARGEST_BLOCK = 128

@@ -142,20 +142,47 @@ def test_nested_vmap(make_case: MakeCase, deviation: Any) -> None:
     assert deviation(*results) < PARITY.float64
 
 
+@pytest.mark.parametrize("shared", ["features", "weights"])
+def test_an_operand_that_a_batch_shares_gets_the_sum_of_its_gradients(
+    make_case: MakeCase, deviation: Any, shared: str
+) -> None:
+    case, scales = make_case("0e+1o", "0e+1o", 3, n_nodes=3, channels=2), torch.tensor([0.5, -1.0, 2.0]).double()
+    results = []
+    for backend in ("cpp", "reference"):
+        function = case.function(backend)
+
+        def value(a: Tensor, w: Tensor, f: Any = function) -> Tensor:
+            members = torch.vmap(lambda s: f(a, s * w) if shared == "features" else f(s * a, w))(scales)
+            return (members**3).sum()
+
+        def slope(a: Tensor, w: Tensor, value: Any = value) -> Tensor:
+            return sum(g.square().sum() for g in torch.func.grad(value, (0, 1))(a, w))
+
+        operands = (case.features, case.weights)
+        results.append([*torch.func.grad(value, (0, 1))(*operands), *torch.func.grad(slope, (0, 1))(*operands)])
+    for found, expected in zip(*results, strict=True):
+        assert deviation(found, expected) < PARITY.float64
+
+
 def test_batched_rows_are_one_call(make_case: MakeCase, deviation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hessian rows through vmap of the backward: one kernel call for all rows, equal to the rows one by one."""
-    from atomsym.kernels.symmetric_contraction.differentiation import Program
+    from atomsym.kernels.symmetric_contraction import native
 
     case, calls = make_case("0e+1o", "0e", 3, n_nodes=2, channels=2), []
-    original = Program.gradient
-    monkeypatch.setattr(Program, "gradient", lambda self, *a: calls.append(a[1].shape) or original(self, *a))
+    original = native._call
+
+    def counted(*arguments: Any) -> None:
+        calls.append("value" if arguments[3] is None else "gradient")
+        original(*arguments)
+
+    monkeypatch.setattr(native, "_call", counted)
     features = case.features.clone().requires_grad_()
     energy = case.function("cpp")(features, case.weights).tanh().sum()
     (first,) = torch.autograd.grad(energy, features, create_graph=True)
     rows = torch.eye(first.numel(), dtype=first.dtype).reshape(-1, *first.shape)
     calls.clear()
     batched = torch.vmap(lambda row: torch.autograd.grad(first, features, row, retain_graph=True)[0])(rows)
-    assert len(calls) <= 2
+    assert sorted(calls) == ["gradient", "gradient", "value"]
     single = torch.stack([torch.autograd.grad(first, features, row, retain_graph=True)[0] for row in rows])
     assert deviation(batched, single) < PARITY.float64
 
@@ -201,8 +228,8 @@ def test_operators_pass_torch_checks(make_case: MakeCase) -> None:
     batched = torch.stack([case.features, case.features + 1])
     tests = ("test_schema", "test_faketensor")
     arguments = (contraction.key, contraction.irreps_out.dim, species, case.features, case.weights)
-    torch.library.opcheck(value, (*arguments, [batched], [case.weights]), test_utils=tests)
+    torch.library.opcheck(value, (*arguments, batched, case.weights, None, None), test_utils=tests)
     cotangent = case.evaluate("cpp")
     for wanted in [(True, True), (True, False), (False, True)]:
-        arguments = (contraction.key, *wanted, species, cotangent, batched, case.weights, [], [])
+        arguments = (contraction.key, *wanted, species, cotangent, batched, case.weights, None, None, None, None)
         torch.library.opcheck(gradient, arguments, test_utils=tests)

@@ -1,9 +1,8 @@
-"""The compiled spherical harmonics as raw torch ops: C++ and Triton."""
+"""What the operators of the spherical harmonics call: the C++ and the Triton kernels, and shapes for tracing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,12 +10,10 @@ from torch import Tensor
 from atomsym.kernels.memory import recycled_empty
 from atomsym.kernels.native import cpu_extension, n_threads
 
-LIBRARY = torch.library.Library("atomsym", "FRAGMENT")
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
-_SETTINGS = "int max_degree, bool normalize, int normalization"
 
 
-def _values(vectors: Tensor, max_degree: int, normalize: bool, normalization: int) -> Tensor:
+def cpp_values(vectors: Tensor, max_degree: int, normalize: bool, normalization: int) -> Tensor:
     vectors = vectors.contiguous()
     values = recycled_empty((vectors.shape[0], (max_degree + 1) ** 2), vectors.dtype)
     function = getattr(cpu_extension(), f"spherical_harmonics_{_SUFFIX[vectors.dtype]}")
@@ -24,7 +21,7 @@ def _values(vectors: Tensor, max_degree: int, normalize: bool, normalization: in
     return values
 
 
-def _vjp(grad: Tensor, vectors: Tensor, max_degree: int, normalize: bool, normalization: int) -> Tensor:
+def cpp_vjp(grad: Tensor, vectors: Tensor, max_degree: int, normalize: bool, normalization: int) -> Tensor:
     grad, vectors = grad.contiguous(), vectors.contiguous()
     grad_vectors = torch.empty_like(vectors)
     function = getattr(cpu_extension(), f"spherical_harmonics_vjp_{_SUFFIX[vectors.dtype]}")
@@ -33,7 +30,7 @@ def _vjp(grad: Tensor, vectors: Tensor, max_degree: int, normalize: bool, normal
     return grad_vectors
 
 
-def _vjp_vjp(
+def cpp_vjp_vjp(
     grad: Tensor, vectors: Tensor, direction: Tensor, max_degree: int, normalize: bool, normalization: int
 ) -> tuple[Tensor, Tensor]:
     grad, vectors, direction = grad.contiguous(), vectors.contiguous(), direction.contiguous()
@@ -45,55 +42,37 @@ def _vjp_vjp(
     return grad_grad, grad_vectors
 
 
-def op_names(implementation: str) -> tuple[str, ...]:
-    """Raw ops of an implementation: Y, its gradient form V and, in C++, the gradient W of that."""
-    names = tuple(f"spherical_harmonics{part}_{implementation}" for part in ("", "_vjp", "_vjp_vjp"))
-    return names if implementation == "cpp" else names[:2]
-
-
-def define_ops(implementation: str) -> None:
-    """Declare the raw ops of one implementation, with their kernels and with their shapes for tracing."""
-    signatures = (
-        f"(Tensor vectors, {_SETTINGS}) -> Tensor",
-        f"(Tensor grad, Tensor vectors, {_SETTINGS}) -> Tensor",
-        f"(Tensor grad, Tensor vectors, Tensor direction, {_SETTINGS}) -> (Tensor, Tensor)",
-    )
-    fakes: tuple[Callable[..., Any], ...] = (_fake_values, _fake_vjp, _fake_vjp_vjp)
-    kernels: tuple[Callable[..., Any], ...] = (_triton_values, _triton_vjp)
-    devices: tuple[str, ...] = ("CPU", "CUDA")  # on the CPU: in Triton's interpreter
-    if implementation == "cpp":
-        kernels, devices = (_values, _vjp, _vjp_vjp), ("CPU",)
-    for name, signature, fake, kernel in zip(op_names(implementation), signatures, fakes, kernels, strict=False):
-        LIBRARY.define(f"{name}{signature}")
-        torch.library.register_fake(f"atomsym::{name}", fake, lib=LIBRARY)
-        for device in devices:
-            LIBRARY.impl(name, kernel, device)
-
-
-def _triton_values(vectors: Tensor, max_degree: int, normalize: bool, normalization: int) -> Tensor:
+def triton_values(vectors: Tensor, max_degree: int, normalize: bool, normalization: int) -> Tensor:
     from atomsym.kernels.spherical_harmonics import triton_backend  # imports triton, so only when it is asked for
 
     return triton_backend.values(vectors, max_degree, normalize, normalization)
 
 
-def _triton_vjp(grad: Tensor, vectors: Tensor, max_degree: int, normalize: bool, normalization: int) -> Tensor:
+def triton_vjp(grad: Tensor, vectors: Tensor, max_degree: int, normalize: bool, normalization: int) -> Tensor:
     from atomsym.kernels.spherical_harmonics import triton_backend
 
     return triton_backend.vjp(grad, vectors, max_degree, normalize, normalization)
 
 
-def _fake_values(vectors: Tensor, max_degree: int, normalize: bool, normalization: int) -> Tensor:
+def values_shape(vectors: Tensor, max_degree: int, normalize: bool, normalization: int) -> Tensor:
     return vectors.new_empty(vectors.shape[0], (max_degree + 1) ** 2)
 
 
-def _fake_vjp(grad: Tensor, vectors: Tensor, max_degree: int, normalize: bool, normalization: int) -> Tensor:
+def vjp_shape(grad: Tensor, vectors: Tensor, max_degree: int, normalize: bool, normalization: int) -> Tensor:
     return torch.empty_like(vectors, memory_format=torch.contiguous_format)
 
 
-def _fake_vjp_vjp(
+def vjp_vjp_shape(
     grad: Tensor, vectors: Tensor, direction: Tensor, max_degree: int, normalize: bool, normalization: int
 ) -> tuple[Tensor, Tensor]:
     return (
         torch.empty_like(grad, memory_format=torch.contiguous_format),
         torch.empty_like(vectors, memory_format=torch.contiguous_format),
     )
+
+
+KERNELS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
+    "cpp": (cpp_values, cpp_vjp),
+    "triton": (triton_values, triton_vjp),
+}
+"""Y and its gradient form V of each implementation."""

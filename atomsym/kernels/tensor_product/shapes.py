@@ -1,0 +1,29 @@
+"""Shapes of the results of the raw operators; every operand carries a leading batch axis (size 1: shared)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from atomsym.kernels.tensor_product.product import product_of
+
+
+def batch_of(*operands: Tensor) -> int:
+    """Common size of the leading axes."""
+    return max(operand.shape[0] for operand in operands)
+
+
+def out_shape(x: Tensor, y: Tensor, w: Tensor, product: str) -> tuple[int, ...]:
+    """Shape of the forward operator's result."""
+    return batch_of(x, y, w), x.shape[1], product_of(product).irreps_out.dim, x.shape[3]
+
+
+def gradient_shapes(
+    g: Tensor, x: Tensor, y: Tensor, w: Tensor, need_x: bool, need_y: bool, need_w: bool
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Shapes of the gradients operator's results; those not wanted have no elements."""
+    batch = batch_of(g, x, y, w)
+    return (
+        (batch, *x.shape[1:]) if need_x else (0,),
+        (batch, *y.shape[1:]) if need_y else (0,),
+        (batch, *w.shape[1:]) if need_w else (0,),
+    )
