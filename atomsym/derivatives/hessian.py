@@ -43,10 +43,10 @@ def hessian(
     Use float64: in float32 soft modes drown in rounding.
 
     Methods: ``vmap`` differentiates the gradient for a chunk of rows at once, ``rows`` row by row with the least
-    memory, ``finite-difference`` takes four-point differences of forces (relative error below 1e-6; for energies that
-    can be differentiated only once; edges are kept, so an energy has to fade out smoothly at the cutoff). ``auto``
-    is ``vmap``, or ``rows`` where two rows at a time would be too large to fit or to gain anything. Memory is estimated
-    before the work starts.
+    memory, ``finite-difference`` takes four-point differences of forces, for energies that can be differentiated only
+    once (relative error below 1e-6 where the energy is smooth, up to 1e-5 where a step straddles the onset of a switch
+    or the cutoff; edges are kept, so an energy has to fade out smoothly there). ``auto`` is ``vmap``, or ``rows`` where
+    two rows at a time would be too large to fit or to gain anything. Memory is estimated before the work starts.
 
     Args:
         potential: a ``Potential`` or a function from a graph to the energies of its atoms.

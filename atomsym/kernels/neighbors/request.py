@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -81,7 +82,7 @@ def make_request(
             f"positions must be float32 or float64 of shape (n_atoms, 3); "
             f"found {positions.dtype} {tuple(positions.shape)}"
         )
-    if not (isinstance(cutoff, int | float) and math.isfinite(cutoff) and cutoff > 0):
+    if not (isinstance(cutoff, Real) and math.isfinite(cutoff) and cutoff > 0):
         raise InputError(f"the cutoff must be a positive number in Å; found {cutoff!r}")
     device = positions.device
     if cell is None:

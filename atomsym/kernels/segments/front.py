@@ -91,9 +91,10 @@ def segment_softmax(values: Tensor, index: Tensor, n_segments: int, *, backend: 
     # The softmax does not depend on the shift, so it is held constant.
     shift = segment_max(values.detach(), index, n_segments, backend=backend)
     shift = torch.where(shift == -torch.inf, torch.zeros_like(shift), shift)
-    exponential = torch.exp(values - shift[index])
+    # index_select, not [index]: its gradient adds the rows in a fixed order
+    exponential = torch.exp(values - shift.index_select(0, index))
     total = segment_sum(exponential, index, n_segments, backend=backend)
-    return exponential / torch.where(total == 0, torch.ones_like(total), total)[index]
+    return exponential / torch.where(total == 0, torch.ones_like(total), total).index_select(0, index)
 
 
 @constant_when_compiled

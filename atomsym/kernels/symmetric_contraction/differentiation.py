@@ -153,7 +153,7 @@ def _value_batching(call: Call, size: int, in_dims: tuple[int | None, ...], inpu
         return _each_member(call, size, in_dims, inputs), 0
     batch, operands = _fold_batch(size, in_dims[_VALUE_HEAD:], inputs[_VALUE_HEAD:])
     result = call(*inputs[:_VALUE_HEAD], *operands)
-    return result.unflatten(0, (size, batch)) if batch else result, 0
+    return result if batch is None else result.unflatten(0, (size, batch)), 0
 
 
 def _gradient_batching(
@@ -166,23 +166,23 @@ def _gradient_batching(
         return tuple(r if want else r[0] for r, want in zip(results, wanted, strict=True)), out_dims
     batch, operands = _fold_batch(size, in_dims[_GRADIENT_HEAD:], inputs[_GRADIENT_HEAD:])
     results = call(*inputs[:_GRADIENT_HEAD], *operands)
-    if batch:
+    if batch is not None:
         results = tuple(r.unflatten(0, (size, batch)) if want else r for r, want in zip(results, wanted, strict=True))
     return results, out_dims
 
 
 def _fold_batch(
     size: int, dims: Sequence[int | None], operands: Sequence[Tensor | None]
-) -> tuple[int, list[Tensor | None]]:
+) -> tuple[int | None, list[Tensor | None]]:
     """Merge the axis of vmap with the batch axis that operands may have; shared operands stay shared.
 
     Returns:
-        The size of the inner batch axis, 0 if there was none, and the operands.
+        The size of the inner batch axis, None if there was none, and the operands.
     """
     pairs = [(o if o is None or d is None else o.movedim(d, 0), d) for o, d in zip(operands, dims, strict=True)]
-    inner = next((o.shape[-4] for o, d in pairs if o is not None and o.ndim - (d is not None) == 4), 0)
-    if not inner:
-        return 0, [o for o, _ in pairs]
+    inner = next((o.shape[-4] for o, d in pairs if o is not None and o.ndim - (d is not None) == 4), None)
+    if inner is None:
+        return None, [o for o, _ in pairs]
     folded: list[Tensor | None] = []
     for operand, dim in pairs:
         if operand is None or operand.ndim == 3:

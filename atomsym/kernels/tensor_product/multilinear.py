@@ -20,7 +20,7 @@ from torch import Tensor
 
 from atomsym.core.errors import InputError
 from atomsym.kernels.differentiable_operator import Call, DifferentiableOperator, Inputs
-from atomsym.kernels.tensor_product.shapes import gradient_shapes, out_shape
+from atomsym.kernels.tensor_product.shapes import common_batch, gradient_shapes, out_shape
 
 Wiring = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 _N_WIRING = 5
@@ -152,7 +152,7 @@ def _fold(size: int, in_dims: Sequence[int | None], args: Sequence[Any], n_opera
         for arg, dim in zip(args[:n_operands], in_dims[:n_operands], strict=True)
     ]
     mapped = [dim is not None for dim in in_dims[:n_operands]]
-    inner = max(operand.shape[1 if outer else 0] for operand, outer in zip(moved, mapped, strict=True))
+    inner = common_batch([operand.shape[1 if outer else 0] for operand, outer in zip(moved, mapped, strict=True)])
     folded = []
     for operand, outer in zip(moved, mapped, strict=True):
         if not outer and operand.shape[0] == 1:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from atomsym.kernels.tensor_product.product import product_of
 
 
 def batch_of(*operands: Tensor) -> int:
-    """Common size of the leading axes."""
-    return max(operand.shape[0] for operand in operands)
+    """Common size of the leading axes: the one that is not 1, which may be 0."""
+    return common_batch([operand.shape[0] for operand in operands])
+
+
+def common_batch(sizes: Sequence[int]) -> int:
+    """The size that others of 1 are shared by."""
+    return 0 if 0 in sizes else max(sizes)
 
 
 def out_shape(x: Tensor, y: Tensor, w: Tensor, product: str) -> tuple[int, ...]:

@@ -197,3 +197,21 @@ def test_wrong_input_is_named(function: Callable[..., Tensor]) -> None:
         function(random(8), INDEX, 6, backend="cpp")
     with pytest.raises(InputError, match="index has the segment -1"):
         function(random(8), INDEX - 1, N_SEGMENTS, backend="cpp")
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_gradients_do_not_depend_on_the_number_of_threads(function: Callable[..., Tensor]) -> None:
+    draw = torch.Generator().manual_seed(0)
+    index = torch.randint(40, (50_000,), generator=draw)
+    values, before = random(50_000, 4, dtype=torch.float32), torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            leaf = values.clone().requires_grad_()
+            reduced = function(leaf, index, 40)
+            found.append(torch.autograd.grad(reduced, leaf, random(*reduced.shape, seed=1, dtype=torch.float32))[0])
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
