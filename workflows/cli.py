@@ -52,7 +52,7 @@ def main() -> None:
     """Entry point: an error that the user can act on is one message and exit code 2, never a traceback."""
     try:
         app()
-    except AtomsymError as error:
+    except (AtomsymError, OSError) as error:  # OSError: a path that cannot be read or written
         message = f"[bold red]error:[/] {escape(str(error))}"
         Console(stderr=True).print(message, highlight=False, soft_wrap=True)
         sys.exit(EXIT_BAD_INPUT)

@@ -84,9 +84,9 @@ def read_json_object(text: str) -> Plain:
 
 
 def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:
-    """``; did you mean 'cutoff'?`` when something near is known, and an empty text otherwise."""
+    """``; did you mean 'cutoff'?`` when something near is known, else a full stop."""
     near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    return f"; did you mean '{near[0]}'?" if near else "."
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> Plain:

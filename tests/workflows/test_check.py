@@ -296,7 +296,8 @@ def test_command_prints_json_and_nothing_else(app: typer.Typer) -> None:
 
 def test_command_refuses_a_missing_folder_before_it_runs(app: typer.Typer, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["ase.calculators.emt:EMT", "--html", str(tmp_path / "no" / "page.html")])
-    assert result.exit_code == 2
+    assert isinstance(result.exception, InputError)
+    assert "no does not exist" in str(result.exception)
 
 
 def test_command_explains_itself(app: typer.Typer) -> None:

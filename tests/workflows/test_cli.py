@@ -30,7 +30,13 @@ def test_help_names_every_command() -> None:
         (["md", "argon", "--model", "no-such-model"], "no-such-model"),
         (["md", "argon", "--timestep=-1"], "timestep must be positive"),
         (["md", "--resume", "no-such-folder"], "no-such-folder"),
+        (["md", "argon", "--seed=-1"], "seed must be finite and not negative"),
+        (["md", "argon", "--resume", "run"], "takes no other setting"),
+        (["md", "argon", "-o", "/proc/no/run"], "cannot make the folder"),
+        (["benchmark", "neighbors", "-o", "no/rows.json"], "no does not exist"),
         (["check", "no.such.module:Calculator"], "no.such.module"),
+        (["check", "argon", "--elements", "Cu"], "does not evaluate Cu"),
+        (["check", "argon", "--html", "no/page.html"], "no does not exist"),
     ],
 )
 def test_wrong_use_is_one_message_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -39,6 +45,22 @@ def test_wrong_use_is_one_message_and_exit_code_2(arguments: list[str], message:
     assert message in result.stderr.replace("\n", " ")
     assert "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("structure", "message"),
+    [
+        ("2\n\nAr 0 0 0\nAr 0 0 0.01\n", "0.01 Å apart"),
+        ("2\n\nAr 0 0 0\nAr nan 0 5\n", "nan"),
+        ("2\n\nAr 0 0 0\nU 0 0 5\n", "U"),
+    ],
+)
+def test_check_refuses_a_structure_that_cannot_be_evaluated(structure: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.xyz").write_text(structure)
+    result = atomsym("check", "argon", "-s", "bad.xyz", "--only", "F-1", folder=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_md_writes_a_run_and_prints_its_summary(tmp_path: Path) -> None:

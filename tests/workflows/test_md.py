@@ -107,9 +107,9 @@ def test_the_report_is_a_picture(settings: MdSettings, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"timestep": -1.0}, "timestep must be positive"),
+        ({"timestep": -1.0}, "timestep must be positive and finite"),
         ({"steps": 0}, "steps must be positive"),
-        ({"temperature": float("nan")}, "temperature must not be negative"),
+        ({"temperature": float("nan")}, "temperature must be finite and not negative"),
         ({"ensemble": "npt"}, "ensemble must be one of nve, nvt"),
         ({"repeat": (0, 1, 1)}, "repeat must be three positive integers"),
         ({"dtype": "float16"}, "dtype must be float32 or float64"),
@@ -134,6 +134,23 @@ def test_a_damaged_restart_file_is_named(settings: MdSettings, tmp_path: Path) -
     (tmp_path / "run/restart.npz").write_bytes(b"PK\x03\x04 not a restart")
     with pytest.raises(InputError, match=r"restart\.npz: not a usable restart file"):
         resume_md(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["log.csv", "trajectory.extxyz"])
+def test_a_lost_file_of_a_run_is_named(settings: MdSettings, tmp_path: Path, name: str) -> None:
+    run_md(settings, tmp_path / "run")
+    (tmp_path / "run" / name).unlink()
+    with pytest.raises(InputError, match=f"{name} is missing or shorter"):
+        resume_md(tmp_path / "run")
+
+
+def test_a_run_without_restart_file_says_that_it_starts_again(
+    settings: MdSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_md(settings, tmp_path / "run")
+    (tmp_path / "run/restart.npz").unlink()
+    resume_md(tmp_path / "run")
+    assert "starts from its first step" in caplog.text
 
 
 def test_radial_distribution_of_a_crystal_counts_its_shells() -> None:

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from atomsym.artifacts import write_atomically
 from atomsym.workflows.benchmarks.machine import measure_machine
+from atomsym.workflows.paths import require_writable
 
 
 class Kernel(StrEnum):
@@ -41,6 +42,8 @@ def benchmark_command(
     Times are the smallest of several repeats; on one thread they are process CPU time. Ceilings of the machine (matrix
     product, memory copy) are measured in the same run.
     """
+    if output is not None:
+        require_writable(output)
     console = Console(stderr=True, quiet=as_json)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

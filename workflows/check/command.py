@@ -18,6 +18,7 @@ from atomsym.workflows.check.card import ReportCard
 from atomsym.workflows.check.load import load_calculator, parse_kwargs
 from atomsym.workflows.check.run import CheckOptions, run_check
 from atomsym.workflows.check.terminal import print_card, progress_line
+from atomsym.workflows.paths import require_writable
 
 
 def check_command(
@@ -60,7 +61,7 @@ def check_command(
         float | None, typer.Option(help="Of the dynamics, ps.", show_default="2, less if slow; thorough: 20")
     ] = None,
     thorough: Annotated[bool, typer.Option("--thorough", help="Full lengths; takes minutes.")] = False,
-    seed: Annotated[int, typer.Option(help="Of all random choices.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of all random choices.")] = 0,
     html: Annotated[Path | None, typer.Option(help="Write a page with plots to this file.", show_default=False)] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json-file", help="Write all numbers to this file.", show_default=False)
@@ -78,8 +79,8 @@ def check_command(
     `atomsym check mace.calculators:mace_mp --only F-2 --only F-11`.
     """
     for path in (html, json_file):
-        if path is not None and not path.parent.is_dir():
-            raise typer.BadParameter(f"the folder {path.parent} does not exist")
+        if path is not None:
+            require_writable(path)
     options = CheckOptions(
         structure=structure, elements=_symbols(elements), only=tuple(only or ()), dtype=dtype, cutoff=cutoff,
         timestep=timestep, temperature=temperature, duration=duration, thorough=thorough, seed=seed,

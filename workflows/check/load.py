@@ -67,8 +67,9 @@ def _find_factory(spec: str) -> Any:
         raise ConfigError(f"'{spec}' is not module:factory; write for example ase.calculators.emt:EMT")
     try:
         found: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(f"the module '{module_name}' of '{spec}' cannot be imported: {error}") from error
+    except Exception as error:
+        reason = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        raise ConfigError(f"the module '{module_name}' of '{spec}' cannot be imported: {reason}") from error
     for name in path.split("."):
         if not hasattr(found, name):
             raise ConfigError(f"'{module_name}' has no '{path}'; is the factory spelled right?")
@@ -83,7 +84,7 @@ def _call(spec: str, factory: Any, arguments: dict[str, Any]) -> Any:
         return factory(**arguments)
     except AtomsymError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         given = json.dumps(arguments, default=str)
         message = f"{spec} could not be made with the arguments {given}: {type(error).__name__}: {error}"
         raise ConfigError(message) from error

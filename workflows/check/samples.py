@@ -12,7 +12,7 @@ from ase.build import molecule
 from ase.data import covalent_radii
 from ase.io import read
 
-from atomsym.core import ConfigError
+from atomsym.core import ConfigError, validate_structure
 from atomsym.core.elements import atomic_number_of, symbol_of
 from atomsym.core.units import BOLTZMANN
 from atomsym.testing.dimers import dimer
@@ -63,16 +63,33 @@ def samples_for(
     rng = np.random.default_rng([seed, 99])
     if file is not None:
         structure = _read(file)
+        _require_evaluable(evaluator, structure, file)
         near = nearest_distance(structure)
         numbers = sorted(set(structure.numbers.tolist()))
         make = samples_from_crystal if structure.pbc.any() else samples_from_molecules
         return make(structure, _bonds(numbers, near), rng)
     numbers = sorted({atomic_number_of(symbol) for symbol in elements}) if elements else choose_elements(evaluator)
     symbols = tuple(sorted(symbol_of(z) for z in numbers))
+    problem = _problem(evaluator, numbers)
+    if problem is not None:
+        raise ConfigError(f"{evaluator.name} does not evaluate {', '.join(symbols)} ({problem}); give other --elements")
     if symbols in MOLECULES:
         return _molecular_samples(evaluator, MOLECULES[symbols], numbers, rng)
     crystal = fitted(evaluator, simple_crystal(numbers))
     return samples_from_crystal(crystal, _bonds(numbers, nearest_distance(crystal)), rng)
+
+
+def _require_evaluable(evaluator: Evaluator, structure: Structure, file: Path) -> None:
+    """A structure that cannot be evaluated says nothing about the calculator: refuse it before any check."""
+    if structure.n_atoms == 0:
+        raise ConfigError(f"{file}: the structure has no atoms")
+    try:
+        validate_structure(structure.positions, structure.numbers, structure.cell, structure.pbc)
+        energy = evaluator.evaluate(structure).energy
+    except Exception as error:
+        raise ConfigError(f"{file}: {evaluator.name} does not evaluate this structure ({error})") from error
+    if not np.isfinite(energy):
+        raise ConfigError(f"{file}: {evaluator.name} gives the energy {energy} for this structure")
 
 
 def _read(file: Path) -> Structure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -56,21 +56,23 @@ def md_command(
 
     A built-in system brings its own settings; any of them can be overridden.
 
-    Examples: `atomsym md argon`, `atomsym md water.cif --model water --temperature 300 --steps 20000`,
+    Examples: `atomsym md argon`, `atomsym md copper.cif --model copper-morse --temperature 600 --steps 20000`,
     `atomsym md --resume atomsym-md-argon`.
     """
     console = Console(stderr=True, quiet=as_json)
+    given = {
+        "model": model, "ensemble": ensemble, "temperature": temperature, "timestep": timestep, "steps": steps,
+        "equilibration_steps": equilibration_steps, "friction": friction, "log_every": log_every,
+        "trajectory_every": trajectory_every, "checkpoint_every": checkpoint_every, "repeat": repeat, "seed": seed,
+        "device": device, "dtype": dtype,
+    }  # fmt: skip
     if resume is not None:
+        _refuse_changes(system, output, given)
         settings, folder = MdSettings.from_file(resume / "settings.json"), resume
     elif system is None:
         raise ConfigError("name a SYSTEM to run (try: atomsym md argon), or a folder to --resume")
     else:
-        settings = with_overrides(
-            default_settings(system), model=model, ensemble=ensemble, temperature=temperature, timestep=timestep,
-            steps=steps, equilibration_steps=equilibration_steps, friction=friction, log_every=log_every,
-            trajectory_every=trajectory_every, checkpoint_every=checkpoint_every, repeat=repeat, seed=seed,
-            device=device, dtype=dtype,
-        )  # fmt: skip
+        settings = with_overrides(default_settings(system), **given)
         folder = output or Path(f"atomsym-md-{Path(system).stem}")
     if not settings.model:
         raise ConfigError(f"--model is needed to run {settings.system}; list them with: atomsym models")
@@ -85,12 +87,21 @@ def md_command(
         console.print(f"Picture: {picture}\nTrajectory: {folder / 'trajectory.extxyz'}\nLog: {folder / 'log.csv'}")
 
 
+def _refuse_changes(system: str | None, output: Path | None, given: dict[str, Any]) -> None:
+    changed = [name for name, value in {"SYSTEM": system, "output": output, **given}.items() if value is not None]
+    if changed:
+        raise ConfigError(
+            f"--resume continues a run as it was begun and takes no other setting; found {', '.join(changed)}. "
+            "For other settings start a new run"
+        )
+
+
 def _run_with_progress(settings: MdSettings, folder: Path, resuming: bool, console: Console) -> MdResult:
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
         TimeElapsedColumn(), TextColumn("elapsed,"), TimeRemainingColumn(), TextColumn("left"),
     )  # fmt: skip
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console, disable=console.quiet) as bar:
         task = bar.add_task(settings.ensemble, total=settings.total_steps)
 
         def progress(step: int, status: str) -> None:

@@ -39,7 +39,8 @@ def write_report(settings: MdSettings, result: MdResult) -> Path:
 
 def _draw_temperature(axes: Axes, log: dict[str, np.ndarray], settings: MdSettings) -> None:
     time = log["time_fs"] * 1e-3
-    axes.plot(time, log["temperature_K"], color=COLORS["curve"], linewidth=0.8)
+    style = "-" if len(time) > 1 else "o"
+    axes.plot(time, log["temperature_K"], style, color=COLORS["curve"], linewidth=0.8)
     axes.axhline(settings.temperature, color=COLORS["quiet"], linewidth=1, linestyle="--", label="target")
     if settings.equilibration_steps:
         start = settings.equilibration_steps * settings.timestep * 1e-3
@@ -54,7 +55,8 @@ def _draw_energy(axes: Axes, log: dict[str, np.ndarray], settings: MdSettings, r
     time = log["time_fs"][production] * 1e-3
     total = log["total_eV"][production] / result.n_atoms * 1e3
     if len(total):
-        axes.plot(time, total - total.mean(), color=COLORS["curve"], linewidth=0.8)
+        style = "-" if len(total) > 1 else "o"
+        axes.plot(time, total - total.mean(), style, color=COLORS["curve"], linewidth=0.8)
     axes.set(xlabel="time (ps)", ylabel="deviation from the mean (meV/atom)", title="Total energy")
     axes.margins(x=0, y=0.25)
     if settings.ensemble == "nve":
@@ -78,7 +80,7 @@ def _draw_structure(axes: Axes, frames: list[Atoms], settings: MdSettings) -> No
             axes.axvline(peak, color=COLORS["reference"], linewidth=1, linestyle="--", label=label)
         axes.legend(frameon=False, fontsize=9, loc="upper right")
     axes.set_xlim(0, max_distance)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.2 * float(curve.y.max()))  # room for the legend
 
 
 def _draw_diffusion(axes: Axes, frames: list[Atoms], settings: MdSettings) -> None:
@@ -96,7 +98,7 @@ def _draw_diffusion(axes: Axes, frames: list[Atoms], settings: MdSettings) -> No
             color=COLORS["reference"],
             linestyle="--",
             linewidth=1,
-            label=f"slope of D = {RAHMAN_DIFFUSION} (Rahman 1964)",
+            label=f"slope of D = {RAHMAN_DIFFUSION:.2f} · 10⁻⁵ cm²/s, {RAHMAN}",
         )
     axes.legend(frameon=False, fontsize=9)
     axes.set_xlim(left=0)

@@ -57,11 +57,11 @@ class MdSettings:
         for name in positive:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"{name} must be positive; found {value}")
-        for name in ("temperature", "equilibration_steps"):
+                raise ConfigError(f"{name} must be positive and finite; found {value}")
+        for name in ("temperature", "equilibration_steps", "seed"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"{name} must not be negative; found {value}")
+                raise ConfigError(f"{name} must be finite and not negative; found {value}")
         if self.ensemble not in get_args(Ensemble):
             raise ConfigError(f"ensemble must be one of {', '.join(get_args(Ensemble))}; found '{self.ensemble}'")
         if len(self.repeat) != 3 or min(self.repeat) < 1:
@@ -83,6 +83,8 @@ class MdSettings:
         Raises:
             ConfigError: if the file cannot be read or has an unknown or missing setting.
         """
+        if not path.is_file():
+            raise ConfigError(f"{path.parent} holds no run: there is no {path.name} in it")
         try:
             values = json.loads(path.read_text())
             return cls(**{**values, "repeat": tuple(values["repeat"])})

@@ -11,6 +11,7 @@ import copy
 import csv
 import io
 import json
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -34,6 +35,9 @@ from atomsym.workflows.md.analysis import energy_drift
 from atomsym.workflows.md.guard import BlowUpGuard, SimulationBlewUpError
 from atomsym.workflows.md.settings import MdSettings
 from atomsym.workflows.md.systems import load_system
+from atomsym.workflows.paths import make_folder
+
+logger = logging.getLogger(__name__)
 
 LOG_COLUMNS = ("step", "time_fs", "phase", "temperature_K", "potential_eV", "kinetic_eV", "total_eV")
 SKIN = 1.0  # Å, of the neighbor list
@@ -79,7 +83,7 @@ def run_md(settings: MdSettings, folder: Path, progress: Progress | None = None)
     if (folder / "settings.json").exists():
         raise InputError(f"{folder} holds a run already; resume it with --resume {folder}, or choose another folder")
     simulation = _Simulation(settings, folder)  # bad input ends here, before anything is written
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_atomically(folder / "settings.json", settings.to_json().encode())
     simulation.start_files()
     return simulation.run(progress)
@@ -96,6 +100,7 @@ def resume_md(folder: Path, progress: Progress | None = None) -> MdResult:
     if (folder / "restart.npz").exists():
         simulation.restore()
     else:
+        logger.warning("%s has no restart file yet; the run starts from its first step", folder)
         simulation.start_files()
     return simulation.run(progress)
 
@@ -183,8 +188,12 @@ class _Simulation:
                 self.step = int(state["step"])
                 sizes = (int(state["log_bytes"]), int(state["trajectory_bytes"]))
         except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise InputError(f"{self.folder / 'restart.npz'}: not a usable restart file ({error})") from error
+            raise InputError(f"{self.folder / 'restart.npz'}: not a usable restart file") from error
         for path, size in zip((self.log_path, self.trajectory_path), sizes, strict=True):
+            if not path.is_file() or path.stat().st_size < size:
+                raise InputError(
+                    f"{path} is missing or shorter than the restart file says; the run cannot be continued"
+                )
             os.truncate(path, size)
         self._forget_neighbors()
 

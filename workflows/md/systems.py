@@ -57,7 +57,14 @@ def default_settings(system: str) -> MdSettings:
     """The settings that a built-in system brings; plain defaults (with the model still to be named) for a file."""
     if system in BUILTIN_SYSTEMS:
         return BUILTIN_SYSTEMS[system].settings
+    _require_file(system)
     return MdSettings(system=system, model="")
+
+
+def _require_file(system: str) -> None:
+    if not Path(system).is_file():
+        known = ", ".join(sorted(BUILTIN_SYSTEMS))
+        raise InputError(f"'{system}' is neither a file nor a built-in system (known: {known})")
 
 
 def load_system(settings: MdSettings) -> Atoms:
@@ -68,14 +75,13 @@ def load_system(settings: MdSettings) -> Atoms:
     """
     if settings.system in BUILTIN_SYSTEMS:
         atoms = BUILTIN_SYSTEMS[settings.system].build()
-    elif not Path(settings.system).is_file():
-        known = ", ".join(sorted(BUILTIN_SYSTEMS))
-        raise InputError(f"'{settings.system}' is neither a file nor a built-in system (known: {known})")
     else:
+        _require_file(settings.system)
         try:
             atoms = ase.io.read(settings.system, index=-1)
         except Exception as error:
-            raise InputError(f"{settings.system}: ASE cannot read a structure from it ({error})") from error
+            reason = str(error) or type(error).__name__
+            raise InputError(f"{settings.system}: ASE cannot read a structure from it ({reason})") from error
     if len(atoms) == 0:
         raise InputError(f"{settings.system}: the structure has no atoms")
     return atoms * settings.repeat
