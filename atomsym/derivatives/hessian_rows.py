@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -52,8 +52,7 @@ def rows_by_finite_difference(potential: EnergyFunction, graph: AtomGraph, step:
             for seed in seeds
             for shift, _ in _STENCIL
         ]
-        forces = evaluate(potential, AtomGraph.batch(copies), ("forces",)).forces
-        assert forces is not None  # for the type checker: it was asked for
+        forces = cast(Tensor, evaluate(potential, AtomGraph.batch(copies), ("forces",)).forces)
         weights = torch.tensor([weight for _, weight in _STENCIL], dtype=graph.dtype, device=graph.device)
         stacked = forces.reshape(len(seeds), len(_STENCIL), graph.n_atoms, 3)
         return torch.einsum("w,kwna->kna", weights, stacked) / step

@@ -53,6 +53,3 @@ NVE_SLOPE_PAIR_POTENTIAL = 0.02  # F-16: meV/atom/ns, reference pair potentials,
 NVE_RMS_PAIR_POTENTIAL = 0.002  # F-16: meV/atom
 NVE_SLOPE = Tolerance(0.1, 1.0)  # F-16: meV/atom/ns, learned potentials, 1 fs, 300–600 K
 NVE_DRIFT_OF_KINETIC_STD = 0.1  # F-16: total drift / standard deviation of the kinetic energy
-
-# Inputs --------------------------------------------------------------------------------------------------------------
-MIN_DISTANCE = 0.1  # I-2: Å; closer atoms are an input error by default

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atomsym.core import (
-    MIN_DISTANCE,
     AtomGraph,
     AtomsymError,
     InputError,
@@ -21,7 +20,6 @@ from atomsym.core import (
     validate_graph,
     validate_structure,
 )
-from atomsym.testing import tolerances
 
 POSITIONS = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.96], [0.93, 0.0, -0.24]])
 NUMBERS = np.array([8, 1, 1])
@@ -33,10 +31,6 @@ def pair_graph(positions: Any, numbers: Any, shift: tuple[int, int, int] = (0, 0
     edges = torch.tensor([[0, 1], [1, 0]]) if len(numbers) > 1 else torch.tensor([[0, 0], [0, 0]])
     shifts = torch.tensor([shift, [-s for s in shift]], dtype=torch.int32)
     return graph.with_edges(edges, shifts, 5.0)
-
-
-def test_one_distance_is_meant_everywhere() -> None:
-    assert MIN_DISTANCE == tolerances.MIN_DISTANCE
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -178,6 +178,7 @@ class _Simulation:
         self.atoms.calc.reset()
 
     def restore(self) -> None:
+        """Take over the state of the restart file and cut log and trajectory back to it."""
         try:
             content = io.BytesIO((self.folder / "restart.npz").read_bytes())
             with np.load(content, allow_pickle=False) as state:
@@ -204,6 +205,7 @@ class _Simulation:
         return "equilibration" if self.step < self.settings.equilibration_steps else self.settings.ensemble
 
     def run(self, progress: Progress | None) -> MdResult:
+        """Go on from the present step to the last one, through the phases that are left."""
         settings, started, first_step = self.settings, time.perf_counter(), self.step
         try:
             while self.step < settings.total_steps:

@@ -148,6 +148,7 @@ def gradient_shape(
     feature_directions: list[Tensor],
     weight_directions: list[Tensor],
 ) -> tuple[Tensor, Tensor]:
+    """Empty tensors shaped as the results of the gradient operator; what is not wanted has no elements."""
     batch = _batch_shape(cotangent, features, weights, *feature_directions, *weight_directions)
     in_features = features.new_empty((*batch, *features.shape[-3:]) if want_features else (0,))
     return in_features, features.new_empty((*batch, *weights.shape[-3:]) if want_weights else (0,))
