@@ -14,6 +14,7 @@ from atomsym.core.errors import (
     UnsupportedElementError,
 )
 from atomsym.core.graph import AtomGraph
+from atomsym.core.labelled_structure import LabelledStructure
 from atomsym.core.topology import EdgeTopology
 from atomsym.core.validation import MIN_DISTANCE, check_elements, validate_graph, validate_structure
 
@@ -28,6 +29,7 @@ __all__ = [
     "ConfigError",
     "EdgeTopology",
     "InputError",
+    "LabelledStructure",
     "MissingDependencyError",
     "OutOfMemoryError",
     "PropertyNotAvailableError",
