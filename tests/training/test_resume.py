@@ -33,9 +33,7 @@ def kill_and_resume(folder: Path, config: TrainingConfig, at_steps: list[int]) -
     for limit in [*at_steps, 10**9]:
         process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        seen = 0
-        for _ in process.stdout:
-            seen += 1
+        for seen, _ in enumerate(process.stdout, start=1):
             if seen >= limit:
                 process.kill()
                 break
@@ -174,7 +172,7 @@ def test_r05_a_full_disk_leaves_the_last_checkpoint(
     train(config, data, tmp_path / "whole")
     (tmp_path / "pieces").mkdir()
     monkeypatch.setattr(atomic, "_write", full)
-    with pytest.raises(ArtifactError, match="it needs .* bytes"):
+    with pytest.raises(ArtifactError, match="it needs"):
         train(config, data, tmp_path / "pieces")
     monkeypatch.setattr(atomic, "_write", real)
     assert read_checkpoint(tmp_path / "pieces").progress.step == 3
