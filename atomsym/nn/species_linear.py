@@ -50,11 +50,11 @@ class SpeciesLinear(torch.nn.Module):
             Shape (n, irreps_out.dim, channels).
         """
         if self.n_species == 1:
-            return self._apply(features, 0)
+            return self._mixed(features, 0)
         order = torch.argsort(species, stable=True)
         counts = torch.bincount(species, minlength=self.n_species).tolist()
         groups = features[order].split(counts)
-        mixed = [self._apply(group, s) for s, group in enumerate(groups) if group.shape[0]]
+        mixed = [self._mixed(group, s) for s, group in enumerate(groups) if group.shape[0]]
         if not mixed:
             return features.new_zeros(0, self.irreps_out.dim, self.channels)
         together = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
@@ -69,9 +69,9 @@ class SpeciesLinear(torch.nn.Module):
         Returns:
             Shape (n_species, irreps_out.dim, channels).
         """
-        return torch.cat([self._apply(table[s : s + 1], s) for s in range(self.n_species)])
+        return torch.cat([self._mixed(table[s : s + 1], s) for s in range(self.n_species)])
 
-    def _apply(self, features: Tensor, s: int) -> Tensor:
+    def _mixed(self, features: Tensor, s: int) -> Tensor:
         n, results, weights = features.shape[0], [], iter(self.weights)
         for irrep, place in self._sources:
             if place is None:

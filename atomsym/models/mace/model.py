@@ -107,7 +107,7 @@ class MACE(Potential):
     def repulsion(self, distance: Tensor, receiver_number: Tensor, sender_number: Tensor) -> Tensor:
         """Half of each pair's screened nuclear repulsion, zero from the sum of covalent radii on, (n_edges,), eV.
 
-        The published form jumps at the model's cutoff for pairs whose radii add up to more (Cs–Cs: 4.9 Å); so does this.
+        The published form jumps at the model's cutoff for pairs whose radii add up to more (Cs–Cs: 4.9 Å), as this one.
         """
         radii = self.radial_basis.radii(distance)
         reach = radii[receiver_number] + radii[sender_number]
