@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from atomsym.core import DataError
-from atomsym.datasets.frame import Frame, make_frame
+from atomsym.datasets.frame import Frame, is_pickle, make_frame
 
 _NOT_LABELS = ("numbers", "positions", "tags", "momenta", "masses", "initial_magmoms", "initial_charges")
 
@@ -71,8 +71,8 @@ def read_with_ase(path: Path) -> Iterator[Frame]:
 
 def _refuse_pickle(path: Path) -> None:
     with open(path, "rb") as file:
-        start = file.read(2)
-    if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        start = file.read(8)
+    if is_pickle(start):
         raise DataError(f"{path}: this is a pickle, which can execute code when loaded, so it is never loaded")
 
 

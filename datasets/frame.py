@@ -114,6 +114,15 @@ def numbers_in(value: Any, what: str, where: str) -> FloatArray:
         raise DataError(f"{where}: {what} is {_short(value)}; a number is needed") from None
 
 
+def is_pickle(start: bytes) -> bool:
+    """Whether the first bytes (eight or more) are those of a pickle or of a zip archive of pickles, as torch writes.
+
+    The length field with which a safetensors record begins may have the same first two bytes; its others are zero.
+    """
+    protocol = start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+    return start[:4] == b"PK\x03\x04" or (protocol and start[2:8] != bytes(6))
+
+
 def _short(value: Any) -> str:
     text = " ".join(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else str(value)
     return repr(text if len(text) <= 60 else text[:57] + "...")

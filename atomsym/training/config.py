@@ -27,8 +27,9 @@ class DataSection:
         known_set: name of a known data set, instead of files.
         train, validation, test: files; without validation files a part of the training structures is held out.
         validation_fraction: that part, in (0, 1).
-        keys: names of the labels in the files, such as ``energy: REF_energy``.
+        keys: names of the labels in the files, such as ``energy: REF_energy``; null leaves a label out.
         units: of the labels in the files, such as ``energy: kcal/mol``; default: eV and Å.
+        group: key whose value names the group of a structure in tables of errors; "auto" looks for one.
         reference_energies: energies of isolated atoms: fitted to the total energies by ``least-squares``, taken from
             the ``isolated`` atoms among the structures, or given in eV by symbol.
     """
@@ -38,8 +39,9 @@ class DataSection:
     validation: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     validation_fraction: float = 0.1
-    keys: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str | None] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
+    group: str = "auto"
     reference_energies: ReferenceEnergies | dict[str, float] = "least-squares"
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def save_trained_model(
         ConfigError: if the name cannot be one of a model.
     """
     output = config.output
-    where = description or config.data.known_set or ", ".join(config.data.train) or "unnamed structures"
+    where = description or config.data.known_set or ", ".join(_file_names(config.data.train)) or "unnamed structures"
     card = ModelCard(
         name=output.name,
         level_of_theory=output.level_of_theory,
@@ -51,10 +52,13 @@ def save_trained_model(
 
 
 def training_record(config: TrainingConfig, progress: Progress, sizes: tuple[int, int]) -> dict[str, Any]:
-    """What the card says of the training: settings, splits and errors as plain data."""
+    """What the card says of the training: settings, splits and errors as plain data; the hash is that of its config."""
+    data = {name: _file_names(getattr(config.data, name)) for name in ("train", "validation", "test")}
+    config = replace(config, data=replace(config.data, **data))
     return {
         "config": config_to_dict(config),
         "config_hash": config.hash,
+        "data_digest": progress.data_digest,
         "structures": {"train": sizes[0], "validation": sizes[1]},
         "best_epoch": progress.best_epoch,
         "steps": progress.step,
@@ -62,6 +66,11 @@ def training_record(config: TrainingConfig, progress: Progress, sizes: tuple[int
         "validation_errors": progress.best_errors,
         "units": {quantity: unit.removeprefix("m") for quantity, unit in UNITS.items()},
     }
+
+
+def _file_names(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Without folders: a model file travels, and the folders of the machine it was trained on mean nothing there."""
+    return tuple(Path(path).name for path in paths)
 
 
 def summary_of_errors(progress: Progress) -> str:

@@ -94,7 +94,7 @@ def batch_loss(
     if curved:
         sums["hessian"] = _hessian_sum(found, graph, batch, loss, seed, create_graph)
     numbers = {
-        "energy": counts.energy, "forces": counts.forces, "stress": 9 * counts.stress, "virial": 9 * counts.stress,
+        "energy": counts.energy, "forces": counts.forces, "stress": counts.stress, "virial": counts.stress,
         "hessian": counts.hessian_entries(loss.hessian_rows),
     }  # fmt: skip
     zero = torch.zeros((), dtype=torch.float64, device=graph.device)

@@ -46,7 +46,7 @@ class LabelCounts:
     Attributes:
         energy: structures with an energy.
         forces: known force components.
-        stress: structures with a stress.
+        stress: known stress components.
         hessian: for each structure with a Hessian its number of rows.
     """
 
@@ -127,9 +127,11 @@ class Samples:
 
     def _count(self, index: int) -> LabelCounts:
         structure = self.structures[index]
-        known = 0 if structure.forces is None else int((~np.isnan(structure.forces)).sum())
+        energy = structure.energy is not None and not np.isnan(structure.energy)
+        forces = 0 if structure.forces is None else int((~np.isnan(structure.forces)).sum())
+        stress = 0 if structure.stress is None else int((~np.isnan(structure.stress)).sum())
         sizes = () if structure.hessian is None else (3 * structure.n_atoms,)
-        found = LabelCounts(structure.energy is not None, known, structure.stress is not None, sizes)
+        found = LabelCounts(int(energy), forces, stress, sizes)
         self._counts[index] = found
         return found
 

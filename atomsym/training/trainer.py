@@ -114,13 +114,13 @@ def train(
         CalculationError: if the loss or its gradient is not finite.
         ArtifactError: if a file cannot be written.
     """
-    if (folder / FILE_NAME).exists():
+    processes = ranks or Ranks()
+    device = _device(config, processes)
+    if processes.any((folder / FILE_NAME).exists(), device):  # all ranks look before the first one writes
         raise ConfigError(f"{folder} holds a training run; go on with it by resuming, or choose another folder")
-    cutoff = model_cutoff(config)
-    device = _device(config, ranks or Ranks())
-    samples = Samples(data.train, cutoff, DTYPES[config.dtype], device)
+    samples = Samples(data.train, model_cutoff(config), DTYPES[config.dtype], device)
     complete, _ = resolved_config(config, samples)
-    trainer = Trainer(complete, data, folder, samples, None, observer or Observer(), ranks or Ranks())
+    trainer = Trainer(complete, data, folder, samples, None, observer or Observer(), processes)
     trainer.save()
     return trainer.run(stop)
 
@@ -154,9 +154,9 @@ def resume(
             f"a run goes on as it began; only {', '.join(RESUME_ENTRIES)} may change, not {', '.join(sorted(wrong))}"
         )
     config = replace(checkpoint.config, **dict(changes or {}))  # type: ignore[arg-type]
-    device = _device(config, ranks or Ranks())
-    samples = Samples(data.train, float(config.model["cutoff"]), DTYPES[config.dtype], device)
-    trainer = Trainer(config, data, folder, samples, checkpoint, observer or Observer(), ranks or Ranks())
+    processes = ranks or Ranks()
+    samples = Samples(data.train, float(config.model["cutoff"]), DTYPES[config.dtype], _device(config, processes))
+    trainer = Trainer(config, data, folder, samples, checkpoint, observer or Observer(), processes)
     return trainer.run(stop)
 
 
