@@ -16,7 +16,7 @@ from atomsym.training.config import (
 from atomsym.training.config_files import config_to_yaml, parse_yaml, read_config, with_overrides
 from atomsym.training.export import summary_of_errors
 from atomsym.training.logs import read_log
-from atomsym.training.loss import BatchLoss, Predictions, batch_loss
+from atomsym.training.loss import BatchLoss, Predictions, batch_loss, predict
 from atomsym.training.metrics import Errors, ErrorSums
 from atomsym.training.observers import Observer, Observers
 from atomsym.training.parallel import Ranks
@@ -59,6 +59,7 @@ __all__ = [
     "new_potential",
     "parse_yaml",
     "plain_table",
+    "predict",
     "read_checkpoint",
     "read_config",
     "read_log",

@@ -103,6 +103,16 @@ def batch_loss(
     return BatchLoss(total, torch.stack([term.detach() for term in terms]), _detached(predictions))
 
 
+def predict(potential: Potential, batch: Batch) -> Predictions:
+    """Energies of a batch, and forces and stresses where there are labels of them; detached.
+
+    Raises:
+        CalculationError: if a prediction is not finite.
+    """
+    wanted = _wanted(batch, LossSection(), all_properties=True)
+    return _detached(_predictions(evaluate(potential, batch.graph, ("energy", *wanted)), batch.graph))
+
+
 def _wanted(batch: Batch, loss: LossSection, all_properties: bool) -> list[str]:
     """Derivatives that are needed. The virial serves stress too: unlike it, it exists for molecules in the batch."""
     has_forces = not bool(batch.forces.isnan().all())
