@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,8 +16,9 @@ from atomsym.kernels.spherical_harmonics import spherical_harmonics
 from atomsym.models.mace.config import MACEConfig
 from atomsym.models.mace.layer import Edges, Interaction, ProductBasis, Readout
 from atomsym.models.mace.radial import RadialBasis
-from atomsym.models.potential import Potential, PotentialOutput
+from atomsym.models.potential import Potential, PotentialConfig, PotentialOutput
 from atomsym.models.registry import register_architecture
+from atomsym.models.statistics import DatasetStatistics
 from atomsym.models.zbl import Screening, zbl_energy
 from atomsym.nn import edge_lengths, polynomial_cutoff
 
@@ -63,6 +65,22 @@ class MACE(Potential):
         row = torch.full((MAX_ATOMIC_NUMBER + 1,), -1, dtype=torch.int64)
         row[list(config.elements)] = torch.arange(n_species)
         self.register_buffer("_row", row, persistent=False)
+
+    @classmethod
+    def config_from_statistics(cls, settings: Mapping[str, Any], statistics: DatasetStatistics) -> PotentialConfig:
+        """Elements, isolated atoms, average number of neighbors, and the rms force as scale, from the training data."""
+        found = {
+            "atomic_energies": statistics.atomic_energies,
+            "average_neighbors": statistics.average_neighbors,
+            "scale": statistics.rms_forces,
+            "shift": statistics.mean_interaction_energy,
+        }
+        return super().config_from_statistics({**found, **settings}, statistics)
+
+    def decay_parameters(self) -> frozenset[str]:
+        """Weights of the many-body products, and of the linear maps before and after them."""
+        parts = (".down.", "products.")
+        return frozenset(name for name, _ in self.named_parameters() if any(part in name for part in parts))
 
     def _reads(self, layer: int) -> bool:
         return layer == self.config.n_layers - 1 or not self.config.last_readout_only
