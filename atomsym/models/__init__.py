@@ -6,6 +6,7 @@ from atomsym.models.morse import COPPER, Morse, MorseConfig
 from atomsym.models.pair import PairConfig, PairPotential
 from atomsym.models.potential import Potential, PotentialConfig, PotentialOutput
 from atomsym.models.registry import architecture, architectures, register_architecture
+from atomsym.models.statistics import DatasetStatistics
 from atomsym.models.sum import Sum, SumConfig
 from atomsym.models.zbl import UNIVERSAL, ZBL, Screening, ZBLConfig, zbl_energy
 
@@ -15,6 +16,7 @@ __all__ = [
     "MACE",
     "UNIVERSAL",
     "ZBL",
+    "DatasetStatistics",
     "LennardJones",
     "LennardJonesConfig",
     "MACEConfig",
