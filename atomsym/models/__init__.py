@@ -1,5 +1,6 @@
 """Layer 3: interatomic potentials, one file or folder per published architecture, found by name."""
 
+from atomsym.models.learned import LearnedConfig, LearnedPotential
 from atomsym.models.lennard_jones import ARGON, LennardJones, LennardJonesConfig, lorentz_berthelot
 from atomsym.models.mace import MACE, MACEConfig
 from atomsym.models.morse import COPPER, Morse, MorseConfig
@@ -17,6 +18,8 @@ __all__ = [
     "UNIVERSAL",
     "ZBL",
     "DatasetStatistics",
+    "LearnedConfig",
+    "LearnedPotential",
     "LennardJones",
     "LennardJonesConfig",
     "MACEConfig",

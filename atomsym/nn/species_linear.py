@@ -51,6 +51,8 @@ class SpeciesLinear(torch.nn.Module):
         """
         if self.n_species == 1:
             return self._mixed(features, 0)
+        if torch.compiler.is_compiling():  # sizes of groups are data, which a compiled graph cannot depend on
+            return self._mixed(features, species)
         order = torch.argsort(species, stable=True)
         counts = torch.bincount(species, minlength=self.n_species).tolist()
         groups = features[order].split(counts)
@@ -71,15 +73,19 @@ class SpeciesLinear(torch.nn.Module):
         """
         return torch.cat([self._mixed(table[s : s + 1], s) for s in range(self.n_species)])
 
-    def _mixed(self, features: Tensor, s: int) -> Tensor:
+    def _mixed(self, features: Tensor, s: int | Tensor) -> Tensor:
+        """Features times the matrices of one species, or of a species for each node."""
         n, results, weights = features.shape[0], [], iter(self.weights)
         for irrep, place in self._sources:
             if place is None:
                 results.append(features.new_zeros(n, irrep.dim, self.channels))
                 continue
             weight: Tensor = next(weights)
-            block = features[:, place].reshape(n * irrep.dim, self.channels)
-            results.append((block @ (weight[s] * self.factor)).view(n, irrep.dim, self.channels))
+            matrices = weight[s] * self.factor
+            block = features[:, place]
+            if matrices.ndim == 2:
+                block = block.reshape(n * irrep.dim, self.channels)
+            results.append((block @ matrices).view(n, irrep.dim, self.channels))
         return results[0] if len(results) == 1 else torch.cat(results, dim=1)
 
     def extra_repr(self) -> str:
