@@ -4,6 +4,7 @@ from atomsym.models.learned import LearnedConfig, LearnedPotential
 from atomsym.models.lennard_jones import ARGON, LennardJones, LennardJonesConfig, lorentz_berthelot
 from atomsym.models.mace import MACE, MACEConfig
 from atomsym.models.morse import COPPER, Morse, MorseConfig
+from atomsym.models.nequip import NequIP, NequIPConfig
 from atomsym.models.pair import PairConfig, PairPotential
 from atomsym.models.potential import Potential, PotentialConfig, PotentialOutput
 from atomsym.models.registry import architecture, architectures, register_architecture
@@ -25,6 +26,8 @@ __all__ = [
     "MACEConfig",
     "Morse",
     "MorseConfig",
+    "NequIP",
+    "NequIPConfig",
     "PairConfig",
     "PairPotential",
     "Potential",

@@ -86,6 +86,12 @@ class MACE(LearnedPotential):
             energies = energies + segment_sum(pairs, graph.edge_index[0], graph.n_atoms)
         return {"energies": self.total(energies, species)}
 
+    def decay_parameters(self) -> frozenset[str]:
+        """The linear maps of messages, and the products with theirs, as in the published training."""
+        return frozenset(
+            name for name, _ in self.named_parameters() if ".down." in name or name.startswith("products.")
+        )
+
     def repulsion(self, distance: Tensor, receiver_number: Tensor, sender_number: Tensor) -> Tensor:
         """Half of each pair's screened nuclear repulsion, zero from the sum of covalent radii on, (n_edges,), eV.
 
