@@ -1,8 +1,10 @@
 """Layer 3: interatomic potentials, one file or folder per published architecture, found by name."""
 
+from atomsym.models.learned import LearnedConfig, LearnedPotential
 from atomsym.models.lennard_jones import ARGON, LennardJones, LennardJonesConfig, lorentz_berthelot
 from atomsym.models.mace import MACE, MACEConfig
 from atomsym.models.morse import COPPER, Morse, MorseConfig
+from atomsym.models.nequip import NequIP, NequIPConfig
 from atomsym.models.pair import PairConfig, PairPotential
 from atomsym.models.potential import Potential, PotentialConfig, PotentialOutput
 from atomsym.models.registry import architecture, architectures, register_architecture
@@ -17,11 +19,15 @@ __all__ = [
     "UNIVERSAL",
     "ZBL",
     "DatasetStatistics",
+    "LearnedConfig",
+    "LearnedPotential",
     "LennardJones",
     "LennardJonesConfig",
     "MACEConfig",
     "Morse",
     "MorseConfig",
+    "NequIP",
+    "NequIPConfig",
     "PairConfig",
     "PairPotential",
     "Potential",
