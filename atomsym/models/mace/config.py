@@ -47,7 +47,8 @@ class MACEConfig(LearnedConfig):
         readout_hidden: width of the last layer's readout.
         readout_activation: of that readout.
         last_readout_only: leave out the linear readouts of the earlier layers.
-        repulsion: add the Ziegler–Biersack–Littmark repulsion below the sum of the covalent radii.
+        repulsion: add the Ziegler–Biersack–Littmark repulsion below the sum of the covalent radii, where its third
+            derivative jumps.
     """
 
     channels: int = 64
