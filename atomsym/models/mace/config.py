@@ -46,6 +46,7 @@ class MACEConfig(PotentialConfig):
         readout_activation: of that readout.
         last_readout_only: leave out the linear readouts of the earlier layers.
         repulsion: add the Ziegler–Biersack–Littmark repulsion below the sum of the covalent radii.
+        first_density: ``density`` of the first layer, if it is another one.
     """
 
     atomic_energies: tuple[float, ...]
@@ -71,6 +72,7 @@ class MACEConfig(PotentialConfig):
     readout_activation: str = "silu"
     last_readout_only: bool = False
     repulsion: bool = False
+    first_density: bool | None = None
 
     def __post_init__(self) -> None:
         check_elements_and_cutoff(self)
@@ -104,6 +106,10 @@ class MACEConfig(PotentialConfig):
         """Irreps of the features that enter a layer; ``features(n_layers)`` are those that leave the last one."""
         hidden = Irreps.parse(self.hidden)
         return hidden[:1] if layer in (0, self.n_layers) else hidden
+
+    def has_density(self, layer: int) -> bool:
+        """Whether a layer divides its messages by a learned density."""
+        return self.density if layer > 0 or self.first_density is None else self.first_density
 
     def messages(self, layer: int) -> Irreps:
         """Irreps of the summed messages of a layer.
