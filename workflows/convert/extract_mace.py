@@ -86,7 +86,9 @@ def _described(name: str, module: torch.nn.Module, arrays: Arrays) -> Plain | No
     if package == "e3nn" and kind == "Linear":
         arrays[f"{name}.weight"] = _array(module.weight)
         arrays[f"{name}.bias"] = _array(module.bias)
-        paths = [[p.i_in, p.i_out, list(p.path_shape), float(p.path_weight)] for p in module.instructions if p.i_in >= 0]
+        paths = [
+            [p.i_in, p.i_out, list(p.path_shape), float(p.path_weight)] for p in module.instructions if p.i_in >= 0
+        ]
         return {"irreps_in": str(module.irreps_in), "irreps_out": str(module.irreps_out), "paths": paths}
     if package == "e3nn" and kind in ("TensorProduct", "FullyConnectedTensorProduct"):
         return _tensor_product(name, module, arrays)
@@ -225,7 +227,9 @@ def _structures(n_species: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray
         grid = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
         sites = grid[rng.permutation(len(grid))[:n_atoms]] + 0.15 * rng.standard_normal((n_atoms, 3))
         positions = spacing * sites if cell is None else (sites / side) @ cell
-        species = rng.permutation(np.arange(n_atoms) % n_species) if cell is None else rng.integers(n_species, size=n_atoms)
+        species = (
+            rng.permutation(np.arange(n_atoms) % n_species) if cell is None else rng.integers(n_species, size=n_atoms)
+        )
         chosen.append((positions, species, np.zeros((3, 3)) if cell is None else cell))
     return chosen
 
@@ -308,7 +312,11 @@ def main(path: str, folder: str, head: str = "") -> int:
     description, arrays = describe(model)
     heads = description["heads"]
     index = heads.index(head) if head in heads else 0 if len(heads) == 1 and not head else None
-    if index is not None and description["class"] in ("MACE", "ScaleShiftMACE") and "joint_embedding" not in description["settings"]:
+    if (
+        index is not None
+        and description["class"] in ("MACE", "ScaleShiftMACE")
+        and "joint_embedding" not in description["settings"]
+    ):
         arrays.update(reference(model.double().eval(), index))
     write(folder, description, arrays)
     return 0

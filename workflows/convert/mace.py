@@ -67,7 +67,10 @@ def _fill_interaction(model: MACE, foreign: ForeignMACE, layer: int, order: Tens
     up = foreign.irreps(f"{name}.linear_up", "irreps_out")
     _fill_linear(
         interaction.up,
-        {(features.items.index(up[b.index_out]), up[b.index_out]): b.matrix for b in _linear(foreign, f"{name}.linear_up")},
+        {
+            (features.items.index(up[b.index_out]), up[b.index_out]): b.matrix
+            for b in _linear(foreign, f"{name}.linear_up")
+        },
     )
     paths = list(_paths(foreign, f"{name}.conv_tp", features, interaction.product))
     _fill_radial(interaction.radial, foreign, f"{name}.conv_tp_weights", paths, model.config.channels)
@@ -103,7 +106,11 @@ def _paths(foreign: ForeignMACE, name: str, features: Irreps, product: Any) -> I
     described = foreign.modules[name]
     first, second, third = (foreign.irreps(name, f"irreps_{key}") for key in ("in1", "in2", "out"))
     own = {
-        (product.irreps_in[p.index_in], product.irreps_edge[p.index_edge].degree, product.irreps_out[p.index_out]): number
+        (
+            product.irreps_in[p.index_in],
+            product.irreps_edge[p.index_edge].degree,
+            product.irreps_out[p.index_out],
+        ): number
         for number, p in enumerate(product.paths)
     }
     start = 0
@@ -116,7 +123,9 @@ def _paths(foreign: ForeignMACE, name: str, features: Irreps, product: Any) -> I
         number = own.get((first[index_in], degrees[1], third[index_out]))
         if number is None:
             if first[index_in] in features.items:
-                raise InputError(f"{name}: the path {first[index_in]} x {second[index_edge]} -> {third[index_out]} has no match")
+                raise InputError(
+                    f"{name}: the path {first[index_in]} x {second[index_edge]} -> {third[index_out]} has no match"
+                )
             continue  # from an irrep of the edges that the features lack, so that it is always zero
         ratio = factor * _sign(foreign, degrees) / product.paths[number].coefficient
         yield Path(number, index_out, ratio * (-1) ** degrees[1], shape[0], columns)

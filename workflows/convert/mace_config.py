@@ -79,7 +79,7 @@ class ForeignMACE:
     def coupling(self, key: str) -> ForeignCoupling:
         """Coupling tensor of one output and order."""
         index, value, shape = (self.arrays[f"{key}.{part}"].numpy() for part in ("index", "value", "shape"))
-        return ForeignCoupling(index, value, tuple(shape.tolist()), bool(self.description["single_precision"]))
+        return ForeignCoupling(index, value, tuple(shape.tolist()))
 
     def head_index(self, head: str | None) -> int:
         """Position of a head among the model's.

@@ -21,13 +21,16 @@ class ForeignCoupling(NamedTuple):
         index: positions in the flattened tensor, shape (n_entries,), int64.
         value: shape (n_entries,), float64.
         shape: of the tensor.
-        single_precision: whether the values were rounded to float32.
     """
 
     index: np.ndarray
     value: np.ndarray
     shape: tuple[int, ...]
-    single_precision: bool = False
+
+    @property
+    def rounded(self) -> bool:
+        """Whether the values were once kept in single precision."""
+        return bool((self.value == self.value.astype(np.float32)).all())
 
 
 def change_of_basis(foreign: ForeignCoupling, own: SymmetricCoupling, component_map: np.ndarray) -> Tensor:
@@ -62,7 +65,7 @@ def change_of_basis(foreign: ForeignCoupling, own: SymmetricCoupling, component_
     weights = 1.0 / _permutations(keys, own.dim_in, own.order)
     matrix = (theirs * weights) @ ours.T / own.dim_out
     left = np.abs(theirs - matrix @ ours).max(initial=0.0)
-    if left > _RESIDUAL[foreign.single_precision] * np.abs(theirs).max(initial=0.0):
+    if left > _RESIDUAL[foreign.rounded] * np.abs(foreign.value).max(initial=0.0):
         raise InputError(
             f"coupling tensors of order {own.order} to degree {(own.dim_out - 1) // 2} are not in the span of the "
             f"symmetric couplings: {left:.1e} is left of them"
