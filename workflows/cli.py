@@ -13,6 +13,7 @@ import atomsym
 from atomsym.core import AtomsymError
 from atomsym.workflows.benchmarks.command import benchmark_command
 from atomsym.workflows.check.command import check_command
+from atomsym.workflows.convert.command import convert_command
 from atomsym.workflows.md.command import md_command
 from atomsym.workflows.models import models_command
 
@@ -46,6 +47,7 @@ app.command("md", rich_help_panel="Simulate")(md_command)
 app.command("check", rich_help_panel="Trust")(check_command)
 app.command("benchmark", rich_help_panel="Trust")(benchmark_command)
 app.command("models", rich_help_panel="Models")(models_command)
+app.command("convert", rich_help_panel="Models")(convert_command)
 
 
 def main() -> None:

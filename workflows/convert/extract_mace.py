@@ -136,7 +136,8 @@ def _contraction(name: str, module: Any, arrays: Arrays) -> Plain:
     """Weights (elements, paths, channels) and the nonzero entries of the coupling tensors of each output and order."""
     dim = sum(irrep.ir.dim for irrep in module.irreps_in)
     outputs = []
-    for output, (part, irrep) in enumerate(zip(module.contractions, module.irreps_out)):
+    for output, part in enumerate(module.contractions):
+        irrep = module.irreps_out[output]
         orders = int(part.correlation)
         for order in range(1, orders + 1):
             key = f"{name}.{output}.{order}"
@@ -187,7 +188,7 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.to(torch.float64 if tensor.dtype.is_floating_point else torch.int64).numpy().copy()
 
 
-# Energies, forces and stresses of a few structures ---------------------------------------------------------------------
+# Energies, forces and stresses of a few structures -------------------------------------------------------------------
 
 
 def reference(model: torch.nn.Module, head: int) -> Arrays:
@@ -196,6 +197,9 @@ def reference(model: torch.nn.Module, head: int) -> Arrays:
     Energies of isolated atoms are given apart, since the interaction is what has to agree.
     """
     known, cutoff = _array(model.atomic_numbers), float(model.r_max)
+    basis = model.radial_embedding.bessel_fn
+    if type(basis).__name__ == "ChebychevBasis":  # torch differentiates these polynomials of its own as constants
+        basis.forward = lambda x: _chebyshev(x, basis.num_basis)
     isolated = np.atleast_2d(_array(model.atomic_energies_fn.atomic_energies))[head]
     arrays: Arrays = {}
     for number, (positions, species, cell) in enumerate(_structures(len(known))):
@@ -211,6 +215,14 @@ def reference(model: torch.nn.Module, head: int) -> Arrays:
         for name, value in found.items():
             arrays[f"reference.{number}.{name}"] = np.asarray(value)
     return arrays
+
+
+def _chebyshev(x: torch.Tensor, n: int) -> torch.Tensor:
+    """T_1 … T_n by recurrence, with their derivatives."""
+    found = [torch.ones_like(x), x]
+    while len(found) <= n:
+        found.append(2 * x * found[-1] - found[-2])
+    return torch.cat(found[1 : n + 1], dim=-1)
 
 
 def _structures(n_species: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -276,7 +288,7 @@ def _evaluate(
     return found
 
 
-# Program ---------------------------------------------------------------------------------------------------------------
+# Program -------------------------------------------------------------------------------------------------------------
 
 
 def write(folder: str, description: Plain, arrays: Arrays) -> None:
@@ -296,6 +308,19 @@ def write(folder: str, description: Plain, arrays: Arrays) -> None:
         json.dump(description, file)
 
 
+def _head(heads: list[str], head: str) -> int | None:
+    if not head:
+        return 0 if len(heads) == 1 else None
+    return heads.index(head) if head in heads else None
+
+
+def _is_plain(description: Plain) -> bool:
+    """Whether the model can be evaluated on positions and species alone, here; others are refused later, by name."""
+    accelerated = {"cuequivariance_torch", "openequivariance"} & set(description["packages"])
+    further = "joint_embedding" in description["settings"]
+    return description["class"] in ("MACE", "ScaleShiftMACE") and not accelerated and not further
+
+
 def main(path: str, folder: str, head: str = "") -> int:
     # e3nn 0.4 reads its own constants in a way that newer versions of torch refuse unless told.
     os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
@@ -310,13 +335,8 @@ def main(path: str, folder: str, head: str = "") -> int:
         write(folder, {"format": FORMAT, "class": type(model).__name__, "not_a_module": True}, {})
         return 0
     description, arrays = describe(model)
-    heads = description["heads"]
-    index = heads.index(head) if head in heads else 0 if len(heads) == 1 and not head else None
-    if (
-        index is not None
-        and description["class"] in ("MACE", "ScaleShiftMACE")
-        and "joint_embedding" not in description["settings"]
-    ):
+    index = _head(description["heads"], head)
+    if index is not None and _is_plain(description):
         arrays.update(reference(model.double().eval(), index))
     write(folder, description, arrays)
     return 0

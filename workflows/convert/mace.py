@@ -93,7 +93,15 @@ def _fill_interaction(model: MACE, foreign: ForeignMACE, layer: int, order: Tens
 
 
 class Path(NamedTuple):
-    """One path of the convolution: its number here and its slot there, ratio of the factors, channels, weights there."""
+    """One path of the convolution.
+
+    Attributes:
+        number: ours, which is also its slot in the output.
+        foreign_slot: its slot in the output there.
+        factor: ratio of the foreign coefficient to ours, with its sign.
+        channels: of the foreign path, at most ours.
+        columns: its weights in the output of the foreign radial network.
+    """
 
     number: int
     foreign_slot: int
@@ -235,6 +243,9 @@ def _fill_product(model: MACE, foreign: ForeignMACE, layer: int, order: Tensor) 
 def _component_map(foreign: Irreps, own: Irreps) -> np.ndarray:
     """For each component of the foreign irreps its place among ours."""
     places = dict(zip(own, own.slices, strict=True))
+    missing = [str(irrep) for irrep in foreign if irrep not in places]
+    if missing:
+        raise InputError(f"the model has messages of the irreps {', '.join(missing)}, which ours lacks ({own})")
     return np.concatenate([np.arange(places[irrep].start, places[irrep].stop) for irrep in foreign])
 
 

@@ -156,6 +156,7 @@ def config_of(foreign: ForeignMACE, head: int) -> MACEConfig:
             last_readout_only=foreign.n_layers > 1 and "readouts.1" not in foreign.modules,
             repulsion="pair_repulsion_fn" in settings,
             first_density=None if first[1] == later[1] else first[1],
+            frequencies=_frequencies(foreign),
         )
     except ConfigError as error:
         raise InputError(f"the model's settings have no place here: {error}") from error
@@ -172,8 +173,8 @@ def require_supported(foreign: ForeignMACE) -> None:
     for package, program in foreign_packages.items():
         if package in description.get("packages", ()):
             raise InputError(
-                f"the model was converted to {package}, whose layout of weights is another one; convert it back to e3nn "
-                f"first, with mace-torch's program {program}"
+                f"the model was converted to {package}, whose layout of weights is another one; convert it back to "
+                f"e3nn first, with mace-torch's program {program}"
             )
     if description["class"] not in ("MACE", "ScaleShiftMACE"):
         raise _unsupported(f"the class {description['class']}")
@@ -214,8 +215,8 @@ def _require_constants(foreign: ForeignMACE) -> None:
 
 def _unsupported(feature: str) -> InputError:
     return InputError(
-        f"the model has {feature}, which cannot be converted yet; supported are MACE and ScaleShiftMACE with the blocks "
-        f"{', '.join(INTERACTIONS)}"
+        f"the model has {feature}, which cannot be converted yet; supported are MACE and ScaleShiftMACE with the "
+        f"blocks {', '.join(INTERACTIONS)}"
     )
 
 
@@ -266,6 +267,15 @@ def _readout(foreign: ForeignMACE) -> tuple[int, str]:
     if irreps.items != (Irrep(0, 1),) or len(acts) != 1 or acts[0]["activation"] not in ACTIVATIONS:
         raise _unsupported(f"a readout network of {irreps} with {[act['activation'] for act in acts]}")
     return width // foreign.modules[readouts[-1]]["num_heads"], acts[0]["activation"]
+
+
+def _frequencies(foreign: ForeignMACE) -> tuple[float, ...]:
+    """Of the Bessel functions, if they are others than n π / cutoff: trained, or kept in single precision."""
+    found = foreign.arrays.get("radial_embedding.bessel_fn.bessel_weights")
+    if found is None:
+        return ()
+    usual = torch.arange(1, len(found) + 1, dtype=torch.float64) * (math.pi / foreign.cutoff)
+    return () if torch.allclose(found, usual, rtol=1e-14, atol=0) else tuple(found.tolist())
 
 
 def _of_head(foreign: ForeignMACE, name: str, head: int, default: float) -> float:

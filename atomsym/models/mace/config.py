@@ -47,6 +47,7 @@ class MACEConfig(PotentialConfig):
         last_readout_only: leave out the linear readouts of the earlier layers.
         repulsion: add the Ziegler–Biersack–Littmark repulsion below the sum of the covalent radii.
         first_density: ``density`` of the first layer, if it is another one.
+        frequencies: k_n of the Bessel functions, 1/Å, one a radial function; empty: n π / cutoff.
     """
 
     atomic_energies: tuple[float, ...]
@@ -73,10 +74,11 @@ class MACEConfig(PotentialConfig):
     last_readout_only: bool = False
     repulsion: bool = False
     first_density: bool | None = None
+    frequencies: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check_elements_and_cutoff(self)
-        for name in ("atomic_energies", "radial_hidden"):
+        for name in ("atomic_energies", "radial_hidden", "frequencies"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("channels", "correlation", "n_layers", "n_radial", "readout_hidden"):
             if getattr(self, name) < 1:
@@ -87,9 +89,11 @@ class MACEConfig(PotentialConfig):
             )
         if len(self.atomic_energies) != len(self.elements):
             raise ConfigError(f"{len(self.atomic_energies)} atomic_energies for {len(self.elements)} elements")
-        numbers = (*self.atomic_energies, self.average_neighbors, self.scale, self.shift)
+        if self.frequencies and (len(self.frequencies) != self.n_radial or self.radial_basis != "bessel"):
+            raise ConfigError(f"frequencies must be {self.n_radial}, of Bessel functions; found {self.frequencies}")
+        numbers = (*self.atomic_energies, *self.frequencies, self.average_neighbors, self.scale, self.shift)
         if not all(math.isfinite(value) for value in numbers) or self.average_neighbors <= 0:
-            raise ConfigError("atomic_energies, scale and shift must be finite, average_neighbors positive")
+            raise ConfigError("energies, frequencies, scale and shift must be finite, average_neighbors positive")
         for name, kind in _CHOICES.items():
             if getattr(self, name) not in get_args(kind):
                 raise ConfigError(f"{name} must be one of {', '.join(get_args(kind))}; found '{getattr(self, name)}'")

@@ -27,6 +27,8 @@ class RadialBasis(torch.nn.Module):
         super().__init__()
         self.config = config
         self.register_buffer("_radii", torch.tensor(COVALENT_RADII, dtype=torch.float64), persistent=False)
+        own = torch.tensor(config.frequencies, dtype=torch.float64) if config.frequencies else None
+        self.register_buffer("_frequencies", own, persistent=False)
 
     def forward(self, distance: Tensor, receiver_number: Tensor, sender_number: Tensor) -> tuple[Tensor, Tensor]:
         """Basis functions and the cutoff.
@@ -42,7 +44,7 @@ class RadialBasis(torch.nn.Module):
         config = self.config
         cutoff = polynomial_cutoff(distance, config.cutoff, power=config.envelope_power)
         transformed = self.transformed(distance, receiver_number, sender_number)
-        basis = _basis(config, transformed)
+        basis = self.basis(transformed)
         return (basis if config.cutoff_on_weights else basis * cutoff.unsqueeze(-1)), cutoff
 
     def transformed(self, distance: Tensor, receiver_number: Tensor, sender_number: Tensor) -> Tensor:
@@ -63,18 +65,21 @@ class RadialBasis(torch.nn.Module):
         step = 0.5 * (1 + torch.tanh(_SOFT_STEEPNESS / (upper - lower) * (distance - 0.5 * (lower + upper))))
         return lower + (distance - lower) * step
 
+    def basis(self, distance: Tensor) -> Tensor:
+        """Basis functions of a transformed distance, shape (n_edges, n_radial)."""
+        config = self.config
+        if config.radial_basis == "gaussian":
+            return gaussian_basis(distance, config.cutoff, config.n_radial)
+        if config.radial_basis == "chebyshev":
+            return chebyshev(distance, config.n_radial)
+        own: Tensor | None = self._frequencies  # type: ignore[assignment]
+        frequencies = None if own is None else own.to(distance.dtype)
+        return bessel_basis(distance, config.cutoff, config.n_radial, frequencies=frequencies)
+
     def radii(self, like: Tensor) -> Tensor:
         """Covalent radii by atomic number, Å, in the precision of another tensor."""
         radii: Tensor = self._radii  # type: ignore[assignment]
         return radii.to(like.dtype)
-
-
-def _basis(config: MACEConfig, distance: Tensor) -> Tensor:
-    if config.radial_basis == "bessel":
-        return bessel_basis(distance, config.cutoff, config.n_radial)
-    if config.radial_basis == "gaussian":
-        return gaussian_basis(distance, config.cutoff, config.n_radial)
-    return chebyshev(distance, config.n_radial)
 
 
 def chebyshev(x: Tensor, n_basis: int) -> Tensor:
