@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYER = {
     "core": 0, "kernels": 1, "symmetry": 1, "nn": 2, "models": 3, "heads": 3, "generators": 3,
-    "derivatives": 4, "inference": 4, "training": 4, "artifacts": 4, "metrics": 4, "calculators": 5, "datasets": 5, "workflows": 6,
+    "derivatives": 4, "inference": 4, "training": 4, "artifacts": 4, "metrics": 4,
+    "calculators": 5, "datasets": 5, "workflows": 6,
 }  # fmt: skip
 HOSTS = {"ase", "pymatgen", "openmm", "torch_sim", "mdtraj"}
 

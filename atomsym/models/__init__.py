@@ -1,6 +1,7 @@
 """Layer 3: interatomic potentials, one file or folder per published architecture, found by name."""
 
 from atomsym.models.lennard_jones import ARGON, LennardJones, LennardJonesConfig, lorentz_berthelot
+from atomsym.models.mace import MACE, MACEConfig
 from atomsym.models.morse import COPPER, Morse, MorseConfig
 from atomsym.models.pair import PairConfig, PairPotential
 from atomsym.models.potential import Potential, PotentialConfig, PotentialOutput
@@ -11,10 +12,12 @@ from atomsym.models.zbl import UNIVERSAL, ZBL, Screening, ZBLConfig, zbl_energy
 __all__ = [
     "ARGON",
     "COPPER",
+    "MACE",
     "UNIVERSAL",
     "ZBL",
     "LennardJones",
     "LennardJonesConfig",
+    "MACEConfig",
     "Morse",
     "MorseConfig",
     "PairConfig",

@@ -3,11 +3,19 @@
 from atomsym.nn.bessel import bessel_basis
 from atomsym.nn.edge_lengths import edge_lengths
 from atomsym.nn.envelope import polynomial_envelope
+from atomsym.nn.equivariant_linear import EquivariantLinear
 from atomsym.nn.gaussian import gaussian_basis
+from atomsym.nn.perceptron import ACTIVATIONS, Perceptron, activation
 from atomsym.nn.polynomial_cutoff import polynomial_cutoff
+from atomsym.nn.species_linear import SpeciesLinear
 from atomsym.nn.switch import cutoff_switch
 
 __all__ = [
+    "ACTIVATIONS",
+    "EquivariantLinear",
+    "Perceptron",
+    "SpeciesLinear",
+    "activation",
     "bessel_basis",
     "cutoff_switch",
     "edge_lengths",

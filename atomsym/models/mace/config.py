@@ -1,0 +1,125 @@
+"""Every choice that the MACE architecture takes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from atomsym.core import ConfigError
+from atomsym.models.pair import check_elements_and_cutoff
+from atomsym.models.potential import PotentialConfig
+from atomsym.symmetry import Irrep, Irreps, sorted_irreps
+
+Interaction = Literal["residual", "plain"]
+RadialBasis = Literal["bessel", "gaussian", "chebyshev"]
+DistanceTransform = Literal["none", "agnesi", "soft"]
+
+
+@dataclass(frozen=True)
+class MACEConfig(PotentialConfig):
+    """Description of a MACE potential. Defaults are a small, accurate model.
+
+    Attributes:
+        elements: atomic numbers that the model knows, increasing.
+        cutoff: radius of the neighbor list in Å.
+        atomic_energies: energy of each isolated atom, one an element, eV.
+        average_neighbors: number of neighbors of an atom, averaged over the training data; messages are divided by it.
+        scale: factor of the interaction energy, eV.
+        shift: added to the energy of each atom, eV.
+        channels: multiplicity of every irrep.
+        hidden: irreps of the features between layers; the first one must be 0e.
+        max_degree: largest degree l of the spherical harmonics and of the messages.
+        correlation: largest number of neighbors whose messages are multiplied.
+        n_layers: message-passing layers.
+        n_radial: radial basis functions.
+        radial_hidden: widths of the hidden layers of the radial networks.
+        radial_basis: family of the radial basis.
+        distance_transform: applied to the distance before the basis (not before the cutoff).
+        envelope_power: p of the polynomial cutoff.
+        cutoff_on_weights: multiply the radial network's output with the cutoff instead of its input.
+        first_interaction, interaction: ``residual`` adds a linear function of the layer's input, chosen by species,
+            to its output; ``plain`` mixes the messages by species instead.
+        density: divide messages by 1 + a learned density of neighbors instead of ``average_neighbors``.
+        species_product: weights of the many-body products differ from species to species.
+        readout_hidden: width of the last layer's readout.
+        readout_activation: of that readout.
+        last_readout_only: leave out the linear readouts of the earlier layers.
+        repulsion: add the Ziegler–Biersack–Littmark repulsion below the sum of the covalent radii.
+    """
+
+    atomic_energies: tuple[float, ...]
+    average_neighbors: float
+    scale: float = 1.0
+    shift: float = 0.0
+    channels: int = 64
+    hidden: str = "0e+1o"
+    max_degree: int = 3
+    correlation: int = 3
+    n_layers: int = 2
+    n_radial: int = 8
+    radial_hidden: tuple[int, ...] = (64, 64, 64)
+    radial_basis: RadialBasis = "bessel"
+    distance_transform: DistanceTransform = "none"
+    envelope_power: int = 5
+    cutoff_on_weights: bool = False
+    first_interaction: Interaction = "residual"
+    interaction: Interaction = "residual"
+    density: bool = False
+    species_product: bool = True
+    readout_hidden: int = 16
+    readout_activation: str = "silu"
+    last_readout_only: bool = False
+    repulsion: bool = False
+
+    def __post_init__(self) -> None:
+        check_elements_and_cutoff(self)
+        for name in ("atomic_energies", "radial_hidden"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("channels", "correlation", "n_layers", "n_radial", "readout_hidden"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1; found {getattr(self, name)}")
+        if self.max_degree < 0 or self.envelope_power < 2:
+            raise ConfigError(
+                f"max_degree must be >= 0 and envelope_power >= 2; found {self.max_degree}, {self.envelope_power}"
+            )
+        if len(self.atomic_energies) != len(self.elements):
+            raise ConfigError(f"{len(self.atomic_energies)} atomic_energies for {len(self.elements)} elements")
+        numbers = (*self.atomic_energies, self.average_neighbors, self.scale, self.shift)
+        if not all(math.isfinite(value) for value in numbers) or self.average_neighbors <= 0:
+            raise ConfigError("atomic_energies, scale and shift must be finite, average_neighbors positive")
+        for name, kind in _CHOICES.items():
+            if getattr(self, name) not in get_args(kind):
+                raise ConfigError(f"{name} must be one of {', '.join(get_args(kind))}; found '{getattr(self, name)}'")
+        irreps = Irreps.parse(self.hidden)
+        if not irreps.items or irreps[0] != Irrep(0, 1) or len(set(irreps)) != len(irreps):
+            raise ConfigError(f"hidden must be different irreps that begin with 0e; found '{self.hidden}'")
+
+    @property
+    def harmonics(self) -> Irreps:
+        """Irreps of the edges."""
+        return Irreps.spherical_harmonics(self.max_degree)
+
+    def features(self, layer: int) -> Irreps:
+        """Irreps of the features that enter a layer; ``features(n_layers)`` are those that leave the last one."""
+        hidden = Irreps.parse(self.hidden)
+        return hidden[:1] if layer in (0, self.n_layers) else hidden
+
+    def messages(self, layer: int) -> Irreps:
+        """Irreps of the summed messages of a layer.
+
+        Both parities of every degree as soon as features of unnatural parity (0o, 1e, …) exist, else natural ones.
+        """
+        natural = all(irrep.parity == (-1) ** irrep.degree for irrep in Irreps.parse(self.hidden))
+        if natural or layer == 0:
+            return self.harmonics
+        degrees = range(self.max_degree + 1)
+        return sorted_irreps(Irrep(degree, parity) for degree in degrees for parity in (1, -1))
+
+
+_CHOICES = {
+    "first_interaction": Interaction,
+    "interaction": Interaction,
+    "radial_basis": RadialBasis,
+    "distance_transform": DistanceTransform,
+}

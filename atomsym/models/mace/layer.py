@@ -1,0 +1,142 @@
+"""One layer of MACE: messages from the neighbors, and products of up to ν of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from atomsym.core import EdgeTopology
+from atomsym.kernels.segments import segment_sum
+from atomsym.kernels.symmetric_contraction import SymmetricContraction, symmetric_contraction
+from atomsym.kernels.tensor_product import ChannelwiseProduct, tensor_product_convolution
+from atomsym.models.mace.config import MACEConfig
+from atomsym.nn import EquivariantLinear, Perceptron, SpeciesLinear
+from atomsym.symmetry import Irreps
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """What all layers read of the edges.
+
+    Attributes:
+        topology: who receives from whom.
+        harmonics: spherical harmonics of the edge vectors, shape (n_edges, (max_degree + 1)²).
+        basis: radial basis, shape (n_edges, n_radial).
+        cutoff: weight that vanishes at the cutoff, shape (n_edges,).
+    """
+
+    topology: EdgeTopology
+    harmonics: Tensor
+    basis: Tensor
+    cutoff: Tensor
+
+
+class Interaction(torch.nn.Module):
+    """Messages A_i = Linear(Σ_j R(d_ij) Y(r_ij) ⊗ Linear(h_j)) / normalisation, and what skips the layer.
+
+    Args:
+        config: of the model.
+        layer: number of the layer, from 0.
+
+    Attributes:
+        up: linear map of the senders' features.
+        product: what features and harmonics couple to.
+        radial: network from the basis to one weight for each path and channel.
+        down: linear map of the summed messages.
+        skip: ``residual``: of the layer's input to its output; ``plain``: of the messages.
+        density: network of the learned number of neighbors, or None.
+    """
+
+    def __init__(self, config: MACEConfig, layer: int) -> None:
+        super().__init__()
+        features, messages, channels = config.features(layer), config.messages(layer), config.channels
+        self.config, self.messages = config, messages
+        self.residual = (config.first_interaction if layer == 0 else config.interaction) == "residual"
+        self.product = ChannelwiseProduct.separate(features, config.harmonics, messages)
+        self.up = EquivariantLinear(features, features, channels, channels)
+        self.radial = Perceptron((config.n_radial, *config.radial_hidden, self.product.n_paths * channels))
+        self.down = EquivariantLinear(self.product.irreps_out, messages, channels, channels)
+        ends = (features, config.features(layer + 1)) if self.residual else (messages, messages)
+        self.skip = SpeciesLinear(*ends, channels, len(config.elements))
+        self.density = Perceptron((config.n_radial, 1)) if config.density else None
+
+    def forward(self, features: Tensor, species: Tensor, edges: Edges) -> tuple[Tensor, Tensor | None]:
+        """Messages, shape (n_atoms, messages.dim, channels), and what to add to the layer's output, or None."""
+        weights = self.radial(edges.basis)
+        if self.config.cutoff_on_weights:
+            weights = weights * edges.cutoff.unsqueeze(-1)
+        weights = weights.unflatten(1, (self.product.n_paths, self.config.channels))
+        summed = tensor_product_convolution(self.up(features), edges.harmonics, weights, edges.topology, self.product)
+        messages = self.normalized(self.down(summed), edges)
+        if self.residual:
+            return messages, self.skip(features, species)
+        return self.skip(messages, species), None
+
+    def normalized(self, messages: Tensor, edges: Edges) -> Tensor:
+        """Messages over the average, or over 1 + Σ_j tanh(f(b_ij)²), number of neighbors."""
+        if self.density is None:
+            return messages / self.config.average_neighbors
+        near = torch.tanh(self.density(edges.basis).square())
+        if self.config.cutoff_on_weights:
+            near = near * edges.cutoff.unsqueeze(-1)
+        density = segment_sum(near, edges.topology.receiver, edges.topology.n_nodes)
+        return messages / (density + 1).unsqueeze(-1)
+
+
+class ProductBasis(torch.nn.Module):
+    """h' = Linear(B(A)) + skipped: the symmetric contraction of the messages and its linear map.
+
+    Args:
+        config: of the model.
+        layer: number of the layer, from 0.
+
+    Attributes:
+        contraction: what the products couple to.
+        weights: shape (number of species, or 1, contraction.n_paths, channels).
+        linear: of the contracted products.
+    """
+
+    def __init__(self, config: MACEConfig, layer: int) -> None:
+        super().__init__()
+        irreps_out = config.features(layer + 1)
+        self.contraction = SymmetricContraction(config.messages(layer), irreps_out, config.correlation)
+        n_species = len(config.elements) if config.species_product else 1
+        self.weights = torch.nn.Parameter(_drawn(self.contraction, n_species, config.channels))
+        self.linear = EquivariantLinear(irreps_out, irreps_out, config.channels, config.channels)
+
+    def forward(self, messages: Tensor, species: Tensor, skipped: Tensor | None) -> Tensor:
+        """Features after the layer, shape (n_atoms, irreps_out.dim, channels)."""
+        if self.weights.shape[0] == 1:
+            species = torch.zeros_like(species)
+        mixed = self.linear(symmetric_contraction(messages, self.weights, species, self.contraction))
+        return mixed if skipped is None else mixed + skipped
+
+
+class Readout(torch.nn.Module):
+    """Energies from the scalar features: linear, or a network with one hidden layer.
+
+    Args:
+        irreps: of the features; 0e comes first.
+        sizes: of the network: channels, hidden width if any, 1.
+        activation: between its layers.
+    """
+
+    def __init__(self, irreps: Irreps, sizes: tuple[int, ...], activation: str) -> None:
+        super().__init__()
+        self.irreps = irreps
+        self.network = Perceptron(sizes, activation)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(n_atoms, irreps.dim, channels) → (n_atoms,)."""
+        energies: Tensor = self.network(features[:, 0]).squeeze(-1)
+        return energies
+
+
+def _drawn(contraction: SymmetricContraction, n_species: int, channels: int) -> Tensor:
+    """Normal weights over the number of paths of their block, so that every order and irrep begins alike."""
+    weights = torch.randn(n_species, contraction.n_paths, channels)
+    for block in contraction.blocks:
+        weights[:, block.paths] /= max(block.paths.stop - block.paths.start, 1)
+    return weights

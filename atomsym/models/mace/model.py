@@ -1,0 +1,127 @@
+"""MACE: equivariant message passing with many-body messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from atomsym.core import AtomGraph
+from atomsym.core.elements import MAX_ATOMIC_NUMBER
+from atomsym.core.units import COULOMB
+from atomsym.kernels.segments import segment_sum
+from atomsym.kernels.spherical_harmonics import spherical_harmonics
+from atomsym.models.mace.config import MACEConfig
+from atomsym.models.mace.layer import Edges, Interaction, ProductBasis, Readout
+from atomsym.models.mace.radial import RadialBasis
+from atomsym.models.potential import Potential, PotentialOutput
+from atomsym.models.registry import register_architecture
+from atomsym.models.zbl import Screening, zbl_energy
+from atomsym.nn import edge_lengths, polynomial_cutoff
+
+# MACE's rounded constants; with them imported weights keep their energies.
+ROUNDED_SCREENING = Screening(
+    weights=(0.1818, 0.5099, 0.2802, 0.02817),
+    decays=(3.2, 0.9423, 0.4028, 0.2016),
+    exponent=0.300,
+    length=0.4543 * 0.529,
+)
+_ROUNDED_COULOMB = 14.3996  # eV Å
+
+
+@register_architecture
+class MACE(Potential):
+    """E_i = E0(z_i) + scale · (Σ_layers readout(h_i) + ½ Σ_j ZBL_ij) + shift.
+
+    Each layer sums messages of the neighbors (``Interaction``), then multiplies up to ``correlation`` of the sums
+    (``ProductBasis``). Differentiable three times on the compiled kernels, any number of times on the reference.
+    Energies are float64 whatever the weights are: isolated-atom energies of 10⁴ eV would drown the interaction.
+
+    Source: Batatia, Kovács, Simm, Ortner, Csányi, NeurIPS 2022 (arXiv 2206.07697). Products are taken in an
+    orthonormal basis of couplings, which spans the same functions as the published one. Edge vectors point from
+    receiver to sender.
+
+    Example:
+        >>> config = MACEConfig((1, 8), 5.0, (-13.6, -2041.0), average_neighbors=10.0, channels=8)
+        >>> sum(weight.numel() for weight in MACE(config).parameters()) > 10_000
+        True
+    """
+
+    architecture = "mace"
+    Config = MACEConfig
+    config: MACEConfig
+
+    def __init__(self, config: MACEConfig) -> None:
+        super().__init__(config)
+        n_species, channels, layers = len(config.elements), config.channels, range(config.n_layers)
+        self.embedding = torch.nn.Parameter(torch.randn(n_species, channels))
+        self.radial_basis = RadialBasis(config)
+        self.interactions = torch.nn.ModuleList(Interaction(config, layer) for layer in layers)
+        self.products = torch.nn.ModuleList(ProductBasis(config, layer) for layer in layers)
+        self.readouts = torch.nn.ModuleList(self._readout(layer) for layer in layers if self._reads(layer))
+        row = torch.full((MAX_ATOMIC_NUMBER + 1,), -1, dtype=torch.int64)
+        row[list(config.elements)] = torch.arange(n_species)
+        self.register_buffer("_row", row, persistent=False)
+
+    def _reads(self, layer: int) -> bool:
+        return layer == self.config.n_layers - 1 or not self.config.last_readout_only
+
+    def _readout(self, layer: int) -> Readout:
+        config = self.config
+        last = layer == config.n_layers - 1 and config.n_layers > 1
+        sizes = (config.channels, config.readout_hidden, 1) if last else (config.channels, 1)
+        return Readout(config.features(layer + 1), sizes, config.readout_activation)
+
+    def forward(self, graph: AtomGraph) -> PotentialOutput:
+        """Energies of the atoms, shape (n_atoms,), float64, eV."""
+        self.require_edges(graph)
+        config = self.config
+        vectors = graph.edge_vectors()
+        distance = edge_lengths(vectors)
+        numbers = (graph.numbers[graph.edge_index[0]], graph.numbers[graph.edge_index[1]])
+        edges = Edges(
+            graph.topology,
+            spherical_harmonics(vectors, config.max_degree),
+            *self.radial_basis(distance, *numbers),
+        )
+        species = self.species(graph.numbers)
+        energies = self._learned(species, edges)
+        if config.repulsion:
+            pairs = self.repulsion(distance, *numbers)
+            energies = energies + segment_sum(pairs, graph.edge_index[0], graph.n_atoms)
+        return {"energies": self.total(energies, species)}
+
+    def species(self, numbers: Tensor) -> Tensor:
+        """Position of each atom's element in ``elements``, shape (n_atoms,), int64."""
+        row: Any = self._row
+        species: Tensor = row[numbers]
+        return species
+
+    def total(self, energies: Tensor, species: Tensor) -> Tensor:
+        """Scaled and shifted interaction energies plus those of the isolated atoms, (n_atoms,), float64."""
+        config = self.config
+        isolated = torch.tensor(config.atomic_energies, dtype=torch.float64, device=energies.device)
+        return isolated[species] + (config.scale * energies.to(torch.float64) + config.shift)
+
+    def repulsion(self, distance: Tensor, receiver_number: Tensor, sender_number: Tensor) -> Tensor:
+        """Half of each pair's screened nuclear repulsion, zero from the sum of covalent radii on, (n_edges,), eV.
+
+        The published form jumps at the model's cutoff for pairs whose radii add up to more (Cs–Cs: 4.9 Å), as this one.
+        """
+        radii = self.radial_basis.radii(distance)
+        reach = radii[receiver_number] + radii[sender_number]
+        weight = polynomial_cutoff(distance, reach, power=self.config.envelope_power) * (distance < self.cutoff)
+        pairs = zbl_energy(distance, receiver_number, sender_number, ROUNDED_SCREENING)
+        return 0.5 * (_ROUNDED_COULOMB / COULOMB) * pairs * weight
+
+    def _learned(self, species: Tensor, edges: Edges) -> Tensor:
+        features = (self.embedding * len(self.config.elements) ** -0.5)[species].unsqueeze(1)
+        readouts = iter(self.readouts)
+        energies = features.new_zeros(species.shape[0])
+        for layer, (interaction, product) in enumerate(zip(self.interactions, self.products, strict=True)):
+            messages, skipped = interaction(features, species, edges)
+            features = product(messages, species, skipped)
+            if self._reads(layer):
+                energies = energies + next(readouts)(features)
+        return energies
