@@ -33,8 +33,8 @@ def convolution(
         for number, table in enumerate(tables):
             edges = (kinds == number).nonzero().flatten()
             weights = weights.index_add(0, edges, table(distance[edges]))
-    operands = (node_features, edge_features, weights)
-    return plain_convolution(*(operand.unsqueeze(0) for operand in operands), topology, product).squeeze(0)
+    x, y, w = node_features.unsqueeze(0), edge_features.unsqueeze(0), weights.unsqueeze(0)
+    return plain_convolution(x, y, w, topology, product).squeeze(0)
 
 
 def gradients(

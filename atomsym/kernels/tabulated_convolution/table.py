@@ -19,7 +19,7 @@ CHANNEL_BLOCK = 16
 """Channels whose coefficients lie together: a cache line of single-precision numbers."""
 
 _FIRST, _LARGEST = 32, 4096
-_CHECKED = (
+_CHECKED = (0.002, 0.035, 0.998)  # places in an interval: the error of the slope is largest at ends, of the value beside
     0.002,
     0.6,
     0.998,
@@ -117,8 +117,8 @@ def tabulate(
 
     Raises:
         InputError: if the range is empty.
-        CalculationError: if some 4096 intervals do not reach the tolerance, so the function is not smooth there, or it is
-            not finite.
+        CalculationError: if some 4096 intervals do not reach the tolerance, so the function is not smooth there, or
+            it is not finite.
 
     Example:
         >>> table = tabulate(lambda d: torch.sin(d)[:, None, None], 0.0, 3.0)
