@@ -19,11 +19,8 @@ CHANNEL_BLOCK = 16
 """Channels whose coefficients lie together: a cache line of single-precision numbers."""
 
 _FIRST, _LARGEST = 32, 4096
-_CHECKED = (0.002, 0.035, 0.998)  # places in an interval: the error of the slope is largest at ends, of the value beside
-    0.002,
-    0.6,
-    0.998,
-)  # places in an interval where the error is measured; that of the slope is largest at ends
+# Places in an interval where the error is measured: that of the slope is largest at its ends, of the value beside them.
+_CHECKED = (0.002, 0.035, 0.998)
 
 
 @dataclass(frozen=True)
