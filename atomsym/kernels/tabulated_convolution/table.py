@@ -60,6 +60,14 @@ class RadialTable:
     channels: int
     error: TableError
 
+    @classmethod
+    def from_powers(cls, powers: Tensor, start: float, stop: float, error: TableError) -> RadialTable:
+        """The table of polynomials with these powers of u, shape (n_intervals, n_paths, degree + 1, channels)."""
+        channels = powers.shape[-1]
+        filled = torch.nn.functional.pad(powers, (0, -channels % CHANNEL_BLOCK))
+        coefficients = filled.unflatten(3, (-1, CHANNEL_BLOCK)).transpose(2, 3).contiguous()
+        return cls(coefficients, start, stop, channels, error)
+
     @property
     def n_intervals(self) -> int:
         return self.coefficients.shape[0]
@@ -164,10 +172,7 @@ def _fit(function: Callable[[Tensor], Tensor], start: float, stop: float, n_inte
     inner = values[:-1].unflatten(0, (n_intervals, len(u) - 1))
     at_nodes = torch.cat([inner, ends[1:, None]], dim=1)
     powers = torch.einsum("un,inpc->ipuc", to_powers, at_nodes)
-    channels = powers.shape[-1]
-    filled = torch.nn.functional.pad(powers, (0, -channels % CHANNEL_BLOCK))
-    coefficients = filled.unflatten(3, (-1, CHANNEL_BLOCK)).transpose(2, 3).contiguous()
-    return RadialTable(coefficients, start, stop, channels, TableError(math.inf, math.inf))
+    return RadialTable.from_powers(powers, start, stop, TableError(math.inf, math.inf))
 
 
 def _measure(table: RadialTable, function: Callable[[Tensor], Tensor]) -> TableError:
