@@ -53,7 +53,7 @@ class Engine(ABC):
 
     def _current_versions(self) -> list[int]:
         tensors = [*self.potential.parameters(), *self.potential.buffers()]
-        return [-1 if tensor.is_inference() else tensor._version for tensor in tensors]
+        return [tensor._version for tensor in tensors]
 
 
 _EngineType = TypeVar("_EngineType", bound=type[Engine])
@@ -78,7 +78,7 @@ def register_engine(architecture: str) -> Callable[[_EngineType], _EngineType]:
 
 
 def engine_for(potential: Potential, dtype: torch.dtype) -> Engine | None:
-    """An engine for a potential, or None if its architecture has none.
+    """An engine for a potential, or None if its architecture has none or its weights were made in inference mode.
 
     Args:
         potential: on the CPU.
@@ -89,7 +89,8 @@ def engine_for(potential: Potential, dtype: torch.dtype) -> Engine | None:
         >>> engine_for(LennardJones(ARGON), torch.float64) is None
         True
     """
-    if any(tensor.device.type != "cpu" for tensor in (*potential.parameters(), *potential.buffers())):
+    tensors = (*potential.parameters(), *potential.buffers())
+    if any(tensor.device.type != "cpu" or tensor.is_inference() for tensor in tensors):
         return None
     make = _ENGINES.get(getattr(type(potential), "architecture", ""))
     return None if make is None else make(potential, dtype)

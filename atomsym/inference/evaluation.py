@@ -43,7 +43,7 @@ def evaluate_with_engine(
     _require_fit(engine, graph)
     if "stress" in properties:
         require_volume(graph)
-    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
         energies, vectors, slopes = engine.edge_gradients(graph)
         forces = _forces(graph, slopes) if "forces" in properties else None
         stress = virial = None

@@ -14,7 +14,7 @@ from atomsym.core import AtomGraph
 from atomsym.inference.mace.layer import EdgeData
 from atomsym.kernels.segments import segment_sum
 from atomsym.models.mace import MACE
-from atomsym.models.mace.layer import Interaction
+from atomsym.nn import Perceptron
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +30,8 @@ class Density:
     slope: Tensor
 
     @classmethod
-    def of(cls, model: MACE, interaction: Interaction, graph: AtomGraph, edges: EdgeData) -> Density:
-        """The density of a layer that has one."""
-        network = interaction.density
+    def of(cls, model: MACE, network: Perceptron, graph: AtomGraph, edges: EdgeData) -> Density:
+        """The density of a layer with this network of the basis."""
         with torch.enable_grad():
             distance = edges.distance.detach().requires_grad_()
             basis, cutoff = model.radial_basis(distance, *_numbers(graph))

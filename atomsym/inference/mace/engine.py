@@ -59,10 +59,10 @@ class _Kept:
 
 @register_engine("mace")
 class MACEEngine(Engine):
-    """E and dE/dr of MACE without autograd: radial networks from tables, the first layer's linear maps folded into them.
+    """E and dE/dr of MACE without autograd: radial networks from tables, the first layer's linear maps folded in.
 
     Agreement with the potential is limited by the tables: their error is at most 1e-7 of the largest weight and slope
-    in double precision, 3e-7 in single. ``tables`` shows what was measured.
+    in double precision, 3e-7 in single.
     """
 
     def __init__(self, potential: Potential, dtype: torch.dtype) -> None:
@@ -118,6 +118,10 @@ class MACEEngine(Engine):
         slopes.addcmul_(vectors, (edges.distance_gradient / distance).unsqueeze(1))
         return model.total(energies, rows.species), vectors, slopes
 
+    def table_counts(self) -> list[int]:
+        """Number of tables that each layer has by now."""
+        return [len(layer.convolution.tables.tables) for layer in self._layers]
+
     def _rows(self, numbers: Tensor) -> SpeciesRows:
         """Species and their atoms; kept while the atoms stay the same."""
         known, rows = self._species
@@ -130,9 +134,7 @@ class MACEEngine(Engine):
         topology = graph.topology
         pairs = species[topology.receiver] * len(self._model.elements) + species[topology.sender]
         harmonics = cpp_values(vectors, self._model.config.max_degree, True, _COMPONENT)
-        return EdgeData(
-            topology, pairs, distance, harmonics, torch.zeros_like(distance), torch.zeros_like(harmonics)
-        )
+        return EdgeData(topology, pairs, distance, harmonics, torch.zeros_like(distance), torch.zeros_like(harmonics))
 
     def _forward(self, rows: SpeciesRows, edges: EdgeData, graph: AtomGraph) -> tuple[Tensor, list[_Kept]]:
         energies = edges.distance.new_zeros(graph.n_atoms)
@@ -161,8 +163,8 @@ class MACEEngine(Engine):
         return energies, kept
 
     def _density(self, layer: int, graph: AtomGraph, edges: EdgeData) -> Density | None:
-        interaction = cast(Interaction, self._model.interactions[layer])
-        return None if interaction.density is None else Density.of(self._model, interaction, graph, edges)
+        network = cast(Interaction, self._model.interactions[layer]).density
+        return None if network is None else Density.of(self._model, network, graph, edges)
 
     def _reverse(self, rows: SpeciesRows, edges: EdgeData, kept: list[_Kept]) -> None:
         """Adds the gradients of the edges to ``edges``, from the last layer to the first."""
@@ -191,6 +193,4 @@ def _reads(config: MACEConfig, layer: int) -> bool:
 
 def _by_species(skip: SpeciesLinear, embedded: Tensor) -> Tensor:
     """What a residual first layer adds to the features of each species, in double precision."""
-    return SpeciesMap(skip, torch.float64).forward(
-        embedded.unsqueeze(1), SpeciesRows.of(torch.arange(skip.n_species))
-    )
+    return SpeciesMap(skip, torch.float64).forward(embedded.unsqueeze(1), SpeciesRows.of(torch.arange(skip.n_species)))

@@ -72,6 +72,7 @@ class Convolution:
         factor = 1.0 if interaction.density is not None else 1 / model.config.average_neighbors
         product: ChannelwiseProduct = interaction.product
         self.tables: TableSet
+        self._dim_out, self._channels = interaction.messages.dim, model.config.channels
         if layer == 0:
             self.product, self._down = product, None
             self.tables = self._fold(model, factor, dtype)
@@ -102,6 +103,8 @@ class Convolution:
 
     def forward(self, features: Tensor | None, edges: EdgeData) -> Tensor:
         """Messages, shape (n_atoms, messages.dim, channels); features None in the first layer."""
+        if edges.topology.n_edges == 0:  # no table may exist yet
+            return edges.harmonics.new_zeros(edges.topology.n_nodes, self._dim_out, self._channels)
         kinds = self.tables.kinds(edges.pairs)
         operands = (features, edges.harmonics, edges.distance, self.tables.tables, kinds, edges.topology, self.product)
         summed = convolution_kernel.convolution(*operands)
@@ -109,6 +112,8 @@ class Convolution:
 
     def reverse(self, gradient: Tensor, features: Tensor | None, edges: EdgeData) -> Tensor | None:
         """Gradient of the features; those of the edges are added to ``edges``."""
+        if edges.topology.n_edges == 0:
+            return None if features is None else torch.zeros_like(features)
         kinds = self.tables.kinds(edges.pairs)
         summed = gradient if self._down is None else self._down.reverse(gradient)
         into = (edges.harmonics_gradient, edges.distance_gradient)
@@ -176,11 +181,10 @@ class Products:
 
     def forward(self, messages: Tensor, rows: SpeciesRows) -> Tensor:
         """(n, messages.dim, channels) → (n, irreps_out.dim, channels)."""
-        key, dim = self.contraction.key, self.contraction.dim_out
-        operands = (messages, self._weights, [], [])
-        return self.linear.forward(contraction_kernel.value(key, dim, self._species(rows), *operands))
+        key, dim, species = self.contraction.key, self.contraction.dim_out, self._species(rows)
+        return self.linear.forward(contraction_kernel.value(key, dim, species, messages, self._weights, [], []))
 
     def reverse(self, gradient: Tensor, messages: Tensor, rows: SpeciesRows) -> Tensor:
         """Gradient of the messages."""
-        operands = (self.linear.reverse(gradient), messages, self._weights, [], [])
-        return contraction_kernel.gradient(self.contraction.key, True, False, self._species(rows), *operands)[0]
+        key, species, g = self.contraction.key, self._species(rows), self.linear.reverse(gradient)
+        return contraction_kernel.gradient(key, True, False, species, g, messages, self._weights, [], [])[0]

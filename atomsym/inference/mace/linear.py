@@ -1,4 +1,4 @@
-"""Linear maps between features forward and in reverse, without copies: one batched matrix product a run of components."""
+"""Linear maps of features forward and in reverse, without copies: one batched matrix product a run of components."""
 
 from __future__ import annotations
 
