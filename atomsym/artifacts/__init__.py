@@ -2,13 +2,21 @@
 
 from atomsym.artifacts.atomic import write_atomically
 from atomsym.artifacts.card import ModelCard, ModelDescription
-from atomsym.artifacts.configs import config_from_dict, config_from_json, config_to_dict, config_to_json, did_you_mean
+from atomsym.artifacts.configs import (
+    checked_settings,
+    config_from_dict,
+    config_from_json,
+    config_to_dict,
+    config_to_json,
+    did_you_mean,
+)
 from atomsym.artifacts.files import load_model, load_with_description, read_card, save_model, usable_device
 from atomsym.artifacts.folders import find_model, model_files, register_model_folder
 
 __all__ = [
     "ModelCard",
     "ModelDescription",
+    "checked_settings",
     "config_from_dict",
     "config_from_json",
     "config_to_dict",

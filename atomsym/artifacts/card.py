@@ -22,6 +22,8 @@ class ModelCard:
         licence: SPDX identifier of the parameters' licence.
         citation: whom to cite.
         description: one sentence.
+        training: how it was trained, as JSON text: settings, splits, errors; see ``atomsym.training``. Empty for
+            models that were not trained here; such files do not have the entry.
     """
 
     name: str
@@ -30,6 +32,7 @@ class ModelCard:
     licence: str
     citation: str
     description: str = ""
+    training: str = ""
 
     def __post_init__(self) -> None:
         """Check the name.

@@ -7,7 +7,7 @@ import json
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from atomsym.core import ConfigError
@@ -34,8 +34,8 @@ def config_from_dict(config_class: type[Config], data: Mapping[str, Any]) -> Con
     """Build a dataclass from plain data; every key and type is checked.
 
     Args:
-        config_class: a dataclass with type hints of str, int, float, bool, None, ``Literal``, tuples, optional values,
-            nested dataclasses, and ``Any`` for plain data that the class checks itself.
+        config_class: a dataclass with type hints of str, int, float, bool, None, ``Literal``, tuples, dicts with text
+            as keys, optional values, nested dataclasses, and ``Any`` for plain data that the class checks itself.
         data: one entry for every field without a default, and no others. Lists stand for tuples, whole numbers
             are accepted where a float is expected.
 
@@ -44,6 +44,24 @@ def config_from_dict(config_class: type[Config], data: Mapping[str, Any]) -> Con
             type; the message has the path of the field, such as ``radial.n_basis``.
     """
     return _dataclass_from(config_class, data, "")
+
+
+def checked_settings(config_class: type[Any], data: Mapping[str, Any], path: str = "") -> Plain:
+    """Some of the fields of a dataclass, checked as ``config_from_dict`` does; those that are not given stay out.
+
+    For settings that are completed later, such as those of a model whose elements come from the data.
+
+    Args:
+        config_class: as for ``config_from_dict``.
+        data: values by name of the field.
+        path: of ``data`` in messages.
+
+    Raises:
+        ConfigError: as ``config_from_dict``, but for missing keys.
+    """
+    known = _known_fields(config_class, data, path)
+    hints = get_type_hints(config_class)
+    return {name: _read(hints[name], data[name], _joined(path, name)) for name in known if name in data}
 
 
 def config_to_json(config: Any) -> str:
@@ -111,30 +129,47 @@ def _to_plain(value: Any, path: str) -> Any:
         return value
     if isinstance(value, tuple | list):
         return [_to_plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise ConfigError(f"the keys of {path} must be text; found {_shown(list(value))}")
+        return {key: _to_plain(item, _joined(path, key)) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        return config_to_dict(value)
-    raise ConfigError(f"{path} is a {type(value).__name__}; allowed are str, int, float, bool, None and tuples of them")
+        return {field.name: _to_plain(getattr(value, field.name), _joined(path, field.name)) for field in fields(value)}
+    raise ConfigError(
+        f"{path} is a {type(value).__name__}; allowed are str, int, float, bool, None, and tuples and dicts of them"
+    )
 
 
 def _dataclass_from(config_class: type[Config], data: Any, path: str) -> Config:
+    known = _known_fields(config_class, data, path)
+    hints = get_type_hints(config_class)
+    values = {}
+    for name, field in known.items():
+        if name in data:
+            values[name] = _read(hints[name], data[name], _joined(path, name))
+        elif field.default is MISSING and field.default_factory is MISSING:
+            raise ConfigError(f"the key '{_joined(path, name)}' of {config_class.__name__} is missing")
+    return config_class(**values)
+
+
+def _known_fields(config_class: type[Any], data: Any, path: str) -> dict[str, Field[Any]]:
+    """The fields that can be given, after a check that no other key is."""
     if not is_dataclass(config_class):
         raise ConfigError(f"{config_class!r} is not a dataclass")
     if not isinstance(data, Mapping):
         raise ConfigError(f"{path or config_class.__name__} must be an object; found {_shown(data)}")
     known = {field.name: field for field in fields(config_class) if field.init}
-    prefix = f"{path}." if path else ""
     for key in data:
         if key not in known:
             hint = did_you_mean(str(key), list(known))
-            raise ConfigError(f"unknown key '{prefix}{key}'{hint} {config_class.__name__} has: {', '.join(known)}")
-    hints = get_type_hints(config_class)
-    values = {}
-    for name, field in known.items():
-        if name in data:
-            values[name] = _read(hints[name], data[name], f"{prefix}{name}")
-        elif field.default is MISSING and field.default_factory is MISSING:
-            raise ConfigError(f"the key '{prefix}{name}' of {config_class.__name__} is missing")
-    return config_class(**values)
+            raise ConfigError(
+                f"unknown key '{_joined(path, key)}'{hint} {config_class.__name__} has: {', '.join(known)}"
+            )
+    return known
+
+
+def _joined(path: str, name: object) -> str:
+    return f"{path}.{name}" if path else str(name)
 
 
 def _read(hint: Any, value: Any, path: str) -> Any:
@@ -151,6 +186,8 @@ def _read(hint: Any, value: Any, path: str) -> Any:
         return value
     if origin is tuple:
         return _read_tuple(get_args(hint), value, path)
+    if origin is dict:
+        return _read_mapping(get_args(hint)[1], value, path)
     if is_dataclass(hint) and isinstance(hint, type):
         return _dataclass_from(hint, value, path)
     return _read_scalar(hint, value, path)
@@ -181,8 +218,19 @@ def _read_tuple(items: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...
     return tuple(_read(hint, item, f"{path}[{index}]") for index, (hint, item) in enumerate(pairs))
 
 
+def _read_mapping(item: Any, value: Any, path: str) -> Plain:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{path} must be an object; found {_shown(value)}")
+    for key in value:
+        if not isinstance(key, str):
+            raise ConfigError(f"the keys of {path} must be text; found {_shown(key)}")
+    return {key: _read(item, entry, _joined(path, key)) for key, entry in value.items()}
+
+
 def _read_any(value: Any, path: str) -> Any:
     """Plain data of a kind that the dataclass leaves open; it checks such values itself."""
+    if isinstance(value, Mapping):
+        return _read_mapping(Any, value, path)
     if isinstance(value, list | tuple):
         return tuple(_read_any(item, f"{path}[{index}]") for index, item in enumerate(value))
     if value is None or isinstance(value, str | bool | int | float):

@@ -154,13 +154,14 @@ def _metadata_of(potential: Potential, card: ModelCard, created_with: str) -> di
         "units": UNITS,
         "dtype": dtype,
         "created_with": created_with,
-        **{key: str(value) for key, value in dataclasses.asdict(card).items()},
+        **{key: str(value) for key, value in dataclasses.asdict(card).items() if key != "training" or value},
     }
 
 
 def _description(metadata: dict[str, str], header: Header, size: int, where: str) -> ModelDescription:
     try:
-        card = config_from_dict(ModelCard, {f.name: metadata[f.name] for f in dataclasses.fields(ModelCard)})
+        names = [f.name for f in dataclasses.fields(ModelCard) if f.name in metadata or f.name != "training"]
+        card = config_from_dict(ModelCard, {name: metadata[name] for name in names})
         config = read_json_object(metadata["config"])
         elements, cutoff = json.loads(metadata["elements"]), json.loads(metadata["cutoff"])
         if metadata["units"] != UNITS:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, TypedDict
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor
 
-from atomsym.core import AtomGraph, InputError
+from atomsym.core import AtomGraph, ConfigError, InputError
+from atomsym.models.statistics import DatasetStatistics
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,35 @@ class Potential(torch.nn.Module):
     @property
     def elements(self) -> tuple[int, ...]:
         return self.config.elements
+
+    @classmethod
+    def config_from_statistics(cls, settings: Mapping[str, Any], statistics: DatasetStatistics) -> PotentialConfig:
+        """The complete config of a potential that is about to be trained: what the user set, the rest from the data.
+
+        Here only the elements come from the data. An architecture that wants more of them overrides this; what
+        ``settings`` has always wins.
+
+        Args:
+            settings: some fields of ``Config``, of the right types.
+            statistics: facts about the training set.
+
+        Raises:
+            ConfigError: if a field is neither set, nor known from the data, nor has a default.
+        """
+        values = {"elements": statistics.elements, **settings}
+        needed = [f.name for f in fields(cls.Config) if f.default is MISSING and f.default_factory is MISSING]
+        missing = [name for name in needed if name not in values]
+        if missing:
+            raise ConfigError(f"the model settings of '{cls.architecture}' lack: {', '.join(missing)}")
+        return cls.Config(**values)
+
+    def decay_parameters(self) -> frozenset[str]:
+        """Names, as in ``named_parameters``, of the weights that weight decay may shrink; here none.
+
+        Decay suits weights of linear maps, for which zero means "no opinion". It does not suit physical parameters,
+        so an architecture says itself which of its weights decay.
+        """
+        return frozenset()
 
     def require_edges(self, graph: AtomGraph) -> None:
         """Refuse a graph whose edges are missing or too short for this potential.

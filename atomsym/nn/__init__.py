@@ -4,6 +4,7 @@ from atomsym.nn.bessel import bessel_basis
 from atomsym.nn.edge_lengths import edge_lengths
 from atomsym.nn.envelope import polynomial_envelope
 from atomsym.nn.equivariant_linear import EquivariantLinear
+from atomsym.nn.gate import Gate
 from atomsym.nn.gaussian import gaussian_basis
 from atomsym.nn.perceptron import ACTIVATIONS, Perceptron, activation
 from atomsym.nn.polynomial_cutoff import polynomial_cutoff
@@ -13,6 +14,7 @@ from atomsym.nn.switch import cutoff_switch
 __all__ = [
     "ACTIVATIONS",
     "EquivariantLinear",
+    "Gate",
     "Perceptron",
     "SpeciesLinear",
     "activation",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from atomsym.core.errors import InputError
 from atomsym.symmetry import Irrep, Irreps
 
 
@@ -18,15 +17,13 @@ class EquivariantLinear(torch.nn.Module):
 
     Args:
         irreps_in: slots of the input; may repeat.
-        irreps_out: slots of the output, none twice. A slot without a matching input is zero.
+        irreps_out: slots of the output; may repeat, each with weights of its own. A slot without a matching input is
+            zero.
         channels_in, channels_out: sizes of the channel axes.
 
     Attributes:
-        weights: one per irrep that both sides have, in the order of the output, shape (number of input slots of this
-            irrep · channels_in, channels_out), input slots in their order.
-
-    Raises:
-        InputError: if an output irrep repeats.
+        weights: one per output slot whose irrep the input has, in the order of the output, shape (number of input
+            slots of this irrep · channels_in, channels_out), input slots in their order.
 
     Source: linear layers of e3nn (Geiger and Smidt 2022), without biases.
 
@@ -38,8 +35,6 @@ class EquivariantLinear(torch.nn.Module):
 
     def __init__(self, irreps_in: Irreps, irreps_out: Irreps, channels_in: int, channels_out: int) -> None:
         super().__init__()
-        if len(set(irreps_out)) != len(irreps_out):
-            raise InputError(f"the output irreps of a linear layer must differ from each other; found {irreps_out}")
         self.irreps_in, self.irreps_out = irreps_in, irreps_out
         self.channels_in, self.channels_out = channels_in, channels_out
         self._sources = [(irrep, _runs(irreps_in, irrep)) for irrep in irreps_out]

@@ -14,12 +14,14 @@ class SpeciesLinear(torch.nn.Module):
     The factor counts the species too, as a product of the features with one-hot vectors of the species would.
 
     Args:
-        irreps_in, irreps_out: slots, none twice. Output irreps that the input lacks come out as zero.
+        irreps_in: slots of the input, none twice.
+        irreps_out: slots of the output; may repeat, each with weights of its own. Those that the input lacks are zero.
         channels: of both sides.
         n_species: number of different species.
 
     Attributes:
-        weights: one per irrep that both sides have, in the order of the output, shape (n_species, channels, channels).
+        weights: one per output slot whose irrep the input has, in the order of the output, shape (n_species, channels,
+            channels).
 
     Source: the self-connection of NequIP (Batzner et al. 2022) and the residual connection of MACE (Batatia et al.
     2022).
@@ -47,10 +49,14 @@ class SpeciesLinear(torch.nn.Module):
             species: index of each node's species, shape (n,), int64.
 
         Returns:
-            Shape (n, irreps_out.dim, channels).
+            Shape (n, irreps_out.dim, channels). Differentiable any number of times.
+
+        Compiled code takes a copy of its matrix for each node, since groups of data-dependent size are beyond it.
         """
         if self.n_species == 1:
             return self._mixed(features, 0)
+        if torch.compiler.is_compiling():
+            return self._mixed(features, species)
         order = torch.argsort(species, stable=True)
         counts = torch.bincount(species, minlength=self.n_species).tolist()
         groups = features[order].split(counts)
@@ -71,15 +77,19 @@ class SpeciesLinear(torch.nn.Module):
         """
         return torch.cat([self._mixed(table[s : s + 1], s) for s in range(self.n_species)])
 
-    def _mixed(self, features: Tensor, s: int) -> Tensor:
+    def _mixed(self, features: Tensor, s: int | Tensor) -> Tensor:
+        """Features times the matrices of one species, or of a species for each node."""
         n, results, weights = features.shape[0], [], iter(self.weights)
         for irrep, place in self._sources:
             if place is None:
                 results.append(features.new_zeros(n, irrep.dim, self.channels))
                 continue
             weight: Tensor = next(weights)
-            block = features[:, place].reshape(n * irrep.dim, self.channels)
-            results.append((block @ (weight[s] * self.factor)).view(n, irrep.dim, self.channels))
+            matrices = weight[s] * self.factor
+            block = features[:, place]
+            if matrices.ndim == 2:
+                block = block.reshape(n * irrep.dim, self.channels)
+            results.append((block @ matrices).view(n, irrep.dim, self.channels))
         return results[0] if len(results) == 1 else torch.cat(results, dim=1)
 
     def extra_repr(self) -> str:

@@ -18,5 +18,6 @@ void bind_tensor_product(nb::module_ &);
 void bind_tabulated_convolution(nb::module_ &);
 void bind_symmetric_contraction(nb::module_ &);
 void bind_segments(nb::module_ &);
+void bind_matrix_product(nb::module_ &);
 void bind_arithmetic_peak(nb::module_ &);
 void bind_recycled_memory(nb::module_ &);

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from atomsym.core import ConfigError
-from atomsym.models.pair import check_elements_and_cutoff
-from atomsym.models.potential import PotentialConfig
+from atomsym.kernels.symmetric_contraction import MAX_CORRELATION
+from atomsym.models.learned import LearnedConfig
+from atomsym.nn import activation
 from atomsym.symmetry import Irrep, Irreps, sorted_irreps
 
 Interaction = Literal["residual", "plain"]
@@ -17,7 +17,7 @@ DistanceTransform = Literal["none", "agnesi", "soft"]
 
 
 @dataclass(frozen=True)
-class MACEConfig(PotentialConfig):
+class MACEConfig(LearnedConfig):
     """Description of a MACE potential. Defaults are a small, accurate model.
 
     Attributes:
@@ -34,7 +34,9 @@ class MACEConfig(PotentialConfig):
         n_layers: message-passing layers.
         n_radial: radial basis functions.
         radial_hidden: widths of the hidden layers of the radial networks.
-        radial_basis: family of the radial basis.
+        radial_basis: family of the radial basis. With ``bessel``, no transform and the cutoff on the basis, three
+            derivatives of the energy are continuous where a neighbor enters, with any other choice two. ``chebyshev``
+            polynomials grow quickly beyond 1: combine them with ``agnesi``, which ends there.
         distance_transform: applied to the distance before the basis (not before the cutoff).
         envelope_power: p of the polynomial cutoff.
         cutoff_on_weights: multiply the radial network's output with the cutoff instead of its input.
@@ -48,10 +50,6 @@ class MACEConfig(PotentialConfig):
         repulsion: add the Ziegler–Biersack–Littmark repulsion below the sum of the covalent radii.
     """
 
-    atomic_energies: tuple[float, ...]
-    average_neighbors: float
-    scale: float = 1.0
-    shift: float = 0.0
     channels: int = 64
     hidden: str = "0e+1o"
     max_degree: int = 3
@@ -73,27 +71,22 @@ class MACEConfig(PotentialConfig):
     repulsion: bool = False
 
     def __post_init__(self) -> None:
-        check_elements_and_cutoff(self)
-        for name in ("atomic_energies", "radial_hidden"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in ("channels", "correlation", "n_layers", "n_radial", "readout_hidden"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1; found {getattr(self, name)}")
+        super().__post_init__()
+        object.__setattr__(self, "radial_hidden", tuple(self.radial_hidden))
+        self.require_at_least_one("channels", "n_layers", "n_radial", "radial_hidden", "readout_hidden")
+        self.require_hidden(self.hidden)
+        if not 1 <= self.correlation <= MAX_CORRELATION:
+            raise ConfigError(f"correlation must be 1 to {MAX_CORRELATION}; found {self.correlation}")
         if self.max_degree < 0 or self.envelope_power < 2:
             raise ConfigError(
                 f"max_degree must be >= 0 and envelope_power >= 2; found {self.max_degree}, {self.envelope_power}"
             )
-        if len(self.atomic_energies) != len(self.elements):
-            raise ConfigError(f"{len(self.atomic_energies)} atomic_energies for {len(self.elements)} elements")
-        numbers = (*self.atomic_energies, self.average_neighbors, self.scale, self.shift)
-        if not all(math.isfinite(value) for value in numbers) or self.average_neighbors <= 0:
-            raise ConfigError("atomic_energies, scale and shift must be finite, average_neighbors positive")
         for name, kind in _CHOICES.items():
             if getattr(self, name) not in get_args(kind):
                 raise ConfigError(f"{name} must be one of {', '.join(get_args(kind))}; found '{getattr(self, name)}'")
-        irreps = Irreps.parse(self.hidden)
-        if not irreps.items or irreps[0] != Irrep(0, 1) or len(set(irreps)) != len(irreps):
-            raise ConfigError(f"hidden must be different irreps that begin with 0e; found '{self.hidden}'")
+        if self.radial_basis == "gaussian" and self.n_radial < 2:
+            raise ConfigError(f"a gaussian basis needs n_radial >= 2; found {self.n_radial}")
+        activation(self.readout_activation)
 
     @property
     def harmonics(self) -> Irreps:

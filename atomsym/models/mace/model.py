@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from atomsym.core import AtomGraph
-from atomsym.core.elements import MAX_ATOMIC_NUMBER
 from atomsym.core.units import COULOMB
 from atomsym.kernels.segments import segment_sum
 from atomsym.kernels.spherical_harmonics import spherical_harmonics
+from atomsym.models.learned import LearnedPotential
 from atomsym.models.mace.config import MACEConfig
 from atomsym.models.mace.layer import Edges, Interaction, ProductBasis, Readout
 from atomsym.models.mace.radial import RadialBasis
-from atomsym.models.potential import Potential, PotentialOutput
+from atomsym.models.potential import PotentialOutput
 from atomsym.models.registry import register_architecture
 from atomsym.models.zbl import Screening, zbl_energy
 from atomsym.nn import edge_lengths, polynomial_cutoff
@@ -31,12 +29,11 @@ _ROUNDED_COULOMB = 14.3996  # eV Å
 
 
 @register_architecture
-class MACE(Potential):
+class MACE(LearnedPotential):
     """E_i = E0(z_i) + scale · (Σ_layers readout(h_i) + ½ Σ_j ZBL_ij) + shift.
 
     Each layer sums messages of the neighbors (``Interaction``), then multiplies up to ``correlation`` of the sums
     (``ProductBasis``). Differentiable three times on the compiled kernels, any number of times on the reference.
-    Energies are float64 whatever the weights are: isolated-atom energies of 10⁴ eV would drown the interaction.
 
     Source: Batatia, Kovács, Simm, Ortner, Csányi, NeurIPS 2022 (arXiv 2206.07697). Products are taken in an
     orthonormal basis of couplings, which spans the same functions as the published one. Edge vectors point from
@@ -60,9 +57,6 @@ class MACE(Potential):
         self.interactions = torch.nn.ModuleList(Interaction(config, layer) for layer in layers)
         self.products = torch.nn.ModuleList(ProductBasis(config, layer) for layer in layers)
         self.readouts = torch.nn.ModuleList(self._readout(layer) for layer in layers if self._reads(layer))
-        row = torch.full((MAX_ATOMIC_NUMBER + 1,), -1, dtype=torch.int64)
-        row[list(config.elements)] = torch.arange(n_species)
-        self.register_buffer("_row", row, persistent=False)
 
     def _reads(self, layer: int) -> bool:
         return layer == self.config.n_layers - 1 or not self.config.last_readout_only
@@ -92,17 +86,11 @@ class MACE(Potential):
             energies = energies + segment_sum(pairs, graph.edge_index[0], graph.n_atoms)
         return {"energies": self.total(energies, species)}
 
-    def species(self, numbers: Tensor) -> Tensor:
-        """Position of each atom's element in ``elements``, shape (n_atoms,), int64."""
-        row: Any = self._row
-        species: Tensor = row[numbers]
-        return species
-
-    def total(self, energies: Tensor, species: Tensor) -> Tensor:
-        """Scaled and shifted interaction energies plus those of the isolated atoms, (n_atoms,), float64."""
-        config = self.config
-        isolated = torch.tensor(config.atomic_energies, dtype=torch.float64, device=energies.device)
-        return isolated[species] + (config.scale * energies.to(torch.float64) + config.shift)
+    def decay_parameters(self) -> frozenset[str]:
+        """The linear maps of messages, and the products with theirs, as in the published training."""
+        return frozenset(
+            name for name, _ in self.named_parameters() if ".down." in name or name.startswith("products.")
+        )
 
     def repulsion(self, distance: Tensor, receiver_number: Tensor, sender_number: Tensor) -> Tensor:
         """Half of each pair's screened nuclear repulsion, zero from the sum of covalent radii on, (n_edges,), eV.

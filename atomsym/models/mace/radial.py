@@ -26,7 +26,6 @@ class RadialBasis(torch.nn.Module):
     def __init__(self, config: MACEConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("_radii", torch.tensor(COVALENT_RADII, dtype=torch.float64), persistent=False)
 
     def forward(self, distance: Tensor, receiver_number: Tensor, sender_number: Tensor) -> tuple[Tensor, Tensor]:
         """Basis functions and the cutoff.
@@ -65,8 +64,8 @@ class RadialBasis(torch.nn.Module):
 
     def radii(self, like: Tensor) -> Tensor:
         """Covalent radii by atomic number, Å, in the precision of another tensor."""
-        radii: Tensor = self._radii  # type: ignore[assignment]
-        return radii.to(like.dtype)
+        # Not a buffer: cast to single precision and back with the weights, it would have lost its digits.
+        return torch.tensor(COVALENT_RADII, dtype=like.dtype, device=like.device)
 
 
 def _basis(config: MACEConfig, distance: Tensor) -> Tensor:

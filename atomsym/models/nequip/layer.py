@@ -1,0 +1,59 @@
+"""One layer of NequIP: a convolution over the neighbors, a self-connection, and a gate."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from atomsym.core import EdgeTopology
+from atomsym.kernels.tensor_product import ChannelwiseProduct, tensor_product_convolution
+from atomsym.models.nequip.config import NequIPConfig
+from atomsym.nn import EquivariantLinear, Gate, Perceptron, SpeciesLinear
+
+
+class InteractionLayer(nn.Module):
+    """h' = Gate(Linear(Σ_j R(d_ij) Y(r_ij) ⊗ Linear(h_j) / sqrt(N)) + W(z_i) h_i).
+
+    Args:
+        config: of the model.
+        layer: number of the layer, from 0.
+
+    Attributes:
+        up: linear map of the senders' features.
+        product: what features and harmonics couple to.
+        radial: network from the radial basis to one weight for each path and channel.
+        down: linear map of the sums, to what the gate takes.
+        skip: the self-connection, chosen by species.
+        gate: the non-linearity.
+    """
+
+    def __init__(self, config: NequIPConfig, layer: int) -> None:
+        super().__init__()
+        features, channels = config.features(layer), config.channels
+        self.gate = Gate(config.features(layer + 1))
+        self.product = ChannelwiseProduct.separate(features, config.harmonics, self.gate.irreps_in)
+        self.up = EquivariantLinear(features, features, channels, channels)
+        self.radial = Perceptron((config.n_radial, *config.radial_hidden, self.product.n_paths * channels))
+        self.down = EquivariantLinear(self.product.irreps_out, self.gate.irreps_in, channels, channels)
+        self.skip = SpeciesLinear(features, self.gate.irreps_in, channels, len(config.elements))
+        self._normalization = config.average_neighbors**-0.5
+
+    def forward(
+        self, features: Tensor, species: Tensor, harmonics: Tensor, basis: Tensor, topology: EdgeTopology
+    ) -> Tensor:
+        """Features after the layer.
+
+        Args:
+            features: shape (n_atoms, features(layer).dim, channels).
+            species: shape (n_atoms,), int64.
+            harmonics: shape (n_edges, (max_degree + 1)²).
+            basis: radial basis, zero at the cutoff, shape (n_edges, n_radial).
+            topology: who receives from whom.
+
+        Returns:
+            Shape (n_atoms, features(layer + 1).dim, channels).
+        """
+        weights = self.radial(basis).unflatten(1, (self.product.n_paths, features.shape[2]))
+        senders = self.up(features) * self._normalization
+        summed = tensor_product_convolution(senders, harmonics, weights, topology, self.product)
+        gated: Tensor = self.gate(self.down(summed) + self.skip(features, species))
+        return gated

@@ -1,0 +1,73 @@
+"""NequIP: equivariant message passing with gates."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from atomsym.core import AtomGraph
+from atomsym.kernels.spherical_harmonics import spherical_harmonics
+from atomsym.models.learned import LearnedPotential
+from atomsym.models.nequip.config import NequIPConfig
+from atomsym.models.nequip.layer import InteractionLayer
+from atomsym.models.potential import PotentialOutput
+from atomsym.models.registry import register_architecture
+from atomsym.nn import Perceptron, bessel_basis, edge_lengths, polynomial_cutoff
+
+
+@register_architecture
+class NequIP(LearnedPotential):
+    """E_i = E0(z_i) + scale · (w · h_i) + shift, with h_i the scalars after the last layer.
+
+    Differentiable any number of times. Energies are float64 whatever the weights are.
+
+    Source: Batzner, Musaelian, Sun, Geiger, Mailoa, Kornbluth, Molinari, Smidt, Kozinsky, Nature Communications 13,
+    2453 (2022), with SiLU gates and the linear readout of later versions. Here every irrep has the same number of
+    channels and the Bessel functions are orthonormal; published weights of the radial networks belong to functions
+    with another factor (2π / cutoff²), so a conversion rescales the first layer. Edge vectors point from receiver to
+    sender.
+
+    Attributes:
+        embedding: scalars of each element, shape (n_species, channels).
+        frequencies: of the Bessel functions, shape (n_radial,), 1/Å; None unless they are trained.
+        layers: one ``InteractionLayer`` each.
+        readout: from scalars to the energy.
+
+    Example:
+        >>> config = NequIPConfig((1, 8), 5.0, (-13.6, -2041.0), average_neighbors=10.0, channels=8, n_layers=2)
+        >>> str(config.features(1)), sum(weight.numel() for weight in NequIP(config).parameters()) > 10_000
+        ('0e+1o+2e', True)
+    """
+
+    architecture = "nequip"
+    Config = NequIPConfig
+    config: NequIPConfig
+
+    def __init__(self, config: NequIPConfig) -> None:
+        super().__init__(config)
+        self.embedding = torch.nn.Parameter(torch.randn(len(config.elements), config.channels))
+        frequencies = torch.arange(1, config.n_radial + 1) * (math.pi / config.cutoff)
+        self.frequencies = torch.nn.Parameter(frequencies) if config.trainable_frequencies else None
+        self.layers = torch.nn.ModuleList(InteractionLayer(config, layer) for layer in range(config.n_layers))
+        self.readout = Perceptron((config.channels, 1))
+
+    def forward(self, graph: AtomGraph) -> PotentialOutput:
+        """Energies of the atoms, shape (n_atoms,), float64, eV."""
+        self.require_edges(graph)
+        config = self.config
+        species = self.species(graph.numbers)
+        vectors = graph.edge_vectors()
+        distance = edge_lengths(vectors)
+        envelope = polynomial_cutoff(distance, config.cutoff, power=config.envelope_power).unsqueeze(-1)
+        basis = bessel_basis(distance, config.cutoff, config.n_radial, frequencies=self.frequencies) * envelope
+        harmonics = spherical_harmonics(vectors, config.max_degree)
+        features = (self.embedding * len(config.elements) ** -0.5)[species].unsqueeze(1)
+        for layer in self.layers:
+            features = layer(features, species, harmonics, basis, graph.topology)
+        return {"energies": self.total(self.readout(features[:, 0]).squeeze(-1), species)}
+
+    def decay_parameters(self) -> frozenset[str]:
+        """The linear maps of features."""
+        maps = (".up.", ".down.", ".skip.")
+        return frozenset(name for name, _ in self.named_parameters() if any(part in name for part in maps))
