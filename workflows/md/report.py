@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from atomsym.workflows.md.analysis import diffusion_coefficient, mean_squared_displacement, radial_distribution
 from atomsym.workflows.md.settings import MdSettings
-from atomsym.workflows.md.simulation import MdResult, read_log, read_trajectory
+from atomsym.workflows.md.run_files import read_log, read_trajectory
+from atomsym.workflows.md.simulation import MdResult
 
 RAHMAN_PEAKS = (3.7, 7.0, 10.4)  # Å, first three maxima of g(r)
 RAHMAN_DIFFUSION = 2.43  # 1e-5 cm²/s
