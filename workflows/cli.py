@@ -13,14 +13,18 @@ import atomsym
 from atomsym.core import AtomsymError
 from atomsym.workflows.benchmarks.command import benchmark_command
 from atomsym.workflows.check.command import check_command
+from atomsym.workflows.evaluate.command import evaluate_command
+from atomsym.workflows.datasets import datasets_command
+from atomsym.workflows.convert.command import convert_command
 from atomsym.workflows.md.command import md_command
 from atomsym.workflows.models import models_command
+from atomsym.workflows.train.command import train_command
 
 EXIT_BAD_INPUT = 2
 
 app = typer.Typer(
     name="atomsym",
-    help="Symmetry-aware machine-learned simulation: run, check and benchmark interatomic potentials.",
+    help="Symmetry-aware machine-learned simulation: run, train, check and benchmark interatomic potentials.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -43,9 +47,13 @@ def _options(
 
 
 app.command("md", rich_help_panel="Simulate")(md_command)
+app.command("train", rich_help_panel="Learn")(train_command)
+app.command("evaluate", rich_help_panel="Learn")(evaluate_command)
 app.command("check", rich_help_panel="Trust")(check_command)
 app.command("benchmark", rich_help_panel="Trust")(benchmark_command)
+app.command("datasets", rich_help_panel="Learn")(datasets_command)
 app.command("models", rich_help_panel="Models")(models_command)
+app.command("convert", rich_help_panel="Models")(convert_command)
 
 
 def main() -> None:

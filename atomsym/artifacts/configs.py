@@ -34,8 +34,8 @@ def config_from_dict(config_class: type[Config], data: Mapping[str, Any]) -> Con
     """Build a dataclass from plain data; every key and type is checked.
 
     Args:
-        config_class: a dataclass with type hints of str, int, float, bool, None, ``Literal``, tuples, ``dict[str, ...]``,
-            optional values, nested dataclasses, and ``Any`` for plain data that the class checks itself.
+        config_class: a dataclass with type hints of str, int, float, bool, None, ``Literal``, tuples, dicts with text
+            as keys, optional values, nested dataclasses, and ``Any`` for plain data that the class checks itself.
         data: one entry for every field without a default, and no others. Lists stand for tuples, whole numbers
             are accepted where a float is expected.
 
@@ -130,7 +130,9 @@ def _to_plain(value: Any, path: str) -> Any:
     if isinstance(value, tuple | list):
         return [_to_plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, Mapping):
-        return {str(key): _to_plain(item, _joined(path, key)) for key, item in value.items()}
+        if not all(isinstance(key, str) for key in value):
+            raise ConfigError(f"the keys of {path} must be text; found {_shown(list(value))}")
+        return {key: _to_plain(item, _joined(path, key)) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: _to_plain(getattr(value, field.name), _joined(path, field.name)) for field in fields(value)}
     raise ConfigError(

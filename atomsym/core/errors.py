@@ -35,6 +35,10 @@ class ArtifactError(AtomsymError, ValueError):
     """A model file is damaged, of another format, or does not fit its own description."""
 
 
+class DataError(AtomsymError, ValueError):
+    """A data set cannot be read, or its labels are missing, contradictory or not numbers."""
+
+
 class ConfigError(AtomsymError, ValueError):
     """A setting is unknown or out of range."""
 

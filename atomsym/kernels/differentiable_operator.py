@@ -104,7 +104,7 @@ class DifferentiableOperator:
 
             @staticmethod
             def backward(ctx: Any, *grads: Any) -> Any:
-                return operator._pull(ctx, *grads)
+                return operator._pull(ctx, *grads, needs=_asked_for(ctx))
 
             @staticmethod
             def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
@@ -121,10 +121,11 @@ class DifferentiableOperator:
         wanted = range(len(inputs)) if self._saved is None else self._saved
         ctx.places = [place for place in wanted if isinstance(inputs[place], Tensor)]
         ctx.plain = [None if isinstance(value, Tensor) else value for value in inputs]
+        ctx.is_tensor = [isinstance(value, Tensor) for value in inputs]
         ctx.save_for_backward(*(inputs[place] for place in ctx.places))
         ctx.set_materialize_grads(False)
 
-    def _pull(self, ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+    def _pull(self, ctx: Any, *grads: Tensor | None, needs: Sequence[bool] | None = None) -> tuple[Tensor | None, ...]:
         if self._backward is None:
             return (None,) * ctx.n_inputs
         inputs = list(ctx.plain)
@@ -132,11 +133,39 @@ class DifferentiableOperator:
             return (None,) * len(inputs)
         for place, tensor in zip(ctx.places, ctx.saved_tensors, strict=True):
             inputs[place] = tensor
-        found = tuple(self._backward(tuple(ctx.needs_input_grad), tuple(inputs), grads))
+        wanted = tuple(ctx.needs_input_grad if needs is None else needs)
+        if not any(wanted):
+            return (None,) * len(inputs)
+        found = tuple(self._backward(wanted, tuple(inputs), grads))
         return found + (None,) * (len(inputs) - len(found))
 
     def _batched_raw(self, info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
         return self._batching(self.raw, info.batch_size, in_dims, inputs)
+
+
+def _asked_for(ctx: Any) -> Sequence[bool]:
+    """Which inputs need a derivative in this pass, not merely some day.
+
+    ``needs_input_grad`` is true for every trained weight, also while forces are taken, where the engine would throw
+    the weights' derivatives away. It knows which nodes it will run, and so which derivatives somebody waits for.
+    """
+    if not any(ctx.needs_input_grad):
+        return ctx.needs_input_grad
+    nodes = iter(ctx.next_functions)  # one a tensor among the inputs
+    return [
+        need and (next_node is None or _will_run(next_node))
+        for need, next_node in (
+            (need, next(nodes)[0] if is_tensor else None)
+            for need, is_tensor in zip(ctx.needs_input_grad, ctx.is_tensor, strict=True)
+        )
+    ]
+
+
+def _will_run(node: Any) -> bool:
+    try:
+        return bool(torch._C._will_engine_execute_node(node))
+    except RuntimeError:  # a leaf that torch.autograd.grad was asked about, or no backward pass of the engine
+        return True
 
 
 def _refuse_forward_mode(inputs: Inputs) -> None:

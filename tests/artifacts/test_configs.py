@@ -107,7 +107,7 @@ def test_text_that_is_no_config_is_refused(text: str) -> None:
         config_from_json(Network, text)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {"a": 1}, b"bytes", Network])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1: 1}, {"a": object()}, b"bytes", Network])
 def test_values_that_are_not_plain_data_are_refused(value: Any) -> None:
     with pytest.raises(ConfigError, match="name"):
         config_to_dict(Network(elements=(1,), cutoff=1.0, name=value))

@@ -91,6 +91,18 @@ void gradients(Address plan, const std::vector<Address> &wiring, const std::vect
                          output<T>(grad_edge), output<T>(grad_weight));
 }
 
+template <class T>
+void second(Address plan, const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes,
+            const std::vector<Address> &data, const std::vector<std::int64_t> &stride, const std::vector<Address> &results,
+            int n_threads) {
+    const ProductCall call = make_call(wiring, sizes, n_threads);
+    const auto at = [&](int i) { return operand<T>(data, stride, i); };
+    const auto result = [&](int i) { return output<T>(results[i]); };
+    nb::gil_scoped_release release;
+    product_second<T>(*input<ProductPlan>(plan), call,
+                      {at(0), at(1), at(2), at(3), at(4), at(5), at(6), result(0), result(1), result(2), result(3)});
+}
+
 }  // namespace
 
 void bind_tensor_product(nb::module_ &m) {
@@ -99,4 +111,6 @@ void bind_tensor_product(nb::module_ &m) {
     m.def("channelwise_forward_float64", &forward<double>);
     m.def("channelwise_gradients_float32", &gradients<float>);
     m.def("channelwise_gradients_float64", &gradients<double>);
+    m.def("channelwise_second_float32", &second<float>);
+    m.def("channelwise_second_float64", &second<double>);
 }

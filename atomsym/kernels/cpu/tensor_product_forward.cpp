@@ -153,10 +153,7 @@ void product_forward(const ProductPlan &plan, const ProductCall &call, Operand<T
     constexpr int B = edge_block<T>, L = lanes<T>;
     const std::int64_t C = call.channels, whole = C / L, w_stride = plan.n_weights * C;
     const int tail = int(C % L);
-    // Receivers of one task: about 128 edges. The split does not change any sum.
-    const std::int64_t per_task =
-        std::clamp<std::int64_t>(128 * call.n_nodes / std::max<std::int64_t>(call.n_edges, 1), 1, 4096);
-    const std::int64_t tasks = (call.n_nodes + per_task - 1) / per_task;
+    const std::int64_t per_task = nodes_per_task(call), tasks = (call.n_nodes + per_task - 1) / per_task;
 #pragma omp parallel num_threads(call.n_threads) if (call.n_threads > 1)
     {
         Scratch<T> components(std::size_t(plan.edge_dim) * B + 1), matrix(std::size_t(plan.n_matrix) * B + 1);

@@ -133,16 +133,6 @@ void all_paths(const ProductPlan &plan, const EdgeRows<T> &rows) {
     }
 }
 
-template <class T>
-void contract_moments(const Couplings<T> &couplings, int edge_dim, const Vec<T> *products, T *grad_edge) {
-    for (int f = 0; f < edge_dim; ++f) {
-        Vec<T> sum{};
-        for (int t = couplings.start[f]; t < couplings.start[f + 1]; ++t)
-            sum += couplings.coefficient[t] * products[couplings.source[t]];
-        grad_edge[f] = sum_of_lanes<T>(sum);
-    }
-}
-
 }  // namespace
 
 template <class T>
@@ -152,11 +142,8 @@ void product_gradients(const ProductPlan &plan, const ProductCall &call, Operand
     const std::int64_t C = call.channels, N = call.n_nodes, w_size = plan.n_weights * C;
     const std::int64_t in_size = plan.in_dim * C, out_size = plan.out_dim * C;
     const bool inputs = grad_x != nullptr || grad_weight != nullptr;
-    const bool stream_grad_w = can_stream && grad_weight != nullptr && C * std::int64_t(sizeof(T)) % 64 == 0 &&
-                               reinterpret_cast<std::uintptr_t>(grad_weight) % 64 == 0 &&
-                               call.batch * call.n_edges * w_size * std::int64_t(sizeof(T)) >= stream_from_bytes;
-    const std::int64_t per_task = std::clamp<std::int64_t>(128 * N / std::max<std::int64_t>(call.n_edges, 1), 1, 4096);
-    const std::int64_t tasks = (N + per_task - 1) / per_task;
+    const bool stream_grad_w = streams(grad_weight, C, call.batch * call.n_edges * w_size);
+    const std::int64_t per_task = nodes_per_task(call), tasks = (N + per_task - 1) / per_task;
 #pragma omp parallel num_threads(call.n_threads) if (call.n_threads > 1)
     {
         Scratch<T> components(std::size_t(plan.edge_dim) * B + 1), matrix(std::size_t(plan.n_matrix) * B + 1);

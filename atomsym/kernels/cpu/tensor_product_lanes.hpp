@@ -2,6 +2,7 @@
 #pragma once
 #include "simd.hpp"
 #include "tensor_product_plan.hpp"
+#include <algorithm>
 #include <memory>
 #include <new>
 #if defined(__AVX512F__)
@@ -71,6 +72,17 @@ inline void stream_fence() {}
 #endif
 constexpr std::int64_t stream_from_bytes = std::int64_t(32) << 20;  // about a last-level cache
 
+// Whether an array of rows of `channels` is large enough, and laid out, to be written past the caches.
+template <class T> inline bool streams(const T *array, std::int64_t channels, std::int64_t size) {
+    return can_stream && array != nullptr && channels * std::int64_t(sizeof(T)) % 64 == 0 &&
+           reinterpret_cast<std::uintptr_t>(array) % 64 == 0 && size * std::int64_t(sizeof(T)) >= stream_from_bytes;
+}
+
+// Nodes of one task: about 128 edges. The split does not change any sum.
+inline std::int64_t nodes_per_task(const ProductCall &call) {
+    return std::clamp<std::int64_t>(128 * call.n_nodes / std::max<std::int64_t>(call.n_edges, 1), 1, 4096);
+}
+
 // Sum of the lanes by halving, the same tree at every register width.
 template <class T> inline T sum_of_lanes(Vec<T> v) {
     alignas(ATOMSYM_VECTOR_BYTES) T lane[lanes<T>];
@@ -108,6 +120,17 @@ inline void make_matrices(const Couplings<T> &couplings, int n_matrix, int edge_
             for (int v = 0; v < B / L; ++v) sum[v] += couplings.coefficient[t] * load(y + v * L);
         }
         for (int v = 0; v < B / L; ++v) store(matrix + m * B + v * L, sum[v]);
+    }
+}
+
+// The gradient for the Y row of an edge from its moments M, vectors of partial sums over the channels.
+template <class T>
+inline void contract_moments(const Couplings<T> &couplings, int edge_dim, const Vec<T> *products, T *grad_edge) {
+    for (int f = 0; f < edge_dim; ++f) {
+        Vec<T> sum{};
+        for (int t = couplings.start[f]; t < couplings.start[f + 1]; ++t)
+            sum += couplings.coefficient[t] * products[couplings.source[t]];
+        grad_edge[f] = sum_of_lanes<T>(sum);
     }
 }
 

@@ -66,4 +66,13 @@ template <class T>
 void product_gradients(const ProductPlan &, const ProductCall &, Operand<T> g, Operand<T> x, Operand<T> edge,
                        Operand<T> weight, T *grad_x, T *grad_edge, T *grad_weight);
 
+// Operands and results of the second derivatives; a direction or result whose address is null is not there.
+template <class T> struct SecondCall {
+    Operand<T> g, x, edge, weight, along_x, along_edge, along_weight;
+    T *grad_g, *grad_x, *grad_edge, *grad_weight;
+};
+
+// Gradients for g, x, edge and weight of the sum over the directions of sum(g * out) with one operand replaced.
+template <class T> void product_second(const ProductPlan &, const ProductCall &, const SecondCall<T> &);
+
 }  // namespace atomsym

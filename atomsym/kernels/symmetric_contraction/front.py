@@ -38,8 +38,7 @@ def symmetric_contraction(
 
     Returns:
         B, shape (n_nodes, irreps_out.dim, channels). Differentiable in features and weights: the reference any number
-        of times, cpp three times, triton twice; vmap batches every operand, species member by member. The
-        gradient in the weights is computed whenever they require one: detach them where only forces are wanted.
+        of times, cpp three times, triton twice; vmap batches every operand, species member by member.
 
     Raises:
         InputError: if shapes, dtypes or devices do not fit together or a species has no weights. Inside a compiled

@@ -1,4 +1,4 @@
-"""Differentiation of the channel-wise convolution, to any order, on two raw operators.
+"""Differentiation of the channel-wise convolution, to any order, on two or three raw operators.
 
 The form F(g, x, Y, w) = ⟨g, convolution(x, Y, w)⟩ is linear in each operand. Its derivative for g is the forward
 operator, those for x, Y and w come together from the gradients operator, and both are again such forms with other
@@ -8,6 +8,12 @@ Each backend has two operators, with every operand carrying a leading batch axis
 
 * ``channelwise_forward_<backend>``: the sum over the edges of each receiver;
 * ``channelwise_gradients_<backend>``: derivatives of F for those of x, Y, w that are wanted.
+
+A third one is optional, for the backward of the gradients along directions ax, aY, aw, which training on forces needs
+for every batch. Without it, that backward is made of calls of the other two:
+
+* ``channelwise_second_<backend>``: derivatives of F(g, ax, Y, w) + F(g, x, aY, w) + F(g, x, Y, aw) for those of
+  g, x, Y, w that are wanted.
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ from torch import Tensor
 
 from atomsym.core.errors import InputError
 from atomsym.kernels.differentiable_operator import Call, DifferentiableOperator, Inputs
-from atomsym.kernels.tensor_product.shapes import common_batch, gradient_shapes, out_shape
+from atomsym.kernels.tensor_product.shapes import common_batch, gradient_shapes, out_shape, second_shapes
 
 Wiring = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 _N_WIRING = 5
@@ -28,6 +34,7 @@ _WIRING = "Tensor receiver, Tensor sender, Tensor receiver_offsets, Tensor sende
 
 _FORWARD: dict[str, DifferentiableOperator] = {}
 _GRADIENTS: dict[str, DifferentiableOperator] = {}
+_SECOND: dict[str, DifferentiableOperator] = {}
 
 
 def convolution(
@@ -39,9 +46,13 @@ def convolution(
 
 
 def define(
-    backend: str, forward: Callable[..., Tensor], gradients: Callable[..., tuple[Tensor, ...]], keys: tuple[str, ...]
+    backend: str,
+    forward: Callable[..., Tensor],
+    gradients: Callable[..., tuple[Tensor, ...]],
+    keys: tuple[str, ...],
+    second: Callable[..., tuple[Tensor, ...]] | None = None,
 ) -> None:
-    """Register the two operators of a backend for the dispatch keys ``keys`` (CPU, CUDA)."""
+    """Register the operators of a backend for the dispatch keys ``keys`` (CPU, CUDA)."""
     _FORWARD[backend] = DifferentiableOperator(
         f"channelwise_forward_{backend}",
         f"(Tensor x, Tensor y, Tensor w, {_WIRING}, str product) -> Tensor",
@@ -57,8 +68,19 @@ def define(
         dict.fromkeys(keys, gradients),
         shapes=_empty_gradients,
         backward=partial(_gradients_backward, backend),
-        batching=_gradients_batching,
+        batching=partial(_gradients_batching, 4),
     )
+    if second is not None:
+        _SECOND[backend] = DifferentiableOperator(
+            f"channelwise_second_{backend}",
+            "(Tensor g, Tensor x, Tensor y, Tensor w, Tensor? along_x, Tensor? along_y, Tensor? along_w, "
+            f"{_WIRING}, str product, bool need_g, bool need_x, bool need_y, bool need_w) "
+            "-> (Tensor, Tensor, Tensor, Tensor)",
+            dict.fromkeys(keys, second),
+            shapes=_empty_second,
+            backward=partial(_second_backward, backend),
+            batching=partial(_gradients_batching, 7),
+        )
 
 
 def _empty_forward(x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> Tensor:
@@ -67,6 +89,10 @@ def _empty_forward(x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> Tensor:
 
 def _empty_gradients(g: Tensor, x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     return tuple(x.new_empty(shape) for shape in gradient_shapes(g, x, y, w, *rest[-3:]))
+
+
+def _empty_second(*args: Any) -> tuple[Tensor, ...]:
+    return tuple(args[0].new_empty(shape) for shape in second_shapes(*args[:7], *args[-4:]))
 
 
 def _forward_backward(
@@ -84,17 +110,55 @@ def _gradients_backward(
 ) -> list[Tensor | None]:
     """Derivatives of the gradients along the directions, for g, x, Y, w: one term a direction."""
     values = dict(zip("gxyw", inputs[:4], strict=True))
-    computed = inputs[5 + _N_WIRING :]
-    terms = []
-    for name, there, direction in zip("xyw", computed, directions, strict=True):
-        if there and direction is not None:
-            values["along_" + name] = direction
-            terms.append(tuple("along_" + other if other == name else other for other in "gxyw"))
-    found = _derivatives(terms, values, _wanted("gxyw", needs), inputs[4 : 5 + _N_WIRING], backend)
+    wiring_and_product, computed = inputs[4 : 5 + _N_WIRING], inputs[5 + _N_WIRING :]
+    along = [direction if there else None for there, direction in zip(computed, directions, strict=True)]
+    wanted = _wanted("gxyw", needs)
+    if not wanted or all(direction is None for direction in along):
+        return []
+    if backend in _SECOND:
+        flags = tuple(name in wanted for name in "gxyw")
+        results = _SECOND[backend](*inputs[:4], *along, *wiring_and_product, *flags)
+        found = {
+            name: _in_shape_of(values[name], result)
+            for name, flag, result in zip("gxyw", flags, results, strict=True)
+            if flag
+        }
+    else:
+        found = _derivatives(_terms_along(along, values), values, wanted, wiring_and_product, backend)
     return [found.get(name) for name in "gxyw"]
 
 
-def _wanted(names: str, needs: Sequence[bool]) -> set[str]:
+def _second_backward(
+    backend: str, needs: tuple[bool, ...], inputs: Inputs, directions: tuple[Tensor | None, ...]
+) -> list[Tensor | None]:
+    """Derivatives of the second derivatives along further directions: one term a pair of directions."""
+    values = dict(zip("gxyw", inputs[:4], strict=True))
+    first_terms = _terms_along(inputs[4:7], values)
+    terms = []
+    for name, there, direction in zip("gxyw", inputs[-4:], directions, strict=True):
+        if there and direction is not None:
+            values["further_" + name] = direction
+            terms += [
+                tuple("further_" + name if operand == name else operand for operand in term)
+                for term in first_terms
+                if name in term
+            ]
+    names = ("g", "x", "y", "w", "along_x", "along_y", "along_w")
+    found = _derivatives(terms, values, _wanted(names, needs), inputs[7 : 8 + _N_WIRING], backend)
+    return [found.get(name) for name in names]
+
+
+def _terms_along(along: Sequence[Tensor | None], values: dict[str, Any]) -> list[tuple[str, ...]]:
+    """F with each of x, Y, w replaced by its direction, if it has one; the directions are entered in ``values``."""
+    terms = []
+    for name, direction in zip("xyw", along, strict=True):
+        if direction is not None:
+            values["along_" + name] = direction
+            terms.append(tuple("along_" + other if other == name else other for other in "gxyw"))
+    return terms
+
+
+def _wanted(names: Sequence[str], needs: Sequence[bool]) -> set[str]:
     return {name for name, need in zip(names, needs[: len(names)], strict=True) if need}
 
 
@@ -109,9 +173,7 @@ def _derivatives(
     found: dict[str, Tensor] = {}
 
     def add(name: str, derivative: Tensor) -> None:
-        operand = values[name]
-        if operand.shape[0] == 1 and derivative.shape[0] > 1:  # the batch shared this operand
-            derivative = derivative.sum(0, keepdim=True)
+        derivative = _in_shape_of(values[name], derivative)
         found[name] = found[name] + derivative if name in found else derivative
 
     for term in terms:
@@ -127,23 +189,32 @@ def _derivatives(
     return found
 
 
+def _in_shape_of(operand: Tensor, derivative: Tensor) -> Tensor:
+    """A batch that shared its operand has added to it with every member."""
+    shared = operand.shape[0] == 1 and derivative.shape[0] > 1
+    return derivative.sum(0, keepdim=True) if shared else derivative
+
+
 def _forward_batching(call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs) -> tuple[Tensor, int]:
     operands, inner = _fold(size, in_dims, inputs, 3)
     return call(*operands, *inputs[3:]).unflatten(0, (size, inner)), 0
 
 
 def _gradients_batching(
-    call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs
+    n_operands: int, call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs
 ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
-    operands, inner = _fold(size, in_dims, inputs, 4)
-    results, needs = call(*operands, *inputs[4:]), inputs[-3:]
+    operands, inner = _fold(size, in_dims, inputs, n_operands)
+    results = call(*operands, *inputs[n_operands:])
+    needs = inputs[-len(results) :]
     unfolded = tuple(
         result.unflatten(0, (size, inner)) if need else result for result, need in zip(results, needs, strict=True)
     )
     return unfolded, tuple(0 if need else None for need in needs)
 
 
-def _fold(size: int, in_dims: Sequence[int | None], args: Sequence[Any], n_operands: int) -> tuple[list[Tensor], int]:
+def _fold(
+    size: int, in_dims: Sequence[int | None], args: Sequence[Any], n_operands: int
+) -> tuple[list[Tensor | None], int]:
     """Merge a mapped axis into the leading batch axes; operands that neither maps stay shared, without a copy."""
     if any(dim is not None for dim in in_dims[n_operands : n_operands + _N_WIRING]):
         raise InputError("vmap over the edges' wiring is not possible; batch graphs with AtomGraph.batch instead")
@@ -152,10 +223,12 @@ def _fold(size: int, in_dims: Sequence[int | None], args: Sequence[Any], n_opera
         for arg, dim in zip(args[:n_operands], in_dims[:n_operands], strict=True)
     ]
     mapped = [dim is not None for dim in in_dims[:n_operands]]
-    inner = common_batch([operand.shape[1 if outer else 0] for operand, outer in zip(moved, mapped, strict=True)])
-    folded = []
+    inner = common_batch(
+        [operand.shape[1 if outer else 0] for operand, outer in zip(moved, mapped, strict=True) if operand is not None]
+    )
+    folded: list[Tensor | None] = []
     for operand, outer in zip(moved, mapped, strict=True):
-        if not outer and operand.shape[0] == 1:
+        if operand is None or (not outer and operand.shape[0] == 1):
             folded.append(operand)
             continue
         full = operand if outer else operand.unsqueeze(0)

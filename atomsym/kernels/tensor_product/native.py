@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -12,7 +14,7 @@ from atomsym.kernels.memory import recycled_empty
 from atomsym.kernels.native import cpu_extension, n_threads
 from atomsym.kernels.tensor_product.multilinear import define
 from atomsym.kernels.tensor_product.product import product_of
-from atomsym.kernels.tensor_product.shapes import batch_of, gradient_shapes, out_shape
+from atomsym.kernels.tensor_product.shapes import batch_of, gradient_shapes, out_shape, second_shapes
 from atomsym.kernels.tensor_product.tables import tables_of
 
 MAX_DEGREE = 6
@@ -20,7 +22,7 @@ MAX_DEGREE = 6
 
 
 @cache
-def _plan(handle: str) -> int:
+def plan_address(handle: str) -> int:
     """Address of the compiled form of a product's tables."""
     product = product_of(handle)
     tables = tables_of(product)
@@ -55,13 +57,13 @@ def _kernel(name: str, dtype: torch.dtype) -> Any:
     return getattr(cpu_extension(), f"channelwise_{name}_{'float32' if dtype == torch.float32 else 'float64'}")
 
 
-def _addresses(tensors: tuple[Tensor, ...]) -> list[int]:
-    return [tensor.data_ptr() for tensor in tensors]
+def _addresses(tensors: Sequence[Tensor | None]) -> list[int]:
+    return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
-def _strides(operands: tuple[Tensor, ...]) -> list[int]:
+def _strides(operands: Sequence[Tensor | None]) -> list[int]:
     """Elements from one batch entry to the next; zero for an operand that the batch shares."""
-    return [0 if operand.shape[0] == 1 else operand[0].numel() for operand in operands]
+    return [0 if operand is None or operand.shape[0] == 1 else math.prod(operand.shape[1:]) for operand in operands]
 
 
 def _forward(x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> Tensor:
@@ -72,7 +74,13 @@ def _forward(x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> Tensor:
         return out
     sizes = [out.shape[0], x.shape[1], y.shape[1], x.shape[3]]
     _kernel("forward", x.dtype)(
-        _plan(product), _addresses(wiring), sizes, _addresses(operands), _strides(operands), out.data_ptr(), n_threads()
+        plan_address(product),
+        _addresses(wiring),
+        sizes,
+        _addresses(operands),
+        _strides(operands),
+        out.data_ptr(),
+        n_threads(),
     )
     return out
 
@@ -90,9 +98,34 @@ def _gradients(g: Tensor, x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> tuple[
         return results
     targets = [result.data_ptr() if need else 0 for result, need in zip(results, needs, strict=True)]
     _kernel("gradients", x.dtype)(
-        _plan(product), _addresses(wiring), sizes, _addresses(operands), _strides(operands), *targets, n_threads()
+        plan_address(product),
+        _addresses(wiring),
+        sizes,
+        _addresses(operands),
+        _strides(operands),
+        *targets,
+        n_threads(),
     )
     return results
 
 
-define("cpp", _forward, _gradients, ("CPU",))
+def _second(*args: Any) -> tuple[Tensor, ...]:
+    operands = [None if operand is None else operand.contiguous() for operand in args[:7]]
+    wiring, product, needs = tuple(index.contiguous() for index in args[7:12]), args[12], args[13:]
+    x, y, along_y = args[1], args[2], args[5]
+    results = tuple(recycled_empty(shape, x.dtype) for shape in second_shapes(*args[:7], *needs))
+    sizes = [batch_of(*(operand for operand in operands if operand is not None)), x.shape[1], y.shape[1], x.shape[3]]
+    if 0 in sizes:
+        for result in results:
+            result.zero_()
+        return results
+    if along_y is not None and along_y.numel() == 0:
+        operands[5] = None  # no edge components: an empty tensor may have no address
+    targets = [result.data_ptr() if need else 0 for result, need in zip(results, needs, strict=True)]
+    _kernel("second", x.dtype)(
+        _plan(product), _addresses(wiring), sizes, _addresses(operands), _strides(operands), targets, n_threads()
+    )
+    return results
+
+
+define("cpp", _forward, _gradients, ("CPU",), _second)

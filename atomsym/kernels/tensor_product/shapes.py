@@ -34,3 +34,19 @@ def gradient_shapes(
         (batch, *y.shape[1:]) if need_y else (0,),
         (batch, *w.shape[1:]) if need_w else (0,),
     )
+
+
+def second_shapes(
+    g: Tensor,
+    x: Tensor,
+    y: Tensor,
+    w: Tensor,
+    along_x: Tensor | None,
+    along_y: Tensor | None,
+    along_w: Tensor | None,
+    *needs: bool,
+) -> list[tuple[int, ...]]:
+    """Shapes of the results of the second derivatives for g, x, Y, w; those not wanted have no elements."""
+    there = [operand for operand in (g, x, y, w, along_x, along_y, along_w) if operand is not None]
+    batch = batch_of(*there)
+    return [(batch, *operand.shape[1:]) if need else (0,) for operand, need in zip((g, x, y, w), needs, strict=True)]

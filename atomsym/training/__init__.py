@@ -1,0 +1,73 @@
+"""Layer 4: training of potentials: configs, batches, losses, the loop, checkpoints and errors."""
+
+from atomsym.training.batches import EdgeBatcher
+from atomsym.training.checkpoints import Progress, read_checkpoint
+from atomsym.training.config import (
+    BatchSection,
+    DataSection,
+    EmaSection,
+    LossSection,
+    OptimizerSection,
+    OutputSection,
+    ScheduleSection,
+    StageSection,
+    TrainingConfig,
+)
+from atomsym.training.config_files import config_to_yaml, parse_yaml, read_config, with_overrides
+from atomsym.training.export import summary_of_errors
+from atomsym.training.logs import read_log
+from atomsym.training.loss import BatchLoss, Predictions, batch_loss, predict
+from atomsym.training.metrics import Errors, ErrorSums
+from atomsym.training.observers import Observer, Observers
+from atomsym.training.parallel import Ranks
+from atomsym.training.resolve import model_cutoff, new_potential, require_labels, resolved_config
+from atomsym.training.samples import Batch, LabelCounts, Samples
+from atomsym.training.statistics import dataset_statistics
+from atomsym.training.trainer import RESUME_ENTRIES, TrainingData, TrainingResult, resume, train
+from atomsym.training.validation import Validation, plain_table, validate
+
+__all__ = [
+    "RESUME_ENTRIES",
+    "Batch",
+    "BatchLoss",
+    "BatchSection",
+    "DataSection",
+    "EdgeBatcher",
+    "EmaSection",
+    "ErrorSums",
+    "Errors",
+    "LabelCounts",
+    "LossSection",
+    "Observer",
+    "Observers",
+    "OptimizerSection",
+    "OutputSection",
+    "Predictions",
+    "Progress",
+    "Ranks",
+    "Samples",
+    "ScheduleSection",
+    "StageSection",
+    "TrainingConfig",
+    "TrainingData",
+    "TrainingResult",
+    "Validation",
+    "batch_loss",
+    "config_to_yaml",
+    "dataset_statistics",
+    "model_cutoff",
+    "new_potential",
+    "parse_yaml",
+    "plain_table",
+    "predict",
+    "read_checkpoint",
+    "read_config",
+    "read_log",
+    "require_labels",
+    "resolved_config",
+    "resume",
+    "summary_of_errors",
+    "train",
+    "validate",
+    "with_overrides",
+]

@@ -1,0 +1,82 @@
+"""The trained potential as a model file whose card tells how it came about."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from atomsym.artifacts import ModelCard, ModelDescription, config_to_dict, save_model
+from atomsym.models import Potential
+from atomsym.training.checkpoints import Progress
+from atomsym.training.config import TrainingConfig
+from atomsym.training.metrics import UNITS
+
+
+def save_trained_model(
+    potential: Potential,
+    path: Path,
+    config: TrainingConfig,
+    progress: Progress,
+    *,
+    description: str,
+    sizes: tuple[int, int],
+) -> ModelDescription:
+    """Write the model with a filled card.
+
+    Args:
+        potential: with the weights to be saved.
+        path: the file.
+        config: complete config of the run.
+        progress: of the run, with the errors of the best epoch.
+        description: of the data, one line.
+        sizes: numbers of training and validation structures.
+
+    Raises:
+        ArtifactError: if the file cannot be written.
+        ConfigError: if the name cannot be one of a model.
+    """
+    output = config.output
+    where = description or config.data.known_set or ", ".join(_file_names(config.data.train)) or "unnamed structures"
+    card = ModelCard(
+        name=output.name,
+        level_of_theory=output.level_of_theory,
+        training_data=f"{where}: {sizes[0]} structures for training, {sizes[1]} for validation",
+        licence=output.licence,
+        citation=output.citation,
+        description=output.description,
+        training=json.dumps(training_record(config, progress, sizes), separators=(",", ":"), ensure_ascii=False),
+    )
+    return save_model(potential, path, card)
+
+
+def training_record(config: TrainingConfig, progress: Progress, sizes: tuple[int, int]) -> dict[str, Any]:
+    """What the card says of the training: settings, splits and errors as plain data; the hash is that of its config."""
+    data = {name: _file_names(getattr(config.data, name)) for name in ("train", "validation", "test")}
+    config = replace(config, data=replace(config.data, **data))
+    return {
+        "config": config_to_dict(config),
+        "config_hash": config.hash,
+        "data_digest": progress.data_digest,
+        "structures": {"train": sizes[0], "validation": sizes[1]},
+        "best_epoch": progress.best_epoch,
+        "steps": progress.step,
+        "validation_loss": progress.best_loss,
+        "validation_errors": progress.best_errors,
+        "units": {quantity: unit.removeprefix("m") for quantity, unit in UNITS.items()},
+    }
+
+
+def _file_names(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Without folders: a model file travels, and the folders of the machine it was trained on mean nothing there."""
+    return tuple(Path(path).name for path in paths)
+
+
+def summary_of_errors(progress: Progress) -> str:
+    """Validation errors of the best epoch in one line."""
+    parts = [
+        f"{quantity} {1e3 * values['mae']:.3g} {UNITS[quantity]}"
+        for quantity, values in progress.best_errors.get("all", {}).items()
+    ]
+    return f"mean absolute validation errors: {', '.join(parts)}" if parts else "not validated"

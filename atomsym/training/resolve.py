@@ -1,0 +1,105 @@
+"""From what the user wrote to a complete config: what a model takes from the data is computed and written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import MISSING, fields, replace
+from typing import Any
+
+import torch
+
+from atomsym.artifacts import checked_settings, config_from_dict, config_to_dict
+from atomsym.core import ConfigError, LabelledStructure
+from atomsym.core.elements import format_elements
+from atomsym.models import DatasetStatistics, Potential, architecture
+from atomsym.training.config import TrainingConfig
+from atomsym.training.samples import Samples
+from atomsym.training.statistics import dataset_statistics
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_LABEL_OF_TERM = {"energy": "energy", "forces": "forces", "stress": "stress", "virial": "stress", "hessian": "hessian"}
+
+
+def model_settings(config: TrainingConfig) -> tuple[type[Potential], dict[str, Any]]:
+    """The architecture's class and what was set of its config, checked.
+
+    Raises:
+        ConfigError: if there is no such architecture, or a setting is unknown or of the wrong type.
+    """
+    settings = {name: value for name, value in config.model.items() if name != "architecture"}
+    found = architecture(config.model["architecture"])
+    return found, checked_settings(found.Config, settings, "model")
+
+
+def model_cutoff(config: TrainingConfig) -> float:
+    """The model's cutoff in Å, from the settings or the architecture's default.
+
+    Raises:
+        ConfigError: if neither has one.
+    """
+    found, settings = model_settings(config)
+    default = next(field.default for field in fields(found.Config) if field.name == "cutoff")
+    cutoff = settings.get("cutoff", default)
+    if cutoff is MISSING:
+        raise ConfigError("model.cutoff is missing: the radius in Å within which atoms interact")
+    return float(cutoff)
+
+
+def resolved_config(config: TrainingConfig, samples: Samples) -> tuple[TrainingConfig, DatasetStatistics]:
+    """The config with a complete ``model`` section.
+
+    Args:
+        config: what the user wrote.
+        samples: the training structures.
+
+    Raises:
+        ConfigError: if the data have no labels for a term of the loss, or lack something the model needs, or hold an
+            element that the model was told not to know.
+    """
+    potential_class, settings = model_settings(config)
+    require_labels(config, samples.structures)
+    statistics = dataset_statistics(samples, config.data.reference_energies)
+    complete = potential_class.config_from_statistics(settings, statistics)
+    unknown = set(statistics.elements) - set(complete.elements)
+    if unknown:
+        raise ConfigError(f"the training data hold {format_elements(unknown)}, which model.elements lack")
+    model = {"architecture": config.model["architecture"], **config_to_dict(complete)}
+    return replace(config, model=model), statistics
+
+
+def require_labels(config: TrainingConfig, structures: Sequence[LabelledStructure]) -> None:
+    """Refuse to train on labels that are not there (wrong keys give a loss of exactly zero).
+
+    Raises:
+        ConfigError: if a term of the loss has a weight but no structure has its label.
+    """
+    present = {
+        "energy": any(s.energy is not None for s in structures),
+        "forces": any(s.forces is not None for s in structures),
+        "stress": any(s.stress is not None for s in structures),
+        "hessian": any(s.hessian is not None for s in structures),
+    }
+    for stage in config.all_stages():
+        for term, weight in stage.loss.weights.items():
+            label = _LABEL_OF_TERM[term]
+            if weight > 0 and not present[label]:
+                raise ConfigError(
+                    f"loss.{term} is {weight:g}, but none of the {len(structures)} training structures has a label "
+                    f"'{label}'; check data.keys, or set loss.{term}=0"
+                )
+
+
+def new_potential(config: TrainingConfig) -> Potential:
+    """The potential of a complete config with initial weights that follow from the seed.
+
+    The caller's random generator is left as it was.
+
+    Raises:
+        ConfigError: if the model section is not complete or out of range.
+    """
+    potential_class = architecture(config.model["architecture"])
+    entries = {name: value for name, value in config.model.items() if name != "architecture"}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        potential = potential_class(config_from_dict(potential_class.Config, entries))
+    return potential.to(DTYPES[config.dtype])

@@ -1,0 +1,451 @@
+"""The training loop.
+
+Why an own loop and not a trainer library (Lightning Fabric was looked at): what is left of it, once its checkpoints
+(pickles), its samplers (batches of a fixed number of items), its precision plugins (a float64 sum of energies is ours
+to keep) and its distributed wrapper (which hooks the one backward pass that double backward does not have) are put
+aside, is moving tensors to a device. What we need instead, an exact continuation from the middle of an epoch, batches
+bounded by edges, and a loss that does not depend on the number of processes, is the few hundred lines of this folder.
+
+Everything random in a step follows from the seed and the number of the step; nothing depends on time. A run that was
+killed anywhere and continued from its last checkpoint therefore ends with the same weights, bit by bit, on a CPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from atomsym.artifacts import usable_device, write_atomically
+from atomsym.core import CalculationError, ConfigError, LabelledStructure
+from atomsym.training.batches import BatchIndices, EdgeBatcher
+from atomsym.training.checkpoints import FILE_NAME, Checkpoint, Progress, read_checkpoint, write_checkpoint
+from atomsym.training.config import TrainingConfig
+from atomsym.training.config_files import config_to_yaml
+from atomsym.training.export import save_trained_model
+from atomsym.training.logs import EPOCH_COLUMNS, STEP_COLUMNS, CsvLog, Value
+from atomsym.training.loss import TERMS, batch_loss
+from atomsym.training.metrics import ErrorSums
+from atomsym.training.observers import Observer
+from atomsym.training.optimizers import MovingAverage, make_optimizer, optimizer_tensors, restore_optimizer
+from atomsym.training.parallel import Ranks
+from atomsym.training.resolve import DTYPES, model_cutoff, new_potential, resolved_config
+from atomsym.training.samples import Samples
+from atomsym.training.schedules import learning_rate, stage_at
+from atomsym.training.validation import Validation, validate
+
+CONFIG_FILE = "config.yaml"
+LOG_FILE = "log.csv"
+STEP_LOG_FILE = "steps.csv"
+MODEL_FILE = "model.safetensors"
+
+StopRequest = Callable[[], str]
+"""Asked between steps: why the run should stop now, or an empty text."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Structures of a run.
+
+    Attributes:
+        train, validation: at least one structure each.
+        tests: further parts by name; the final model is evaluated on them by ``atomsym.workflows.train``.
+        description: one line for the model card.
+    """
+
+    train: Sequence[LabelledStructure]
+    validation: Sequence[LabelledStructure]
+    tests: Mapping[str, Sequence[LabelledStructure]] = field(default_factory=dict)
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a session ended.
+
+    Attributes:
+        folder: of the run.
+        complete: whether the run is done; otherwise ``resume`` goes on with it.
+        reason: why it ended.
+        config: complete.
+        progress: where it is.
+        model_file: the best model so far; None before the first validation.
+    """
+
+    folder: Path
+    complete: bool
+    reason: str
+    config: TrainingConfig
+    progress: Progress
+    model_file: Path | None
+
+
+def train(
+    config: TrainingConfig,
+    data: TrainingData,
+    folder: Path,
+    *,
+    observer: Observer | None = None,
+    stop: StopRequest | None = None,
+    ranks: Ranks | None = None,
+) -> TrainingResult:
+    """Train a potential.
+
+    The folder gets ``config.yaml`` (complete), ``log.csv``, ``checkpoint.safetensors`` and ``model.safetensors``, the
+    averaged weights of the epoch with the lowest validation loss. Where stages change the loss, that is the best epoch
+    of the last stage that was reached.
+
+    Args:
+        config: what to do; what the model takes from the data may be left out.
+        data: the structures.
+        folder: must exist and hold no run.
+        observer: is told of steps and epochs.
+        stop: a reason ends the session with a checkpoint after the current step.
+        ranks: processes of the run; default: this one.
+
+    Raises:
+        ConfigError: if the config does not fit the data or the folder holds a run.
+        InputError: if a structure cannot be used.
+        CalculationError: if the loss or its gradient is not finite.
+        ArtifactError: if a file cannot be written.
+    """
+    processes = ranks or Ranks()
+    device = _device(config, processes)
+    if processes.any((folder / FILE_NAME).exists(), device):  # all ranks look before the first one writes
+        raise ConfigError(f"{folder} holds a training run; go on with it by resuming, or choose another folder")
+    samples = Samples(data.train, model_cutoff(config), DTYPES[config.dtype], device)
+    complete, _ = resolved_config(config, samples)
+    trainer = Trainer(complete, data, folder, samples, None, observer or Observer(), processes)
+    trainer.save()
+    return trainer.run(stop)
+
+
+def resume(
+    folder: Path,
+    data: TrainingData,
+    *,
+    changes: Mapping[str, object] | None = None,
+    observer: Observer | None = None,
+    stop: StopRequest | None = None,
+    ranks: Ranks | None = None,
+) -> TrainingResult:
+    """Go on with a run from its last checkpoint, exactly as if it had not been interrupted.
+
+    Args:
+        folder: of the run.
+        data: the same structures in the same order.
+        changes: new values of ``RESUME_ENTRIES``.
+        observer, stop, ranks: as for ``train``; the number of processes may differ.
+
+    Raises:
+        ArtifactError: if there is no run, or its checkpoint is damaged.
+        ConfigError: if the data are not those of the run, or another entry is to be changed.
+        InputError, CalculationError: as ``train``.
+    """
+    checkpoint = read_checkpoint(folder)
+    wrong = set(changes or {}) - set(RESUME_ENTRIES)
+    if wrong:
+        raise ConfigError(
+            f"a run goes on as it began; only {', '.join(RESUME_ENTRIES)} may change, not {', '.join(sorted(wrong))}"
+        )
+    config = replace(checkpoint.config, **dict(changes or {}))  # type: ignore[arg-type]
+    processes = ranks or Ranks()
+    samples = Samples(data.train, float(config.model["cutoff"]), DTYPES[config.dtype], _device(config, processes))
+    trainer = Trainer(config, data, folder, samples, checkpoint, observer or Observer(), processes)
+    return trainer.run(stop)
+
+
+RESUME_ENTRIES = ("epochs", "early_stop", "max_minutes", "device")
+"""Entries of the config that may change when a run goes on."""
+
+
+class Trainer:
+    """One session of a run: its models, optimizer, data and logs. Use ``train`` or ``resume``."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        data: TrainingData,
+        folder: Path,
+        samples: Samples,
+        checkpoint: Checkpoint | None,
+        observer: Observer,
+        ranks: Ranks,
+    ) -> None:
+        if not len(data.validation):
+            raise ConfigError("there are no validation structures, so the best model could not be told")
+        self.config, self.data, self.folder = config, data, folder
+        self.observer, self.ranks, self.samples = observer, ranks, samples
+        self.validation = Samples(data.validation, samples.cutoff, samples.dtype, samples.device)
+        self.progress = Progress() if checkpoint is None else checkpoint.progress
+        self.potential = new_potential(config).to(samples.device).train()
+        self.average = MovingAverage(self.potential, config.ema)
+        self.optimizer = make_optimizer(self.potential, config.optimizer)
+        self.best: dict[str, Tensor] = {}
+        self._exported_epoch: int | None = None
+        self._check_data(samples)
+        if checkpoint is not None:
+            self._restore(checkpoint)
+        self.batcher = EdgeBatcher(
+            samples.n_edges(), structures=config.batch.structures, edges=config.batch.edges, seed=config.seed
+        )
+        self._weights = [w for w in self.potential.parameters() if w.requires_grad]
+        self._open_logs()
+        self._session_start = self._saved_at = time.monotonic()
+        self._seconds_before = self.progress.seconds
+        self._saved_step = self.progress.step
+
+    def run(self, stop: StopRequest | None = None) -> TrainingResult:
+        """Train until the run is complete or something asks to stop."""
+        self._stop = stop or (lambda: "")
+        devices = [self.samples.device.index or 0] if self.samples.device.type == "cuda" else []
+        reason = self.progress.finished
+        with torch.random.fork_rng(devices=devices):
+            while not reason and not self.progress.finished:
+                reason = self._epoch()
+        self.save()
+        self._close_logs()
+        return TrainingResult(
+            self.folder, bool(self.progress.finished), self.progress.finished or reason, self.config, self.progress,
+            self.folder / MODEL_FILE if self.best else None,
+        )  # fmt: skip
+
+    def save(self) -> None:
+        """Write a checkpoint, and the best model if it is a new one."""
+        self.progress.seconds = self._seconds()
+        if self.ranks.writes:
+            self._flush_logs()
+            parts = {
+                "model": self.potential.state_dict(), "average": self.average.potential.state_dict(),
+                "best": self.best, "optimizer": optimizer_tensors(self.optimizer, self.potential),
+            }  # fmt: skip
+            write_checkpoint(self.folder, self.config, self.progress, parts)
+            if self.best and self._exported_epoch != self.progress.best_epoch:
+                self._export()
+        self._saved_at, self._saved_step = time.monotonic(), self.progress.step
+
+    # The loop -------------------------------------------------------------------------------------------------------
+
+    def _epoch(self) -> str:
+        """Train what is left of an epoch and validate; returns why to stop, if so."""
+        progress = self.progress
+        number, stage = stage_at(self.config, progress.epoch)
+        if number != progress.stage:
+            self._enter_stage(number)
+        batches = self.batcher.epoch(progress.epoch)
+        while progress.position < len(batches):
+            self._step(batches, progress.position)
+            self._save_if_due()
+            if reason := self._reason_to_stop():
+                return reason
+        found = validate(
+            self.average.potential, self.validation, stage.loss, self.config, self.ranks, self._reason_to_stop
+        )
+        if isinstance(found, str):
+            return found
+        self._finish_epoch(found)
+        return "" if progress.finished else self._reason_to_stop()
+
+    def _step(self, batches: list[BatchIndices], position: int) -> None:
+        progress, config = self.progress, self.config
+        _, stage = stage_at(config, progress.epoch)
+        indices = batches[position]
+        torch.manual_seed(_mixed(config.seed, progress.step, self.ranks.rank))
+        terms, sums = self._accumulate_gradient(indices)
+        norm = self._clip(indices)
+        rate = learning_rate(stage, progress.epoch, (position + 1) / len(batches), progress.plateau_factor)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.average.update(self.potential, progress.step)
+        progress.step += 1
+        progress.position += 1
+        total = float(sum(terms))
+        progress.sums = tuple(a + b for a, b in zip(progress.sums, (1.0, total, *sums), strict=True))
+        row: dict[str, Value] = {
+            "step": progress.step, "epoch": progress.epoch + 1, "batch": position, "structures": len(indices),
+            "learning_rate": rate, "gradient_norm": norm, "loss": total,
+            **{f"loss_{name}": value for name, value in zip(TERMS, terms, strict=True)},
+        }  # fmt: skip
+        if self.step_log is not None:
+            self.step_log.write(row)
+        self.observer.on_step(progress.epoch, self.config.epochs, position + 1, len(batches), total)
+
+    def _accumulate_gradient(self, indices: BatchIndices) -> tuple[list[float], list[float]]:
+        """Gradient of the loss of the batch, summed over the ranks; the terms of the loss, and sums for the log."""
+        _, stage = stage_at(self.config, self.progress.epoch)
+        for weight in self._weights:
+            weight.grad = torch.zeros_like(weight)
+        mine = self.batcher.shard(indices, self.ranks.rank, self.ranks.size)
+        report = torch.zeros(len(TERMS) + 4, dtype=torch.float64, device=self.samples.device)
+        if mine:
+            batch = self.samples.batch(mine)
+            seed = (self.config.seed, self.progress.step)
+            found = batch_loss(self.potential, batch, stage.loss, self.samples.counts(indices), seed=seed)
+            if found.total.requires_grad:
+                found.total.backward()
+            errors = ErrorSums()
+            errors.add(batch, found.predictions)
+            report[: len(TERMS)] = found.terms
+            report[len(TERMS) :] = errors.rows["all"][:2, :2].reshape(-1)
+        self.ranks.sum([weight.grad for weight in self._weights if weight.grad is not None])
+        self.ranks.sum([report])
+        values = report.tolist()
+        return values[: len(TERMS)], values[len(TERMS) :]
+
+    def _clip(self, indices: BatchIndices) -> float:
+        limit = self.config.optimizer.clip_norm
+        norm = float(torch.nn.utils.clip_grad_norm_(self._weights, float("inf") if limit is None else limit))
+        if norm != norm or norm == float("inf"):
+            named = [self.data.train[index].source or f"structure {index}" for index in indices[:5]]
+            raise CalculationError(
+                f"the gradient of the loss is not finite in step {self.progress.step + 1} (epoch "
+                f"{self.progress.epoch + 1}; batch of {', '.join(named)}{' …' if len(indices) > 5 else ''}). "
+                "Look at these structures, or lower optimizer.learning_rate"
+            )
+        return norm
+
+    def _finish_epoch(self, found: Validation) -> None:
+        progress, config = self.progress, self.config
+        better = progress.best_loss is None or found.loss < progress.best_loss
+        if better:
+            progress.best_loss, progress.best_epoch, progress.stale_epochs = found.loss, progress.epoch + 1, 0
+            progress.best_errors = found.table
+            self.best = {n: t.detach().clone() for n, t in self.average.potential.state_dict().items()}
+        else:
+            progress.stale_epochs += 1
+        self._update_plateau(found.loss)
+        self._log_epoch(found, better)
+        progress.epoch, progress.position, progress.sums = progress.epoch + 1, 0, (0.0,) * len(progress.sums)
+        if config.early_stop and progress.stale_epochs >= config.early_stop:
+            later = [stage.start for stage in config.all_stages() if stage.start > progress.epoch]
+            if later:
+                progress.epoch = later[0]
+            else:
+                progress.finished = f"no improvement in {config.early_stop} epochs"
+        if progress.epoch >= config.epochs and not progress.finished:
+            progress.finished = f"{config.epochs} epochs done"
+
+    def _update_plateau(self, loss: float) -> None:
+        progress = self.progress
+        _, stage = stage_at(self.config, progress.epoch)
+        if progress.plateau_loss is None or loss < progress.plateau_loss:
+            progress.plateau_loss, progress.plateau_epochs = loss, 0
+            return
+        progress.plateau_epochs += 1
+        if progress.plateau_epochs >= stage.schedule.patience:
+            progress.plateau_factor *= stage.schedule.decay
+            progress.plateau_epochs = 0
+
+    def _enter_stage(self, number: int) -> None:
+        """Losses of stages cannot be compared, so the search for the best epoch begins anew."""
+        progress = self.progress
+        progress.stage = number
+        progress.best_loss, progress.stale_epochs = None, 0
+        progress.plateau_factor, progress.plateau_loss, progress.plateau_epochs = 1.0, None, 0
+
+    def _reason_to_stop(self) -> str:
+        limit = self.config.max_minutes
+        late = bool(limit) and time.monotonic() - self._session_start > 60 * limit
+        reason = self._stop() or ("time limit" if late else "")
+        if self.ranks.any(bool(reason), self.samples.device):
+            return reason or "another rank stopped"
+        return ""
+
+    def _save_if_due(self) -> None:
+        every = self.config.output.checkpoint_steps
+        by_steps = every and self.progress.step - self._saved_step >= every
+        by_time = time.monotonic() - self._saved_at > 60 * self.config.output.checkpoint_minutes
+        if by_steps or by_time:
+            self.save()
+
+    # State ----------------------------------------------------------------------------------------------------------
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        self.potential.load_state_dict(checkpoint.part("model"))
+        self.average.potential.load_state_dict(checkpoint.part("average"))
+        self.best = {name: tensor.to(self.samples.device) for name, tensor in checkpoint.part("best").items()}
+        restore_optimizer(self.optimizer, self.potential, checkpoint.part("optimizer"))
+        progress = self.progress
+        if progress.finished and progress.epoch < self.config.epochs:
+            progress.finished = ""  # more epochs were asked for
+
+    def _check_data(self, samples: Samples) -> None:
+        """Recognise the data of a run by the edges and labels of its structures."""
+        digest = hashlib.sha256(samples.n_edges().tobytes())
+        digest.update(repr([structure.energy for structure in samples.structures]).encode())
+        digest.update(repr([len(samples), len(self.validation)]).encode())
+        found = digest.hexdigest()[:16]
+        if self.progress.data_digest not in ("", found):
+            raise ConfigError("these are not the structures that the run began with; a run goes on with the same data")
+        self.progress.data_digest = found
+
+    def _export(self) -> None:
+        model = new_potential(self.config)
+        model.load_state_dict(self.best)
+        save_trained_model(
+            model, self.folder / MODEL_FILE, self.config, self.progress,
+            description=self.data.description, sizes=(len(self.data.train), len(self.data.validation)),
+        )  # fmt: skip
+        self._exported_epoch = self.progress.best_epoch
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._session_start
+
+    # Logs -----------------------------------------------------------------------------------------------------------
+
+    def _open_logs(self) -> None:
+        self.log: CsvLog | None = None
+        self.step_log: CsvLog | None = None
+        if not self.ranks.writes:
+            return
+        write_atomically(self.folder / CONFIG_FILE, config_to_yaml(self.config).encode())
+        self.log = CsvLog(self.folder / LOG_FILE, EPOCH_COLUMNS, self.progress.log_bytes)
+        if self.config.output.step_log:
+            self.step_log = CsvLog(self.folder / STEP_LOG_FILE, STEP_COLUMNS, self.progress.step_log_bytes)
+
+    def _log_epoch(self, found: Validation, better: bool) -> None:
+        progress = self.progress
+        steps, loss, n_energies, energy, n_forces, forces = progress.sums
+        _, stage = stage_at(self.config, progress.epoch)
+        row: dict[str, Value] = {
+            "epoch": progress.epoch + 1, "step": progress.step, "seconds": round(self._seconds(), 1),
+            "learning_rate": learning_rate(stage, progress.epoch, 1.0, progress.plateau_factor),
+            "train_loss": loss / max(steps, 1), "validation_loss": found.loss, "best": int(better),
+        }  # fmt: skip
+        if n_energies:
+            row["train_energy_mae_meV/atom"] = 1e3 * energy / n_energies
+        if n_forces:
+            row["train_forces_mae_meV/A"] = 1e3 * forces / n_forces
+        units = {"energy": "meV/atom", "forces": "meV/A", "stress": "meV/A^3"}
+        for quantity, values in found.table["all"].items():
+            for kind in ("mae", "rmse"):
+                row[f"validation_{quantity}_{kind}_{units[quantity]}"] = 1e3 * values[kind]
+        if self.log is not None:
+            self.log.write(row)
+        self.observer.on_epoch(row)
+
+    def _flush_logs(self) -> None:
+        self.progress.log_bytes = self.log.length if self.log is not None else 0
+        self.progress.step_log_bytes = self.step_log.length if self.step_log is not None else 0
+
+    def _close_logs(self) -> None:
+        self.observer.close()
+
+
+def _device(config: TrainingConfig, ranks: Ranks) -> torch.device:
+    device = usable_device(config.device)
+    if device.type == "cuda" and ranks.size > 1:
+        return torch.device("cuda", ranks.local_rank)
+    return device
+
+
+def _mixed(*numbers: int) -> int:
+    """A seed from several numbers."""
+    digest = hashlib.sha256(repr(numbers).encode()).digest()
+    return int.from_bytes(digest[:7], "little")

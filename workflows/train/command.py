@@ -1,0 +1,162 @@
+"""``atomsym train``: the command line of a training run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from atomsym.artifacts import usable_device
+from atomsym.core import ConfigError
+from atomsym.core.elements import symbol_of
+from atomsym.training import (
+    RESUME_ENTRIES,
+    Observer,
+    Observers,
+    Ranks,
+    Samples,
+    TrainingConfig,
+    TrainingData,
+    TrainingResult,
+    config_to_yaml,
+    model_cutoff,
+    new_potential,
+    read_checkpoint,
+    read_config,
+    resolved_config,
+    resume,
+    train,
+    with_overrides,
+)
+from atomsym.training.resolve import DTYPES
+from atomsym.workflows.evaluate.table import error_table, result_as_data
+from atomsym.workflows.paths import make_folder
+from atomsym.workflows.train.data import load_data
+from atomsym.workflows.train.progress import TensorBoardLog, TerminalProgress
+from atomsym.workflows.train.run import FinalErrors, finish_run
+from atomsym.workflows.train.signals import StopSignals
+
+EXIT_RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h: batch systems know it as "try again"
+
+
+def train_command(
+    config_file: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="What to do.", show_default=False)
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Replace an entry, e.g. loss.forces=10; repeatable.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the run.", show_default="atomsym-train-NAME")
+    ] = None,
+    resume_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--resume",
+            help=f"Go on with the run in this folder; of the settings only {', '.join(RESUME_ENTRIES)} may change.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the complete config and what is in the data; train nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
+) -> None:
+    """Train a potential on labelled structures.
+
+    The folder of the run gets the complete config, a log, checkpoints, the best model (`model.safetensors`, averaged
+    weights), its errors and plots. A run that is stopped (Ctrl-C, SIGTERM, `max_minutes`) writes a checkpoint and ends
+    with exit code 75; `--resume FOLDER` goes on exactly where it was. Several processes:
+    `torchrun --nproc-per-node 4 --no-python atomsym train CONFIG.yaml`.
+
+    Examples: `atomsym train ethanol.yaml --set loss.forces=10 --set seed=1`, `atomsym train --resume
+    atomsym-train-ethanol --set epochs=400`.
+    """
+    config, folder, changes = _asked_for(config_file, overrides or [], output, resume_folder)
+    ranks = Ranks.of_environment(usable_device(config.device))
+    console = Console(stderr=True, quiet=as_json or not ranks.writes)
+    try:
+        data = load_data(config)
+        if dry_run:
+            _show_plan(config, data)
+            return
+        make_folder(folder)
+        observer = _observer(console, folder, config, ranks)
+        with StopSignals() as stop:
+            if resume_folder is not None:
+                result = resume(folder, data, changes=changes, observer=observer, stop=stop, ranks=ranks)
+            else:
+                result = train(config, data, folder, observer=observer, stop=stop, ranks=ranks)
+    finally:
+        ranks.close()
+    if not result.complete:
+        console.print(f"Stopped ({result.reason}). Go on with: atomsym train --resume {folder}", highlight=False)
+        raise typer.Exit(EXIT_RESUMABLE)
+    if ranks.writes:
+        _show_result(result, finish_run(result, data), console, as_json)
+
+
+def _asked_for(
+    config_file: Path | None, overrides: list[str], output: Path | None, resume_folder: Path | None
+) -> tuple[TrainingConfig, Path, dict[str, Any]]:
+    """The config, the folder, and for a run that goes on the entries that change."""
+    if resume_folder is None:
+        if config_file is None:
+            raise ConfigError("name a CONFIG.yaml to train with, or a folder to --resume")
+        config = read_config(config_file, overrides)
+        return config, output or Path(f"atomsym-train-{config.output.name}"), {}
+    if config_file is not None or output is not None:
+        raise ConfigError(
+            "--resume goes on with the config and in the folder of the run; leave out CONFIG and --output"
+        )
+    return read_checkpoint(resume_folder).config, resume_folder, with_overrides({}, overrides)
+
+
+def _observer(console: Console, folder: Path, config: TrainingConfig, ranks: Ranks) -> Observer:
+    if not ranks.writes:
+        return Observer()
+    observers: list[Observer] = [TerminalProgress(console)]
+    if config.output.tensorboard:
+        observers.append(TensorBoardLog(folder))
+    return Observers(observers)
+
+
+def _show_plan(config: TrainingConfig, data: TrainingData) -> None:
+    samples = Samples(data.train, model_cutoff(config), DTYPES[config.dtype])
+    complete, statistics = resolved_config(config, samples)
+    n_weights = sum(weight.numel() for weight in new_potential(complete).parameters())
+    typer.echo(config_to_yaml(complete), nl=False)
+    table = Table(title="Data", show_header=False, title_style="bold")
+    sizes = {"training": data.train, "validation": data.validation, **data.tests}
+    for name, part in sizes.items():
+        table.add_row(name, f"{len(part)} structures, {sum(s.n_atoms for s in part)} atoms")
+    energies = zip(statistics.elements, statistics.atomic_energies, strict=True)
+    table.add_row("atomic energies", ", ".join(f"{symbol_of(z)} {energy:.4f} eV" for z, energy in energies))
+    table.add_row("neighbors of an atom", f"{statistics.average_neighbors:.1f} within {statistics.cutoff:g} Å")
+    table.add_row("interaction energy", f"{statistics.mean_interaction_energy:.4f} eV/atom on average")
+    table.add_row("rms force component", f"{statistics.rms_forces:.4f} eV/Å")
+    table.add_row("weights of the model", f"{n_weights:,}")
+    Console(stderr=True).print(table)
+
+
+def _show_result(result: TrainingResult, final: FinalErrors, console: Console, as_json: bool) -> None:
+    if as_json:
+        parts = {name: result_as_data(part) for name, part in final.parts.items()}
+        shown = {
+            "folder": str(result.folder), "model": str(result.model_file), "reason": result.reason,
+            "best_epoch": result.progress.best_epoch, "steps": result.progress.step,
+            "seconds": round(result.progress.seconds, 1), "errors": parts,
+        }  # fmt: skip
+        typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        return
+    for name, part in final.parts.items():
+        console.print(error_table(part.errors, f"{result.config.output.name} on {name}"))
+    done = f"{result.reason} in {result.progress.seconds:.0f} s, best epoch {result.progress.best_epoch}"
+    console.print(f"{done}. Model: {result.model_file}", highlight=False, soft_wrap=True)
+    for path in final.files:
+        console.print(f"Written: {path}", highlight=False, soft_wrap=True)

@@ -1,0 +1,68 @@
+"""The learning curves of a run as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from atomsym.training import TrainingConfig, read_log
+
+BLUE, ORANGE, GREY = "#1f5a94", "#d9822b", "#8a8f98"
+_PANELS = (
+    ("loss", "loss", "train_loss", "validation_loss"),
+    ("energy", "energy MAE (meV/atom)", "train_energy_mae_meV/atom", "validation_energy_mae_meV/atom"),
+    ("forces", "force MAE (meV/Å)", "train_forces_mae_meV/A", "validation_forces_mae_meV/A"),
+    ("stress", "stress MAE (meV/Å³)", "", "validation_stress_mae_meV/A^3"),
+)
+
+
+def write_learning_curves(folder: Path, config: TrainingConfig) -> Path | None:
+    """Draw ``learning.png`` into the folder of a run; None if there is no complete epoch yet.
+
+    Raises:
+        InputError: if the log cannot be read.
+    """
+    rows = read_log(folder / "log.csv")
+    if not rows:
+        return None
+    shown = [panel for panel in _PANELS if any(panel[3] in row for row in rows)]
+    figure = Figure(figsize=(4.0 * len(shown) + 0.3, 3.5), layout="constrained")
+    for axes, (_, label, train, validation) in zip(
+        figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
+    ):
+        _curve(axes, rows, train, "training", ORANGE)
+        _curve(axes, rows, validation, "validation (averaged weights)", BLUE)
+        _mark_best(axes, rows, validation)
+        for stage in config.all_stages()[1:]:
+            if stage.start < rows[-1]["epoch"]:
+                axes.axvline(stage.start + 0.5, color=GREY, linewidth=0.9, linestyle="--")
+        axes.set(xlabel="epoch", ylabel=label, yscale="log")
+        axes.grid(color="#e6eaef", which="both", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].legend(frameon=False, fontsize=8.5)
+    figure.suptitle(f"{config.output.name}: {config.model['architecture']}", fontsize=12)
+    path = folder / "learning.png"
+    figure.savefig(path, dpi=150)
+    return path
+
+
+def _curve(axes: Axes, rows: list[dict[str, float]], key: str, label: str, color: str) -> None:
+    points = [(row["epoch"], row[key]) for row in rows if row.get(key, 0.0) > 0]
+    if points:
+        epochs, values = np.array(points).T
+        style = "-" if len(points) > 1 else "o"
+        axes.plot(epochs, values, style, color=color, linewidth=1.2, label=label)
+
+
+def _mark_best(axes: Axes, rows: list[dict[str, float]], key: str) -> None:
+    best = [row for row in rows if row.get("best") and row.get(key, 0.0) > 0]
+    if best:
+        label = f"best epoch: {best[-1][key]:.3g}"
+        axes.plot(best[-1]["epoch"], best[-1][key], "o", color=BLUE, markersize=6, markerfacecolor="white", zorder=3)
+        axes.annotate(
+            label, (best[-1]["epoch"], best[-1][key]), xytext=(0.97, 0.9), textcoords="axes fraction", ha="right",
+            fontsize=8.5, color=BLUE, arrowprops={"arrowstyle": "-", "color": BLUE, "linewidth": 0.6},
+        )  # fmt: skip
