@@ -36,7 +36,7 @@ class NequIP(LearnedPotential):
 
     Example:
         >>> config = NequIPConfig((1, 8), 5.0, (-13.6, -2041.0), average_neighbors=10.0, channels=8, n_layers=2)
-        >>> str(config.features(1)), sum(weight.numel() for weight in NequIP(config).parameters()) > 10_000
+        >>> str(config.features(1)), sum(weight.numel() for weight in NequIP(config).parameters()) > 5_000
         ('0e+1o+2e', True)
     """
 
