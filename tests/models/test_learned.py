@@ -32,7 +32,7 @@ from atomsym.workflows.check import CheckOptions, run_check
 CUTOFF = examples.CUTOFF
 DTYPES = [torch.float64, torch.float32]
 QUICK = ("F-1", "F-3", "F-4", "F-5", "F-6", "F-8", "F-10")
-THOROUGH = (*QUICK, "F-2", "F-7", "F-9", "F-11", "F-13", "F-14", "F-15")
+THOROUGH = ("F-1", "F-2", "F-3", "F-4", "F-5", "F-6", "F-7", "F-8", "F-9", "F-13", "F-14", "F-15")
 
 
 @pytest.fixture(params=sorted(EXAMPLES))
@@ -61,7 +61,9 @@ def test_the_report_card_is_clean(main: Example, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", sorted(name for name, example in EXAMPLES.items() if example.mirror))
 def test_the_whole_report_card_is_clean(name: str, dtype: str) -> None:
-    assert not failures(build(EXAMPLES[name]), dtype, THOROUGH)
+    """Without F-10: it looks for a minimum, and potentials of random weights may have none but overlapping atoms."""
+    checks = (*THOROUGH, "F-11") if EXAMPLES[name].smooth >= 3 else THOROUGH
+    assert not failures(build(EXAMPLES[name]), dtype, checks)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
