@@ -124,7 +124,7 @@ def _frame(lines: _Lines, frame: int, n_atoms: int, wanted: set[str] | None) -> 
     if comment is None:
         raise DataError(f"{where}: the file ends before the comment line of this frame")
     info: dict[str, Any] = parse_comment(comment)
-    columns = _columns(info.pop("Properties", _DEFAULT_PROPERTIES), where)
+    columns = _columns(str(info.pop("Properties", _DEFAULT_PROPERTIES)), where)
     n_columns = columns[-1].start + columns[-1].width
     rows: list[list[str]] = []
     for atom in range(n_atoms):

@@ -95,6 +95,13 @@ def labelled(
         DataError: if a requested key is nowhere, labels under several keys differ, or a label has another shape.
         ConfigError: if ``group`` names no key of the file.
     """
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is kept as infinite, and reported by the checks
+        return _labelled(frames, keys, units, group, path, format_name)
+
+
+def _labelled(
+    frames: Sequence[Frame], keys: LabelKeys, units: LabelUnits, group: Group, path: str, format_name: str
+) -> tuple[list[LabelledStructure], ReadReport]:
     found = Counter(key for frame in frames for key in (*frame.info, *frame.arrays))
     chosen: dict[str, str] = {}
     for item in fields(LabelKeys):
