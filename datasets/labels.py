@@ -178,12 +178,13 @@ def _found_text(found: Mapping[str, int]) -> str:
 
 def _group_key(group: Group, found: Mapping[str, int], path: str) -> Callable[[Mapping[str, Any]], str]:
     if callable(group):
-        return lambda info: str(group(info))
+        function = group
+        return lambda info: str(function(info))
+    name = group
     if group == AUTO:
-        group = next((key for key in _GROUP_KEYS if key in found), None)
+        name = next((key for key in _GROUP_KEYS if key in found), None)
     elif group is not None and found and group not in found:
         raise ConfigError(f"{path}: no structure has the key '{group}' asked for groups; {_found_text(found)}")
-    name = group
     return lambda info: "" if name is None or info.get(name) is None else str(info[name])
 
 
