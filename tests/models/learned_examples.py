@@ -95,6 +95,8 @@ EXAMPLES = {
         smooth=2,
         by_radii=True,
     ),
+    "mace-first-density": Example(mace(first_density=True)),
+    "mace-frequencies": Example(mace(frequencies=(1.1, 2.0, 3.2, 4.1, 5.5)), smooth=2),
     "mace-gaussian": Example(mace(radial_basis="gaussian", average_neighbors=0.5), smooth=2),
     "mace-gaussian-on-weights": Example(
         mace(radial_basis="gaussian", cutoff_on_weights=True, average_neighbors=0.5), smooth=2

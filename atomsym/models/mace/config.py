@@ -35,8 +35,8 @@ class MACEConfig(LearnedConfig):
         n_layers: message-passing layers.
         n_radial: radial basis functions.
         radial_hidden: widths of the hidden layers of the radial networks.
-        radial_basis: family of the radial basis. With ``bessel``, no transform and the cutoff on the basis, three
-            derivatives of the energy are continuous where a neighbor enters, with any other choice two. ``chebyshev``
+        radial_basis: family of the radial basis. With ``bessel`` of its own frequencies, no transform and the
+            cutoff on the basis, three derivatives of the energy are continuous where a neighbor enters, else two. ``chebyshev``
             polynomials grow quickly beyond 1: combine them with ``agnesi``, which ends there.
         distance_transform: applied to the distance before the basis (not before the cutoff).
         envelope_power: p of the polynomial cutoff.
