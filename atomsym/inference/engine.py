@@ -47,6 +47,14 @@ class Engine(ABC):
             NotCoveredError: if the structure is outside of what the engine covers.
         """
 
+    def energies(self, graph: AtomGraph) -> Tensor:
+        """Energies of the atoms alone, shape (n_atoms,); arguments and errors as for ``edge_gradients``."""
+        return self.edge_gradients(graph)[0]
+
+    @abstractmethod
+    def needed_bytes(self, graph: AtomGraph) -> int:
+        """About how much memory ``edge_gradients`` takes for a graph, beside the engine itself."""
+
     def outdated(self) -> bool:
         """Whether the potential's weights have been changed in place since the engine was made."""
         return self._versions != self._current_versions()

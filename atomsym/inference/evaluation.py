@@ -44,13 +44,16 @@ def evaluate_with_engine(
     if "stress" in properties:
         require_volume(graph)
     with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
-        energies, vectors, slopes = engine.edge_gradients(graph)
-        forces = _forces(graph, slopes) if "forces" in properties else None
-        stress = virial = None
-        if "stress" in properties or "virial" in properties:
-            strained = _strain_gradient(graph, vectors, slopes)
-            stress = strained / graph.volume[:, None, None] if "stress" in properties else None
-            virial = -strained if "virial" in properties else None
+        forces = stress = virial = None
+        if {"forces", "stress", "virial"}.isdisjoint(properties):
+            energies = engine.energies(graph)
+        else:
+            energies, vectors, slopes = engine.edge_gradients(graph)
+            forces = _forces(graph, slopes) if "forces" in properties else None
+            if "stress" in properties or "virial" in properties:
+                strained = _strain_gradient(graph, vectors, slopes)
+                stress = strained / graph.volume[:, None, None] if "stress" in properties else None
+                virial = -strained if "virial" in properties else None
         energy = torch.zeros(graph.n_systems, dtype=torch.float64)
         energy.index_add_(0, graph.system_index, energies.to(torch.float64))
     result = Evaluation(energy, energies, forces, stress, virial)
