@@ -28,10 +28,11 @@ def kill_and_resume(folder: Path, config: TrainingConfig, at_steps: list[int]) -
     """Run the program, SIGKILL it after each number of steps, let the last session end; returns sessions."""
     folder.mkdir()
     (folder / "begin.json").write_text(config_to_json(config))
-    program = [sys.executable, str(Path(__file__).with_name("interrupted_run.py")), str(folder)]
+    program = [sys.executable, str(Path(__file__).with_name("run_program.py")), str(folder)]
     sessions = 0
     for limit in [*at_steps, 10**9]:
-        process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        action = "resume" if sessions else "train"
+        process = subprocess.Popen([*program, action], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stdout is not None
         for seen, _ in enumerate(process.stdout, start=1):
             if seen >= limit:

@@ -1,4 +1,4 @@
-"""Run as a program: trains the tiny problem in a folder and says each step, so that a test can kill it."""
+"""Run as a program: trains the tiny problem in a folder and says each step; tests kill it and start several ranks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from atomsym.artifacts import config_from_json
-from atomsym.training import Observer, TrainingConfig, TrainingData, resume, train
+from atomsym.training import Observer, Ranks, TrainingConfig, TrainingData, resume, train
 
 
 class Say(Observer):
@@ -25,10 +25,13 @@ def main() -> None:
     folder = Path(sys.argv[1])
     structures = problem.make_structures()
     data = TrainingData(structures[:12], structures[12:])
-    if (folder / "checkpoint.safetensors").exists():
-        resume(folder, data, observer=Say())
+    ranks = Ranks.of_environment(torch.device("cpu"))
+    if sys.argv[2] == "resume":
+        resume(folder, data, observer=Say(), ranks=ranks)
     else:
-        train(config_from_json(TrainingConfig, (folder / "begin.json").read_text()), data, folder, observer=Say())
+        config = config_from_json(TrainingConfig, (folder / "begin.json").read_text())
+        train(config, data, folder, observer=Say(), ranks=ranks)
+    ranks.close()
 
 
 if __name__ == "__main__":
