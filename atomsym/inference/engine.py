@@ -30,6 +30,7 @@ class Engine(ABC):
 
     def __init__(self, potential: Potential, dtype: torch.dtype) -> None:
         self.potential, self.dtype = potential, dtype
+        self._tensors = (*potential.parameters(), *potential.buffers())
         self._versions = self._current_versions()
 
     @abstractmethod
@@ -60,8 +61,7 @@ class Engine(ABC):
         return self._versions != self._current_versions()
 
     def _current_versions(self) -> list[int]:
-        tensors = [*self.potential.parameters(), *self.potential.buffers()]
-        return [tensor._version for tensor in tensors]
+        return [tensor._version for tensor in self._tensors]
 
 
 _EngineType = TypeVar("_EngineType", bound=type[Engine])

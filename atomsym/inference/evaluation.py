@@ -10,7 +10,7 @@ from torch import Tensor
 from atomsym.core import AtomGraph, InputError, PropertyNotAvailableError, check_elements
 from atomsym.derivatives.evaluate import PROPERTIES, Evaluation, require_finite, require_volume
 from atomsym.inference.engine import Engine
-from atomsym.kernels.segments import segment_sum
+from atomsym.kernels.segments.differentiable import raw_segment_sum
 
 
 def evaluate_with_engine(
@@ -73,7 +73,7 @@ def _require_fit(engine: Engine, graph: AtomGraph) -> None:
 
 def _forces(graph: AtomGraph, slopes: Tensor) -> Tensor:
     topology = graph.topology
-    return segment_sum(slopes, topology.receiver, graph.n_atoms) - segment_sum(slopes, topology.sender, graph.n_atoms)
+    return raw_segment_sum(slopes, topology.receiver, graph.n_atoms) - raw_segment_sum(slopes, topology.sender, graph.n_atoms)
 
 
 def _strain_gradient(graph: AtomGraph, vectors: Tensor, slopes: Tensor) -> Tensor:
@@ -82,5 +82,5 @@ def _strain_gradient(graph: AtomGraph, vectors: Tensor, slopes: Tensor) -> Tenso
         total = (vectors.double().T @ slopes.double()).unsqueeze(0)
     else:
         each = vectors.double().unsqueeze(2) * slopes.double().unsqueeze(1)
-        total = segment_sum(each, graph.system_index[graph.edge_index[0]], graph.n_systems)
+        total = raw_segment_sum(each, graph.system_index[graph.edge_index[0]], graph.n_systems)
     return (0.5 * (total + total.transpose(1, 2))).to(slopes.dtype)
