@@ -73,7 +73,9 @@ def _require_fit(engine: Engine, graph: AtomGraph) -> None:
 
 def _forces(graph: AtomGraph, slopes: Tensor) -> Tensor:
     topology = graph.topology
-    return raw_segment_sum(slopes, topology.receiver, graph.n_atoms) - raw_segment_sum(slopes, topology.sender, graph.n_atoms)
+    return raw_segment_sum(slopes, topology.receiver, graph.n_atoms) - raw_segment_sum(
+        slopes, topology.sender, graph.n_atoms
+    )
 
 
 def _strain_gradient(graph: AtomGraph, vectors: Tensor, slopes: Tensor) -> Tensor:
