@@ -15,6 +15,7 @@ from atomsym.workflows.benchmarks.command import benchmark_command
 from atomsym.workflows.check.command import check_command
 from atomsym.workflows.md.command import md_command
 from atomsym.workflows.models import models_command
+from atomsym.workflows.relax.command import relax_command
 
 EXIT_BAD_INPUT = 2
 
@@ -43,6 +44,7 @@ def _options(
 
 
 app.command("md", rich_help_panel="Simulate")(md_command)
+app.command("relax", rich_help_panel="Simulate")(relax_command)
 app.command("check", rich_help_panel="Trust")(check_command)
 app.command("benchmark", rich_help_panel="Trust")(benchmark_command)
 app.command("models", rich_help_panel="Models")(models_command)
