@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from pathlib import Path
 
 from ase import Atoms
@@ -55,9 +56,9 @@ def require_known_charge(atoms: Atoms) -> None:
     neutral = {"charge": (0,), "total_charge": (0,), "spin": (0, 1), "multiplicity": (1,)}
     for key, values in neutral.items():
         found = atoms.info.get(key)
-        if isinstance(found, bool | int | float) and found not in values and key not in known:
+        if isinstance(found, Real) and found not in values and key not in known:
             raise InputError(
-                f"the structure has {key} = {found:g}, which the model does not know: it would be treated as neutral. "
+                f"the structure has {key} = {float(found):g}, which the model does not know: it would be treated as neutral. "
                 f"Take another model, or remove the entry '{key}' from the structure"
             )
 

@@ -58,7 +58,7 @@ def conserved(ensemble: str, timestep: float, steps: int) -> np.ndarray:
 
 
 def order_in_time_step(ensemble: str) -> float:
-    coarse, fine = conserved(ensemble, 8.0, 150), conserved(ensemble, 4.0, 300)
+    coarse, fine = conserved(ensemble, 8.0, 100), conserved(ensemble, 4.0, 200)
     return float(np.log2(np.ptp(coarse) / np.ptp(fine)))
 
 
@@ -69,7 +69,7 @@ def test_conserved_energy_deviates_by_the_square_of_the_time_step(ensemble: str)
 
 @pytest.mark.parametrize("ensemble", ENSEMBLES)
 def test_conserved_energy_stays(ensemble: str) -> None:
-    assert np.ptp(conserved(ensemble, 2.0, 500)) < tolerances.MD_CONSERVED_ENERGY
+    assert np.ptp(conserved(ensemble, 2.0, 200)) < tolerances.MD_CONSERVED_ENERGY
 
 
 def test_a_wrong_piston_or_chain_does_not_conserve(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,9 +81,9 @@ def test_a_wrong_piston_or_chain_does_not_conserve(monkeypatch: pytest.MonkeyPat
         self.strain_rate -= time / self.piston_mass * share * np.eye(3)
 
     monkeypatch.setattr(LangevinPiston, "_push_piston", without_ideal_share)
-    assert np.ptp(conserved("npt-isotropic", 2.0, 500)) > tolerances.MD_CONSERVED_ENERGY
+    assert np.ptp(conserved("npt-isotropic", 2.0, 200)) > tolerances.MD_CONSERVED_ENERGY
     monkeypatch.setattr(NoseHooverChain, "_kick", lambda self, time: Integrator._kick(self, 1.01 * time))
-    assert np.ptp(conserved("nvt-nose-hoover", 2.0, 500)) > tolerances.MD_CONSERVED_ENERGY
+    assert np.ptp(conserved("nvt-nose-hoover", 2.0, 200)) > tolerances.MD_CONSERVED_ENERGY
 
 
 @pytest.mark.parametrize("ensemble", ["nve", "nvt-nose-hoover", "npt-isotropic", "npt-full-cell"])
@@ -92,14 +92,14 @@ def test_motion_without_noise_is_reversible(ensemble: str, monkeypatch: pytest.M
     particles = hot_argon()
     moves = integrator(particles, ensemble)
     start = particles.positions.copy()
-    for _ in range(30):
+    for _ in range(20):
         moves.step()
     particles.momenta *= -1
     for name in ("link_velocities", "strain_rate"):
         if hasattr(moves, name):
             setattr(moves, name, -getattr(moves, name))
     moved = np.abs(particles.positions - start).max()
-    for _ in range(30):
+    for _ in range(20):
         moves.step()
     assert moved > 0.1
     assert np.abs(particles.positions - start).max() < tolerances.MD_REVERSIBILITY
@@ -120,7 +120,7 @@ def test_an_isotropic_piston_keeps_the_shape_and_a_full_one_the_orientation() ->
         particles = hot_argon()
         start = particles.cell.copy()
         moves = integrator(particles, ensemble, pressure=0.2)
-        for _ in range(100):
+        for _ in range(60):
             moves.step()
         deformation = np.linalg.solve(start, particles.cell)
         assert np.linalg.det(deformation) < 0.98
@@ -153,11 +153,13 @@ def test_held_atoms_do_not_move_and_do_not_count(ensemble: str) -> None:
 class NoForces(Calculator):
     """An ideal gas."""
 
+    ignored_changes = frozenset(all_changes)  # its answer never changes
+
     implemented_properties = ("energy", "forces", "stress")
 
     def calculate(self, atoms: Atoms | None = None, properties: Any = None, system_changes: Any = all_changes) -> None:
-        self.atoms = atoms.copy()  # type: ignore[union-attr]
-        self.results = {"energy": 0.0, "forces": np.zeros((len(self.atoms), 3)), "stress": np.zeros(6)}
+        self.atoms = atoms
+        self.results = {"energy": 0.0, "forces": np.zeros((len(atoms), 3)), "stress": np.zeros(6)}
 
 
 def ideal_gas(n_atoms: int, length: float) -> Particles:
@@ -177,8 +179,8 @@ def assert_within_sigmas(values: np.ndarray, expected: float) -> None:
 
 def test_f17_langevin_kinetic_energies_are_canonical() -> None:
     particles = ideal_gas(6, 20.0)
-    moves = Langevin(particles, 1.0, 300.0, 5.0, np.random.default_rng(3))
-    kinetic = np.array([(moves.step(), particles.kinetic_energy)[1] for _ in range(20_000)]) / (units.kB * 300)
+    moves = Langevin(particles, 1.0, 300.0, 3.0, np.random.default_rng(3))
+    kinetic = np.array([(moves.step(), particles.kinetic_energy)[1] for _ in range(4_000)]) / (units.kB * 300)
     shape = particles.degrees_of_freedom / 2  # K / kT is gamma-distributed: mean and variance f/2
     assert_within_sigmas(kinetic, shape)
     assert_within_sigmas((kinetic - shape) ** 2, shape)
@@ -188,8 +190,8 @@ def test_f17_volumes_of_an_ideal_gas_are_gamma_distributed() -> None:
     n_atoms, thermal = 6, units.kB * 300
     pressure = n_atoms * thermal / 20.0**3
     particles = ideal_gas(n_atoms, 20.0)
-    moves = LangevinPiston(particles, 2.0, 300.0, pressure, 20.0, 40.0, np.random.default_rng(4))
-    volumes = np.array([(moves.step(), particles.volume)[1] for _ in range(30_000)]) * pressure / thermal
+    moves = LangevinPiston(particles, 2.0, 300.0, pressure, 8.0, 16.0, np.random.default_rng(4))
+    volumes = np.array([(moves.step(), particles.volume)[1] for _ in range(8_000)]) * pressure / thermal
     # p(V) ∝ V^(N−1) exp(−PV/kT) with the centre of mass at rest: mean and variance N
     assert_within_sigmas(volumes, n_atoms)
     assert_within_sigmas((volumes - n_atoms) ** 2, n_atoms)

@@ -62,7 +62,7 @@ class RunFiles:
 
     def __init__(self, folder: Path, columns: tuple[str, ...] = LOG_COLUMNS, *, with_momenta: bool = True) -> None:
         self.folder, self.columns = folder, columns
-        self._arrays = ["symbols", "positions", *(["momenta"] if with_momenta else [])]
+        self._arrays = ["symbols", "positions", *(["momenta"] if with_momenta else []), "forces"]
         self.log = folder / "log.csv"
         self.trajectory = folder / "trajectory.extxyz"
         self.restart = folder / "restart.npz"
