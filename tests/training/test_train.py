@@ -40,7 +40,7 @@ def test_the_parameters_behind_the_labels_are_approached(tmp_path: Path, data: T
     model = load_model(result.model_file)
     assert result.progress.best_loss < 0.02 * read_log(tmp_path / "log.csv")[0]["train_loss"]
     assert model.depth.item() == pytest.approx(0.011, rel=0.2)  # 0.008 at the start
-    assert model.equilibrium.item() == pytest.approx(3.75, rel=0.003)  # 3.9 at the start
+    assert model.equilibrium.item() == pytest.approx(3.75, rel=0.01)  # 3.9 at the start
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
