@@ -50,7 +50,7 @@ def read_extxyz(path: Path, wanted: Iterable[str] | None = None) -> Iterator[Fra
 
     Args:
         path: the file; gzip is recognised by its first bytes.
-        wanted: predicate by name for per-atom columns to be read, as lower-case names; default: all numeric ones.
+        wanted: names of the per-atom columns whose values are needed, in any capitals; default: all numeric ones.
 
     Raises:
         DataError: naming file, frame and line.
@@ -242,6 +242,8 @@ def parse_comment(line: str) -> dict[str, Any]:
     while at < len(line):
         key, at = _token(line, at, unclosed, _WORD)
         at = _after_space(line, at)
+        if not key:  # a lonely sign of equality
+            continue
         if line[at : at + 1] != "=":
             found[key] = True
             continue

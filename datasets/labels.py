@@ -56,11 +56,11 @@ class LabelKeys:
     hessian: str | None = AUTO
     weight: str | None = None
 
-    def names(self) -> set[str] | None:
-        """Lower-case names of all per-atom columns that may hold forces."""
-        if self.forces is None:
-            return set()
-        return set(_candidates("forces")) if self.forces == AUTO else {self.forces.lower()}
+    def columns(self) -> set[str]:
+        """Lower-case names of the per-atom columns that may hold labels."""
+        named = [getattr(self, item.name) for item in fields(self)]
+        found = {name.lower() for name in named if name not in (None, AUTO)}
+        return found | set(_candidates("forces")) if self.forces == AUTO else found
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,8 @@ def _stress(
 
 def _label(prop: str, key: str, frame: Frame, units: LabelUnits, factors: Mapping[str, float]) -> FloatArray | None:
     """The label under a key in eV and Å, in its final shape; None if the frame does not have it."""
-    value = frame.arrays.get(key) if prop == "forces" or key not in frame.info else frame.info[key]
+    places = (frame.arrays, frame.info) if prop == "forces" else (frame.info, frame.arrays)
+    value = next((place[key] for place in places if place.get(key) is not None), None)
     if value is None:
         return None
     values = numbers_in(value, f"{prop} '{key}'", frame.where)

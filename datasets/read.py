@@ -68,7 +68,7 @@ def read_dataset(
     if name.endswith(".lmdb"):
         return _from_lmdb(file, keys, units, part, group)
     if name.endswith(_XYZ):
-        frames, kind = _taken(read_extxyz(file, chosen.names()), part), "extxyz"
+        frames, kind = _taken(read_extxyz(file, chosen.columns()), part), "extxyz"
     elif name.endswith(".npz"):
         frames, kind, units = _from_npz(file, units, part)
     elif name.endswith(".db"):

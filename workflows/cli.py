@@ -14,6 +14,8 @@ from atomsym.core import AtomsymError
 from atomsym.workflows.benchmarks.command import benchmark_command
 from atomsym.workflows.check.command import check_command
 from atomsym.workflows.evaluate.command import evaluate_command
+from atomsym.workflows.datasets import datasets_command
+from atomsym.workflows.convert.command import convert_command
 from atomsym.workflows.md.command import md_command
 from atomsym.workflows.models import models_command
 from atomsym.workflows.train.command import train_command
@@ -49,7 +51,9 @@ app.command("train", rich_help_panel="Learn")(train_command)
 app.command("evaluate", rich_help_panel="Learn")(evaluate_command)
 app.command("check", rich_help_panel="Trust")(check_command)
 app.command("benchmark", rich_help_panel="Trust")(benchmark_command)
+app.command("datasets", rich_help_panel="Learn")(datasets_command)
 app.command("models", rich_help_panel="Models")(models_command)
+app.command("convert", rich_help_panel="Models")(convert_command)
 
 
 def main() -> None:

@@ -83,7 +83,7 @@ def evaluate(
     if unknown:
         raise PropertyNotAvailableError(f"{', '.join(sorted(unknown))}: evaluate gives {', '.join(PROPERTIES)}")
     if "stress" in properties:
-        _require_volume(graph)
+        require_volume(graph)
     deformed = "stress" in properties or "virial" in properties
     with differentiable(graph.device):
         graph = prepared(potential, graph)
@@ -95,7 +95,7 @@ def evaluate(
         if not create_graph:
             result = _detached(result)
     if check_finite:
-        _require_finite(result)
+        require_finite(result)
     return result
 
 
@@ -142,7 +142,8 @@ def _detached(result: Evaluation) -> Evaluation:
     )
 
 
-def _require_volume(graph: AtomGraph) -> None:
+def require_volume(graph: AtomGraph) -> None:
+    """Raise InputError if a system has no volume."""
     lengths = torch.linalg.vector_norm(graph.cell, dim=2).prod(dim=1)
     flat = ~(graph.volume > _FLAT * lengths)
     if flat.any():
@@ -153,7 +154,8 @@ def _require_volume(graph: AtomGraph) -> None:
         )
 
 
-def _require_finite(result: Evaluation) -> None:
+def require_finite(result: Evaluation) -> None:
+    """Raise CalculationError, naming the place, if a result is not finite."""
     named = {"energies": result.energies, "forces": result.forces, "stress": result.stress, "virial": result.virial}
     for name, values in named.items():
         if values is None or values.isfinite().all():

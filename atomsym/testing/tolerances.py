@@ -26,6 +26,7 @@ class Tolerance:
 BACKEND_PARITY = Tolerance(1e-10, 1e-5)  # F-15: largest deviation from the reference / largest value
 ALGEBRA = Tolerance(1e-12, 1e-5)  # identities of harmonics, couplings, rotations: largest deviation / largest value
 EQUIVARIANCE = Tolerance(1e-10, 1e-5)  # |f(Rx) − R f(x)| / |f|
+INFERENCE = Tolerance(1e-6, 1e-5)  # engine against autograd: largest deviation / largest value; tables limit float64
 
 # Potentials ----------------------------------------------------------------------------------------------------------
 TRANSLATION = Tolerance(1e-10, 1e-6)  # F-1: eV/atom

@@ -15,7 +15,7 @@ from atomsym.workflows.md import MdSettings, resume_md, run_md
 from atomsym.workflows.md.analysis import diffusion_coefficient, mean_squared_displacement, radial_distribution
 from atomsym.workflows.md.guard import SimulationBlewUpError
 from atomsym.workflows.md.report import write_report
-from atomsym.workflows.md.simulation import read_log, read_trajectory
+from atomsym.workflows.md.run_files import read_log, read_trajectory
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def settings(tmp_path: Path) -> MdSettings:
         timestep=4.0,
         equilibration_steps=20,
         steps=60,
-        friction=0.01,
+        thermostat_time=100.0,
         log_every=5,
         trajectory_every=10,
         checkpoint_every=25,
@@ -110,7 +110,7 @@ def test_the_report_is_a_picture(settings: MdSettings, tmp_path: Path) -> None:
         ({"timestep": -1.0}, "timestep must be positive and finite"),
         ({"steps": 0}, "steps must be positive"),
         ({"temperature": float("nan")}, "temperature must be finite and not negative"),
-        ({"ensemble": "npt"}, "ensemble must be one of nve, nvt"),
+        ({"ensemble": "nph"}, "ensemble must be one of nve, nvt-langevin"),
         ({"repeat": (0, 1, 1)}, "repeat must be three positive integers"),
         ({"dtype": "float16"}, "dtype must be float32 or float64"),
     ],

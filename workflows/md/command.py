@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -11,61 +16,145 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from atomsym.core import ConfigError
+from atomsym.workflows.md.references import read_reference
 from atomsym.workflows.md.settings import MdSettings
-from atomsym.workflows.md.simulation import MdResult, resume_md, run_md
-from atomsym.workflows.md.systems import default_settings, with_overrides
+from atomsym.workflows.md.simulation import MdResult, Stop, resume_md, run_md
+from atomsym.workflows.md.systems import BUILTIN_SYSTEMS, default_settings, with_overrides
+
+EXIT_UNFINISHED = 3
+EXIT_INTERRUPTED = 130
+WHAT, WHEN, FILES, MACHINE = "What to simulate", "How long", "Results", "Model and machine"
 
 
 def md_command(
     system: Annotated[
         str | None,
-        typer.Argument(help="A built-in system (argon) or a structure file that ASE reads.", show_default=False),
+        typer.Argument(
+            help=f"A built-in system ({', '.join(BUILTIN_SYSTEMS)}) or a structure file that ASE reads.",
+            show_default=False,
+        ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Model name or file; see `atomsym models`.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Model name or file (see `atomsym models`), or module:factory of another ASE calculator.",
+            show_default=False,
+            rich_help_panel=MACHINE,
+        ),
     ] = None,
-    ensemble: Annotated[str | None, typer.Option(help="nve or nvt (Langevin).", show_default="nvt")] = None,
-    temperature: Annotated[float | None, typer.Option(help="K.", show_default="300")] = None,
-    timestep: Annotated[float | None, typer.Option(help="fs.", show_default="1")] = None,
-    steps: Annotated[int | None, typer.Option(help="Production steps.", show_default="1000")] = None,
-    equilibration_steps: Annotated[
-        int | None, typer.Option(help="Langevin steps before production.", show_default="0")
+    ensemble: Annotated[
+        str | None,
+        typer.Option(
+            help="nve, nvt-langevin (nvt), nvt-nose-hoover, npt-isotropic (npt) or npt-full-cell.",
+            show_default="nvt",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
-    friction: Annotated[float | None, typer.Option(help="Langevin friction, 1/fs.", show_default="0.01")] = None,
-    log_every: Annotated[int | None, typer.Option(help="Steps between log rows.", show_default="10")] = None,
-    trajectory_every: Annotated[int | None, typer.Option(help="Steps between frames.", show_default="50")] = None,
-    checkpoint_every: Annotated[
-        int | None, typer.Option(help="Steps between restart files.", show_default="1000")
+    temperature: Annotated[float | None, typer.Option(help="K.", show_default="300", rich_help_panel=WHAT)] = None,
+    pressure: Annotated[
+        float | None,
+        typer.Option(help="GPa, for npt; 1 bar is 0.0001.", show_default="0.0001", rich_help_panel=WHAT),
+    ] = None,
+    thermostat_time: Annotated[
+        float | None,
+        typer.Option(help="fs; shorter couples more strongly.", show_default="100", rich_help_panel=WHAT),
+    ] = None,
+    barostat_time: Annotated[
+        float | None,
+        typer.Option(help="fs, for npt; shorter couples more strongly.", show_default="1000", rich_help_panel=WHAT),
     ] = None,
     repeat: Annotated[
-        tuple[int, int, int] | None, typer.Option(help="Supercell, e.g. 2 2 2.", show_default="1 1 1")
+        tuple[int, int, int] | None,
+        typer.Option(help="Supercell, e.g. 2 2 2.", show_default="1 1 1", rich_help_panel=WHAT),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of velocities and noise.", show_default="0")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cpu")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64.", show_default="float64")] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the run.", show_default="atomsym-md-SYSTEM")
+    seed: Annotated[
+        int | None, typer.Option(help="Of velocities and noise.", show_default="0", rich_help_panel=WHAT)
+    ] = None,
+    timestep: Annotated[
+        float | None,
+        typer.Option(help="fs; 0.5 with hydrogen.", show_default="1", rich_help_panel=WHEN),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Production steps.", show_default="1000", rich_help_panel=WHEN)
+    ] = None,
+    equilibration_steps: Annotated[
+        int | None,
+        typer.Option(help="Langevin steps before production.", show_default="0", rich_help_panel=WHEN),
+    ] = None,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option(
+            help=f"Stop after this time with exit code {EXIT_UNFINISHED}; --resume goes on.",
+            show_default="no limit",
+            rich_help_panel=WHEN,
+        ),
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(help="Continue the run in this folder; no other setting is taken.", show_default=False),
+        typer.Option(
+            help="Continue the run in this folder as it was begun; its report is drawn anew.",
+            show_default=False,
+            rich_help_panel=WHEN,
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder of the run.", show_default="atomsym-md-SYSTEM", rich_help_panel=FILES
+        ),
+    ] = None,
+    log_every: Annotated[
+        int | None, typer.Option(help="Steps between log rows.", show_default="10", rich_help_panel=FILES)
+    ] = None,
+    trajectory_every: Annotated[
+        int | None, typer.Option(help="Steps between frames.", show_default="50", rich_help_panel=FILES)
+    ] = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(help="Steps between restart files.", show_default="1000", rich_help_panel=FILES)
+    ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Draw a measured g(r) over ours: a file with columns r (Å) and g, or PAIR=FILE such as O-H=goh.dat; "
+            "repeatable.",
+            show_default=False,
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON and nothing else.", rich_help_panel=FILES)
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda.", show_default="cpu", rich_help_panel=MACHINE)
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="float32 or float64, of the model; positions are always float64.",
+            show_default="float64",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
 ) -> None:
     """Run molecular dynamics: a trajectory, a log and a report picture in one folder.
 
-    A built-in system brings its own settings; any of them can be overridden.
+    A built-in system brings its own settings and model; any of them can be overridden. Every run can be interrupted
+    (Ctrl-C) and resumed, to the same result.
 
-    Examples: `atomsym md argon`, `atomsym md copper.cif --model copper-morse --temperature 600 --steps 20000`,
+    Examples: `atomsym md argon`, `atomsym md water --max-minutes 10`,
+    `atomsym md copper.cif --model copper-morse --ensemble npt --temperature 600 --steps 20000`,
     `atomsym md --resume atomsym-md-argon`.
     """
     console = Console(stderr=True, quiet=as_json)
     given = {
-        "model": model, "ensemble": ensemble, "temperature": temperature, "timestep": timestep, "steps": steps,
-        "equilibration_steps": equilibration_steps, "friction": friction, "log_every": log_every,
-        "trajectory_every": trajectory_every, "checkpoint_every": checkpoint_every, "repeat": repeat, "seed": seed,
-        "device": device, "dtype": dtype,
+        "model": model, "ensemble": ensemble, "temperature": temperature, "pressure": pressure, "timestep": timestep,
+        "steps": steps, "equilibration_steps": equilibration_steps, "thermostat_time": thermostat_time,
+        "barostat_time": barostat_time, "log_every": log_every, "trajectory_every": trajectory_every,
+        "checkpoint_every": checkpoint_every, "repeat": repeat, "seed": seed, "device": device, "dtype": dtype,
     }  # fmt: skip
+    if max_minutes is not None and not max_minutes > 0:
+        raise ConfigError(f"--max-minutes must be above 0; found {max_minutes}")
+    references = [read_reference(text) for text in reference or ()]
     if resume is not None:
         _refuse_changes(system, output, given)
         settings, folder = MdSettings.from_file(resume / "settings.json"), resume
@@ -76,15 +165,54 @@ def md_command(
         folder = output or Path(f"atomsym-md-{Path(system).stem}")
     if not settings.model:
         raise ConfigError(f"--model is needed to run {settings.system}; list them with: atomsym models")
-    result = _run_with_progress(settings, folder, resume is not None, console)
+    with stop_requests(max_minutes) as stop:
+        result = _run_with_progress(settings, folder, resume is not None, stop, console)
     from atomsym.workflows.md.report import write_report  # matplotlib takes a while to import: only when it draws
 
-    picture = write_report(settings, result)
+    picture, analysis = write_report(settings, result, references)
     if as_json:
         typer.echo((folder / "summary.json").read_text(), nl=False)
     else:
-        console.print(_table(settings, result))
+        console.print(_table(settings, result, analysis.diffusion))
         console.print(f"Picture: {picture}\nTrajectory: {folder / 'trajectory.extxyz'}\nLog: {folder / 'log.csv'}")
+    if not result.finished:
+        done = f"{result.steps_done:,} of {settings.total_steps:,} steps are done"
+        console.print(f"Stopped: {done}. Go on with: atomsym md --resume {folder}")
+        raise typer.Exit(EXIT_INTERRUPTED if stop.by_user else EXIT_UNFINISHED)
+
+
+class StopRequest:
+    """Says yes when the time is over or a signal has come.
+
+    Attributes:
+        by_user: whether it was Ctrl-C.
+    """
+
+    def __init__(self, minutes: float | None) -> None:
+        self.by_user = False
+        self._asked = False
+        self._deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
+
+    def __call__(self) -> bool:
+        return self._asked or time.monotonic() >= self._deadline
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Stop after the present step; a second Ctrl-C stops at once."""
+        if self._asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._asked, self.by_user = True, number == signal.SIGINT
+
+
+@contextmanager
+def stop_requests(minutes: float | None) -> Iterator[StopRequest]:
+    """A stop request that listens to SIGINT and SIGTERM while the block runs."""
+    stop = StopRequest(minutes)
+    before = {number: signal.signal(number, stop.on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _refuse_changes(system: str | None, output: Path | None, given: dict[str, Any]) -> None:
@@ -96,29 +224,35 @@ def _refuse_changes(system: str | None, output: Path | None, given: dict[str, An
         )
 
 
-def _run_with_progress(settings: MdSettings, folder: Path, resuming: bool, console: Console) -> MdResult:
+def _run_with_progress(settings: MdSettings, folder: Path, resuming: bool, stop: Stop, console: Console) -> MdResult:
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
         TimeElapsedColumn(), TextColumn("elapsed,"), TimeRemainingColumn(), TextColumn("left"),
     )  # fmt: skip
     with Progress(*columns, console=console, disable=console.quiet) as bar:
-        task = bar.add_task(settings.ensemble, total=settings.total_steps)
+        task = bar.add_task("preparing", total=settings.total_steps)
 
         def progress(step: int, status: str) -> None:
             bar.update(task, completed=step, description=status)
 
         try:
-            return resume_md(folder, progress) if resuming else run_md(settings, folder, progress)
+            return resume_md(folder, progress, stop) if resuming else run_md(settings, folder, progress, stop)
         except KeyboardInterrupt:
             console.print(f"Interrupted. Go on with: atomsym md --resume {folder}")
-            raise typer.Exit(130) from None
+            raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-def _table(settings: MdSettings, result: MdResult) -> Table:
+def _table(settings: MdSettings, result: MdResult, diffusion: dict[str, float]) -> Table:
     table = Table(title=f"{settings.system}, {result.n_atoms} atoms, model {settings.model}", show_header=False)
     table.add_row("temperature", f"{result.mean_temperature:.1f} ± {result.std_temperature:.1f} K")
-    if settings.ensemble == "nve":
-        table.add_row("drift of the total energy", f"{result.energy_slope:+.4f} meV/atom/ns")
-        table.add_row("rms of the total energy", f"{result.energy_rms:.4f} meV/atom")
+    if result.mean_pressure is not None:
+        table.add_row("pressure", f"{result.mean_pressure:.4f} ± {result.std_pressure:.4f} GPa")
+    if result.mean_density is not None and settings.ensemble.startswith("npt"):
+        table.add_row("density", f"{result.mean_density:.4f} g/cm³")
+    energy = "total" if settings.ensemble == "nve" else "conserved"
+    table.add_row(f"drift of the {energy} energy", f"{result.energy_slope:+.4f} meV/atom/ns")
+    table.add_row(f"rms of the {energy} energy", f"{result.energy_rms:.4f} meV/atom")
+    for symbol, value in diffusion.items():
+        table.add_row(f"diffusion of {symbol}", f"{value:.2f} · 10⁻⁵ cm²/s")
     table.add_row("speed", f"{result.steps_per_second:.0f} steps/s, {result.ns_per_day:.2f} ns/day")
     return table

@@ -11,6 +11,7 @@ from ase import Atoms
 
 from atomsym.core import AtomsymError
 from atomsym.kernels.neighbors import neighbor_list
+from atomsym.workflows.md.integrators import Particles
 
 MAX_TEMPERATURE = 1e4  # K
 MAX_FORCE = 50.0  # eV/Å
@@ -26,6 +27,9 @@ class SimulationBlewUpError(AtomsymError, RuntimeError):
 class BlowUpGuard:
     """Watches a simulation; keeps the last frames for the post-mortem.
 
+    The energy that must not jump is the conserved quantity of the integrator: a thermostat may heat a crystal from its
+    lattice, or a barostat compress it, without an alarm.
+
     Args:
         target_temperature: K; ten times it counts as blown up (0: only the absolute limit counts).
     """
@@ -36,45 +40,43 @@ class BlowUpGuard:
         self.last_frames: deque[Atoms] = deque(maxlen=20)
         self._reference_energy: float | None = None
 
-    def check(self, atoms: Atoms, step: int) -> None:
+    def check(self, particles: Particles, conserved_energy: float, step: int) -> None:
         """Look at the state after a step.
 
         Raises:
             SimulationBlewUpError: naming the step and the first limit that is broken.
         """
         if not self.last_frames:
-            self.last_frames.append(atoms.copy())
-        energy = atoms.get_potential_energy()
-        if not (math.isfinite(energy) and np.isfinite(atoms.positions).all()):
+            self.last_frames.append(particles.atoms.copy())
+        if not (math.isfinite(conserved_energy) and np.isfinite(particles.positions).all()):
             raise SimulationBlewUpError(f"step {step}: the energy or a position is not a finite number")
         if step % CHECK_EVERY:
             return
-        self.last_frames.append(atoms.copy())
-        reason = self._reason(atoms, energy)
+        self.last_frames.append(particles.atoms.copy())
+        reason = self._reason(particles, conserved_energy)
         if reason is not None:
             raise SimulationBlewUpError(f"step {step}: {reason}. Try a smaller time step or another starting structure")
 
     def reset_energy(self) -> None:
-        """Forget the reference energy: a new phase of the run may exchange energy with a thermostat."""
+        """Forget the reference energy: another integrator conserves another quantity."""
         self._reference_energy = None
 
-    def _reason(self, atoms: Atoms, potential_energy: float) -> str | None:
-        temperature = atoms.get_temperature()
-        if temperature > self.max_temperature:
-            return f"the temperature is {temperature:.0f} K (limit {self.max_temperature:.0f} K)"
-        forces = atoms.get_forces()
-        if len(atoms) and (largest := float(np.abs(forces).max())) > MAX_FORCE:
-            return f"a force component of atom {int(np.abs(forces).max(axis=1).argmax())} is {largest:.1f} eV/Å"
-        total = (potential_energy + atoms.get_kinetic_energy()) / max(len(atoms), 1)
+    def _reason(self, particles: Particles, conserved_energy: float) -> str | None:
+        if particles.temperature > self.max_temperature:
+            return f"the temperature is {particles.temperature:.0f} K (limit {self.max_temperature:.0f} K)"
+        sizes = np.abs(particles.forces)
+        if (largest := float(sizes.max())) > MAX_FORCE:
+            return f"a force component of atom {int(sizes.max(axis=1).argmax())} is {largest:.1f} eV/Å"
+        energy = conserved_energy / len(particles.positions)
         if self._reference_energy is None:
-            self._reference_energy = total
-        if abs(total - self._reference_energy) > MAX_ENERGY_JUMP:
-            return f"the total energy moved by {total - self._reference_energy:+.2f} eV/atom"
+            self._reference_energy = energy
+        if abs(energy - self._reference_energy) > MAX_ENERGY_JUMP:
+            return f"the conserved energy moved by {energy - self._reference_energy:+.2f} eV/atom"
         close = neighbor_list(
-            torch.from_numpy(atoms.positions),
+            torch.from_numpy(particles.positions),
             MIN_PAIR_DISTANCE,
-            cell=torch.from_numpy(np.asarray(atoms.cell, dtype=float)),
-            pbc=torch.from_numpy(atoms.pbc),
+            cell=torch.from_numpy(particles.cell),
+            pbc=torch.from_numpy(particles.atoms.pbc),
         ).edge_index
         if close.shape[1]:
             first, second = close[:, 0].tolist()

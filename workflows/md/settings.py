@@ -11,39 +11,49 @@ from typing import Literal, get_args
 
 from atomsym.core import ConfigError
 
-Ensemble = Literal["nve", "nvt"]
+Ensemble = Literal["nve", "nvt-langevin", "nvt-nose-hoover", "npt-isotropic", "npt-full-cell"]
+ENSEMBLES: tuple[str, ...] = get_args(Ensemble)
+SHORT_NAMES = {"nvt": "nvt-langevin", "npt": "npt-isotropic"}
+FASTEST_RESPONSE = 5.0  # steps that a thermostat or barostat time has to last at least
 
 
 @dataclass(frozen=True)
 class MdSettings:
-    """Settings of one run. Times in fs, temperatures in K.
+    """Settings of one run. Times in fs, temperatures in K, pressures in GPa.
 
     Attributes:
         system: name of a built-in system or a file that ASE can read (its last frame is taken).
-        model: name or path of a model.
-        ensemble: production ensemble: ``nve`` (velocity Verlet) or ``nvt`` (Langevin).
+        model: name or path of a model, or ``module:factory`` of another ASE calculator.
+        ensemble: of production: ``nve`` (velocity Verlet), ``nvt-langevin`` (short: ``nvt``), ``nvt-nose-hoover``
+            (a chain of three), ``npt-isotropic`` (short: ``npt``; Langevin piston on the volume) or ``npt-full-cell``
+            (the same on lengths and angles).
         temperature: target temperature; velocities are drawn from it unless the file has momenta.
+        pressure: target pressure of the npt ensembles, GPa; 1 bar is 0.0001 GPa.
         timestep: integration step, fs.
-        equilibration_steps: Langevin steps before production, not part of the trajectory.
+        equilibration_steps: Langevin steps before production, not part of the trajectory. A start with forces above
+            5 eV/Å is relaxed a little before them.
         steps: production steps.
-        friction: Langevin friction, 1/fs.
+        thermostat_time: fs. Langevin: in which momenta forget (1 / friction); Nosé–Hoover: τ of the chain's masses.
+        barostat_time: fs, in which the cell forgets its motion.
         log_every: steps between rows of the log.
         trajectory_every: steps between frames of the trajectory.
         checkpoint_every: steps between restart files.
         repeat: supercell repetitions along the lattice vectors.
-        seed: of the velocities and of the Langevin noise.
+        seed: of the velocities and of the noise.
         device: torch device of the model.
-        dtype: floating-point type of the model, ``float32`` or ``float64``.
+        dtype: floating-point type of the model, ``float32`` or ``float64``; positions are always in double precision.
     """
 
     system: str
     model: str
-    ensemble: Ensemble = "nvt"
+    ensemble: str = "nvt-langevin"
     temperature: float = 300.0
+    pressure: float = 1e-4
     timestep: float = 1.0
     equilibration_steps: int = 0
     steps: int = 1000
-    friction: float = 0.01
+    thermostat_time: float = 100.0
+    barostat_time: float = 1000.0
     log_every: int = 10
     trajectory_every: int = 50
     checkpoint_every: int = 1000
@@ -53,7 +63,10 @@ class MdSettings:
     dtype: str = "float64"
 
     def __post_init__(self) -> None:
-        positive = ("timestep", "steps", "friction", "log_every", "trajectory_every", "checkpoint_every")
+        object.__setattr__(self, "ensemble", SHORT_NAMES.get(self.ensemble, self.ensemble))
+        positive = (
+            "timestep", "steps", "thermostat_time", "barostat_time", "log_every", "trajectory_every", "checkpoint_every",
+        )  # fmt: skip
         for name in positive:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
@@ -62,12 +75,27 @@ class MdSettings:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"{name} must be finite and not negative; found {value}")
-        if self.ensemble not in get_args(Ensemble):
-            raise ConfigError(f"ensemble must be one of {', '.join(get_args(Ensemble))}; found '{self.ensemble}'")
+        if not math.isfinite(self.pressure):
+            raise ConfigError(f"pressure must be finite; found {self.pressure}")
+        if self.ensemble not in ENSEMBLES:
+            allowed = ", ".join((*ENSEMBLES, *(f"{short} (= {long})" for short, long in SHORT_NAMES.items())))
+            raise ConfigError(f"ensemble must be one of {allowed}; found '{self.ensemble}'")
+        if self.ensemble not in ("nve", "nvt-langevin") and self.temperature == 0:
+            raise ConfigError(f"{self.ensemble} needs a temperature above 0 K")
+        self._require_slow("thermostat_time", self.ensemble != "nve" or self.equilibration_steps > 0)
+        self._require_slow("barostat_time", self.ensemble.startswith("npt"))
         if len(self.repeat) != 3 or min(self.repeat) < 1:
             raise ConfigError(f"repeat must be three positive integers; found {self.repeat}")
         if self.dtype not in ("float32", "float64"):
             raise ConfigError(f"dtype must be float32 or float64; found '{self.dtype}'")
+
+    def _require_slow(self, name: str, is_used: bool) -> None:
+        value = getattr(self, name)
+        if is_used and value < FASTEST_RESPONSE * self.timestep:
+            raise ConfigError(
+                f"{name} must be at least {FASTEST_RESPONSE:g} time steps ({FASTEST_RESPONSE * self.timestep:g} fs); "
+                f"found {value:g} fs"
+            )
 
     @property
     def total_steps(self) -> int:

@@ -1,80 +1,92 @@
-"""The run itself: equilibration, production, log, trajectory, restart file.
+"""The run itself: equilibration, production, and what is recorded of them.
 
 Everything a run leaves is in one folder: ``settings.json``, ``log.csv``, ``trajectory.extxyz`` (production frames),
-``restart.npz``, ``summary.json`` and ``report.png``. A run that was interrupted goes on from its restart file; log and
-trajectory are first cut back to the state that the file knows, so nothing is there twice.
+``restart.npz``, ``summary.json`` and the report. The folder can be moved: a run goes on from it alone.
 """
 
 from __future__ import annotations
 
-import copy
-import csv
-import io
+import dataclasses
 import json
 import logging
-import os
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
 
 import ase.io
 import numpy as np
 from ase import Atoms, units
-from ase.io.extxyz import write_extxyz
-from ase.md.langevin import Langevin
-from ase.md.md import MolecularDynamics
-from ase.md.velocitydistribution import Stationary
-from ase.md.verlet import VelocityVerlet
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.optimize import FIRE
 
 from atomsym.artifacts import write_atomically
 from atomsym.calculators.ase import AtomsymCalculator
-from atomsym.core import AtomsymError, InputError
+from atomsym.core import AtomsymError, InputError, PropertyNotAvailableError
+from atomsym.workflows.check.load import load_calculator
 from atomsym.workflows.md.analysis import energy_drift
 from atomsym.workflows.md.guard import BlowUpGuard, SimulationBlewUpError
+from atomsym.workflows.md.integrators import Integrator, Particles, make_integrator
+from atomsym.workflows.md.run_files import RestartState, RunFiles, read_log
 from atomsym.workflows.md.settings import MdSettings
 from atomsym.workflows.md.systems import load_system
 from atomsym.workflows.paths import make_folder
 
 logger = logging.getLogger(__name__)
 
-LOG_COLUMNS = ("step", "time_fs", "phase", "temperature_K", "potential_eV", "kinetic_eV", "total_eV")
-SKIN = 1.0  # Å, of the neighbor list
+LARGE_FORCE = 5.0  # eV/Å: thermal motion rarely exceeds it, overlapping molecules do
+RELAXED_FORCE = 2.5  # eV/Å
+RELAXING_STEPS, RELAXING_LENGTH = 200, 0.05  # steps, Å per step at most
+GPU_SKIN = 1.0  # Å; on a CPU a new neighbor list for each step is faster
 Progress = Callable[[int, str], None]
+Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True)
 class MdResult:
-    """What a finished run reports.
+    """What a run reports; of production, or of equilibration where production has not begun.
 
     Attributes:
         folder: where everything is.
+        finished: whether all steps were made; if not, the run can be resumed.
+        steps_done: of ``settings.total_steps``.
         n_atoms: number of atoms.
-        mean_temperature, std_temperature: of production, K.
-        energy_slope: of the total energy in production, meV/atom/ns.
+        mean_temperature, std_temperature: K.
+        energy_slope: of the conserved energy, meV/atom/ns.
         energy_rms: about that slope, meV/atom.
+        mean_pressure, std_pressure: GPa; None without stress.
+        mean_density: g/cm³; None if not periodic in three directions.
         ns_per_day: speed of this process.
         steps_per_second: the same.
     """
 
     folder: Path
+    finished: bool
+    steps_done: int
     n_atoms: int
     mean_temperature: float
     std_temperature: float
     energy_slope: float
     energy_rms: float
+    mean_pressure: float | None
+    std_pressure: float | None
+    mean_density: float | None
     ns_per_day: float
     steps_per_second: float
 
 
-def run_md(settings: MdSettings, folder: Path, progress: Progress | None = None) -> MdResult:
+def run_md(
+    settings: MdSettings, folder: Path, progress: Progress | None = None, should_stop: Stop | None = None
+) -> MdResult:
     """Start a run in a new or empty folder.
 
     Args:
         settings: what to do.
         folder: created; must not hold another run.
         progress: called with the number of finished steps and a status line.
+        should_stop: asked after every step; when it says yes the run writes its restart file and returns.
 
     Raises:
         InputError: if the folder holds a run already, or the structure or model cannot be used.
@@ -82,18 +94,23 @@ def run_md(settings: MdSettings, folder: Path, progress: Progress | None = None)
     """
     if (folder / "settings.json").exists():
         raise InputError(f"{folder} holds a run already; resume it with --resume {folder}, or choose another folder")
-    simulation = _Simulation(settings, folder)  # bad input ends here, before anything is written
+    settings = _with_absolute_paths(settings)
+    simulation = _Simulation(settings, folder)
+    simulation.prepare(load_system(settings))  # bad input ends here, before anything is written
     make_folder(folder)
     write_atomically(folder / "settings.json", settings.to_json().encode())
-    simulation.start_files()
-    return simulation.run(progress)
+    simulation.start()
+    return simulation.run(progress, should_stop)
 
 
-def resume_md(folder: Path, progress: Progress | None = None) -> MdResult:
+def resume_md(folder: Path, progress: Progress | None = None, should_stop: Stop | None = None) -> MdResult:
     """Continue an interrupted run from its last restart file, or from the start if it has none yet.
+
+    On a CPU the result is the same to the last bit as that of a run without interruption.
 
     Raises:
         InputError: if the folder does not hold a run.
+        ArtifactError: if the model file has another content than the run began with.
     """
     settings = MdSettings.from_file(folder / "settings.json")
     simulation = _Simulation(settings, folder)
@@ -101,193 +118,228 @@ def resume_md(folder: Path, progress: Progress | None = None) -> MdResult:
         simulation.restore()
     else:
         logger.warning("%s has no restart file yet; the run starts from its first step", folder)
-        simulation.start_files()
-    return simulation.run(progress)
+        simulation.prepare(load_system(settings))
+        simulation.start()
+    return simulation.run(progress, should_stop)
 
 
-def read_trajectory(folder: Path) -> list[Atoms]:
-    """The production frames of a run."""
-    path = folder / "trajectory.extxyz"
-    return list(ase.io.iread(path, index=":", format="extxyz")) if path.stat().st_size else []
-
-
-def read_log(folder: Path) -> dict[str, np.ndarray]:
-    """The log's columns by name."""
-    with (folder / "log.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return {
-        name: np.array([row[name] if name == "phase" else float(row[name]) for row in rows]) for name in LOG_COLUMNS
-    }
+def _with_absolute_paths(settings: MdSettings) -> MdSettings:
+    """A run is resumed from anywhere, so it must not depend on the folder it was started in."""
+    names = {name: getattr(settings, name) for name in ("system", "model")}
+    return dataclasses.replace(
+        settings, **{name: str(Path(text).absolute()) for name, text in names.items() if Path(text).is_file()}
+    )
 
 
 class _Simulation:
+    """One run between its beginning or a restart and the moment at which this process leaves it."""
+
+    particles: Particles
+    integrator: Integrator
+
     def __init__(self, settings: MdSettings, folder: Path) -> None:
-        self.settings, self.folder = settings, folder
-        self.atoms = load_system(settings)
-        self.atoms.calc = AtomsymCalculator(settings.model, device=settings.device, dtype=settings.dtype, skin=SKIN)
+        self.settings, self.folder, self.files = settings, folder, RunFiles(folder)
         self.generator = np.random.default_rng(settings.seed)
         self.guard = BlowUpGuard(settings.temperature)
         self.step = 0
-        if not self.atoms.get_momenta().any() and settings.temperature > 0:
-            self._draw_momenta()
-        self.atoms.get_potential_energy()  # an unknown element or an overlap is an error before any file exists
+        self.has_stress = False
 
-    def _draw_momenta(self) -> None:
-        """Maxwell–Boltzmann momenta without a total momentum."""
-        width = np.sqrt(self.atoms.get_masses() * units.kB * self.settings.temperature)
-        self.atoms.set_momenta(width[:, None] * self.generator.standard_normal((len(self.atoms), 3)))
-        Stationary(self.atoms)
+    # beginning -------------------------------------------------------------------------------------------------------
 
-    # files -----------------------------------------------------------------------------------------------------------
+    def prepare(self, atoms: Atoms) -> None:
+        """Everything that can fail because of the user's input; nothing is written."""
+        self._adopt(atoms, content_hash=None)
+        self.integrator = self._make_integrator()
+        make_integrator(self.settings.ensemble, self.settings, self.particles, self.generator)  # can production begin?
 
-    @property
-    def log_path(self) -> Path:
-        return self.folder / "log.csv"
-
-    @property
-    def trajectory_path(self) -> Path:
-        return self.folder / "trajectory.extxyz"
-
-    def start_files(self) -> None:
-        self.trajectory_path.write_bytes(b"")
-        self.log_path.write_text(",".join(LOG_COLUMNS) + "\n")
+    def start(self) -> None:
+        """Momenta, a first relaxation where the start needs it, files."""
+        particles, settings = self.particles, self.settings
+        if settings.equilibration_steps and float(np.abs(particles.forces).max()) > LARGE_FORCE:
+            self._relax()
+        particles.remove_drift()
+        if not particles.momenta.any() and settings.temperature > 0:
+            particles.draw_momenta(settings.temperature, self.generator)
+        particles.evaluate(stress=self.has_stress)
+        self.files.start()
         self._record()
-
-    def checkpoint(self) -> None:
-        """Write the whole state in one atomic step, and forget what a restarted process would not know either."""
-        buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            step=self.step,
-            positions=self.atoms.positions,
-            momenta=self.atoms.get_momenta(),
-            cell=np.asarray(self.atoms.cell),
-            generator=json.dumps(self.generator.bit_generator.state),
-            log_bytes=self.log_path.stat().st_size,
-            trajectory_bytes=self.trajectory_path.stat().st_size,
-        )
-        write_atomically(self.folder / "restart.npz", buffer.getvalue())
-        self._forget_neighbors()
-
-    def _forget_neighbors(self) -> None:
-        """Go on as a restarted process would: the age of a neighbor list decides the order of its sums.
-
-        A deep copy of a calculator shares the weights and has a neighbor list of its own.
-        """
-        self.atoms.calc = copy.deepcopy(self.atoms.calc)
-        self.atoms.calc.reset()
+        self._checkpoint()
 
     def restore(self) -> None:
-        """Take over the state of the restart file and cut log and trajectory back to it."""
+        """Take over the state of the restart file."""
+        state = self.files.load()
+        self._adopt(state.atoms, content_hash=state.model_hash or None)
+        self.step = state.step
+        self.integrator = self._make_integrator()
         try:
-            content = io.BytesIO((self.folder / "restart.npz").read_bytes())
-            with np.load(content, allow_pickle=False) as state:
-                self.atoms.positions[:] = state["positions"]
-                self.atoms.set_momenta(state["momenta"], apply_constraint=False)
-                self.atoms.set_cell(state["cell"])
-                self.generator.bit_generator.state = json.loads(str(state["generator"]))
-                self.step = int(state["step"])
-                sizes = (int(state["log_bytes"]), int(state["trajectory_bytes"]))
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise InputError(f"{self.folder / 'restart.npz'}: not a usable restart file") from error
-        for path, size in zip((self.log_path, self.trajectory_path), sizes, strict=True):
-            if not path.is_file() or path.stat().st_size < size:
-                raise InputError(
-                    f"{path} is missing or shorter than the restart file says; the run cannot be continued"
-                )
-            os.truncate(path, size)
-        self._forget_neighbors()
+            self.generator.bit_generator.state = state.generator
+            self.integrator.restore(state.integrator)
+        except (KeyError, ValueError, TypeError) as error:
+            raise InputError(f"{self.files.restart}: not a usable restart file ({error})") from error
 
-    # running ---------------------------------------------------------------------------------------------------------
+    def _adopt(self, atoms: Atoms, content_hash: str | None) -> None:
+        settings = self.settings
+        atoms.calc = _calculator(settings, content_hash)
+        self.particles = Particles(atoms)
+        if self.particles.has_volume:
+            try:
+                self.particles.evaluate(stress=True)
+                self.has_stress = True
+            except PropertyNotAvailableError:
+                if settings.ensemble.startswith("npt"):
+                    raise
+        if not self.has_stress:
+            self.particles.evaluate()
+
+    def _relax(self) -> None:
+        """A few steps downhill: molecules that were packed too closely would fly apart."""
+        logger.info("the start has forces above %g eV/Å; it is relaxed a little first", LARGE_FORCE)
+        momenta = self.particles.momenta.copy()
+        with FIRE(self.particles.atoms, logfile=None, maxstep=RELAXING_LENGTH) as optimizer:
+            optimizer.run(fmax=RELAXED_FORCE, steps=RELAXING_STEPS)
+        self.particles.momenta[:] = momenta
+
+    # state -----------------------------------------------------------------------------------------------------------
 
     @property
     def phase(self) -> str:
         return "equilibration" if self.step < self.settings.equilibration_steps else self.settings.ensemble
 
-    def run(self, progress: Progress | None) -> MdResult:
-        """Go on from the present step to the last one, through the phases that are left."""
-        settings, started, first_step = self.settings, time.perf_counter(), self.step
+    def _make_integrator(self) -> Integrator:
+        ensemble = "nvt-langevin" if self.phase == "equilibration" else self.settings.ensemble
+        return make_integrator(ensemble, self.settings, self.particles, self.generator)
+
+    def _checkpoint(self) -> None:
+        calculator = self.particles.atoms.calc
+        content_hash = calculator.provenance["content_hash"] if isinstance(calculator, AtomsymCalculator) else None
+        self.files.save(
+            RestartState(
+                step=self.step,
+                atoms=self.particles.atoms,
+                generator=dict(self.generator.bit_generator.state),
+                integrator=self.integrator.state(),
+                model_hash=content_hash or "",
+            )
+        )
+
+    # running ---------------------------------------------------------------------------------------------------------
+
+    def run(self, progress: Progress | None, should_stop: Stop | None) -> MdResult:
+        """Go on from the present step to the last one, or until told to stop."""
+        settings, clock = self.settings, _Clock(self.step)
         try:
             while self.step < settings.total_steps:
-                end = settings.equilibration_steps if self.phase == "equilibration" else settings.total_steps
-                self._run_phase(end, progress)
-                if self.step == settings.equilibration_steps < settings.total_steps:
-                    Stationary(self.atoms)
-                    self.guard.reset_energy()
-                    self._record()
+                self._advance()
+                if progress is not None and self.step % settings.log_every == 0:
+                    progress(self.step, self._status(clock))
+                if should_stop is not None and should_stop():
+                    break
         except SimulationBlewUpError as error:
             path = self.folder / "last_frames.extxyz"
             ase.io.write(path, list(self.guard.last_frames), format="extxyz")
             raise SimulationBlewUpError(f"{error}. The last frames are in {path}") from error
-        self.checkpoint()
-        return self._result((self.step - first_step) / max(time.perf_counter() - started, 1e-9))
+        self._checkpoint()
+        return self._result(clock.steps_per_second(self.step))
 
-    def _run_phase(self, end: int, progress: Progress | None) -> None:
-        settings, integrator = self.settings, self._integrator()
-        while self.step < end:
-            self._advance(integrator)
-            self.guard.check(self.atoms, self.step)
-            if self.step == settings.equilibration_steps and self.step < settings.total_steps:
-                return  # production records its own first frame
-            self._record()
-            if self.step % settings.checkpoint_every == 0:
-                self.checkpoint()
-            if progress is not None and self.step % settings.log_every == 0:
-                progress(self.step, f"{self.phase}  {self.atoms.get_temperature():6.1f} K")
-
-    def _advance(self, integrator: MolecularDynamics) -> None:
+    def _advance(self) -> None:
+        """One step and everything that belongs to it."""
+        settings = self.settings
+        next_step = self.step + 1
+        needed = next_step % settings.log_every == 0 or next_step == settings.equilibration_steps
         try:
-            integrator.step()
+            self.integrator.step(stress=needed and self.has_stress)
         except AtomsymError as error:  # the start was fine, so it is the dynamics that left the model's domain
-            raise SimulationBlewUpError(f"step {self.step + 1}: {error}") from error
-        self.step += 1
+            raise SimulationBlewUpError(f"step {next_step}: {error}") from error
+        self.step = next_step
+        self.guard.check(self.particles, self.integrator.conserved_energy(), self.step)
+        if self.step == settings.equilibration_steps:
+            self.integrator = self._make_integrator()
+            self.guard.reset_energy()
+        self._record()
+        if self.step % settings.checkpoint_every == 0:
+            self._checkpoint()
 
-    def _integrator(self) -> MolecularDynamics:
-        settings, timestep = self.settings, self.settings.timestep * units.fs
-        if self.phase == "nve":
-            return VelocityVerlet(self.atoms, timestep)
-        return Langevin(
-            self.atoms,
-            timestep,
-            temperature_K=settings.temperature,
-            friction=settings.friction / units.fs,
-            fixcm=False,
-            rng=self.generator,
-        )
+    def _status(self, clock: _Clock) -> str:
+        speed = _ns_per_day(clock.steps_per_second(self.step), self.settings)
+        return f"{self.phase}  {self.particles.temperature:6.1f} K  {speed:.3g} ns/day"
 
     def _record(self) -> None:
-        settings, step = self.settings, self.step
+        settings, particles, step = self.settings, self.particles, self.step
         if step % settings.log_every == 0:
-            potential, kinetic = self.atoms.get_potential_energy(), self.atoms.get_kinetic_energy()
-            row = (step, step * settings.timestep, self.phase, self.atoms.get_temperature(), potential, kinetic)
-            with self.log_path.open("a", newline="") as stream:
-                csv.writer(stream).writerow((*row, potential + kinetic))
+            potential, kinetic = particles.energy, particles.kinetic_energy
+            thermal = (step, step * settings.timestep, self.phase, particles.temperature, potential, kinetic)
+            self.files.add_row((*thermal, potential + kinetic, self.integrator.conserved_energy(), *self._volumetric()))
         production_step = step - settings.equilibration_steps
         if production_step >= 0 and production_step % settings.trajectory_every == 0:
-            frame = self.atoms.copy()
-            frame.info = {
-                "step": step,
-                "time_fs": step * settings.timestep,
-                "energy": self.atoms.get_potential_energy(),
-            }
-            with self.trajectory_path.open("a") as stream:
-                write_extxyz(stream, [frame], columns=["symbols", "positions", "momenta"])
+            self.files.add_frame(self._frame())
+
+    def _volumetric(self) -> tuple[float | None, float | None, float | None]:
+        """Pressure in GPa, volume in Å³, density in g/cm³, as far as they exist."""
+        particles = self.particles
+        if not particles.has_volume:
+            return None, None, None
+        pressure = None
+        if particles.stress is not None:
+            pressure = float(np.trace(particles.pressure_tensor())) / 3 / units.GPa
+        return pressure, particles.volume, float(particles.masses.sum()) / units.mol / particles.volume * 1e24
+
+    def _frame(self) -> Atoms:
+        particles = self.particles
+        frame = particles.atoms.copy()
+        frame.info = {"step": self.step, "time_fs": self.step * self.settings.timestep}
+        frame.calc = SinglePointCalculator(frame, energy=particles.energy, forces=particles.forces)
+        return frame
+
+    # result ----------------------------------------------------------------------------------------------------------
 
     def _result(self, steps_per_second: float) -> MdResult:
-        settings, log = self.settings, read_log(self.folder)
-        production = log["step"] >= settings.equilibration_steps
-        temperature = log["temperature_K"][production]
-        slope, rms = energy_drift(log["time_fs"][production], log["total_eV"][production] / len(self.atoms))
+        settings, log, n_atoms = self.settings, read_log(self.folder), len(self.particles.positions)
+        rows = log["step"] >= settings.equilibration_steps
+        if not rows.any():
+            rows[:] = True
+        slope, rms = energy_drift(log["time_fs"][rows], log["conserved_eV"][rows] / n_atoms)
         result = MdResult(
             folder=self.folder,
-            n_atoms=len(self.atoms),
-            mean_temperature=float(temperature.mean()),
-            std_temperature=float(temperature.std()),
+            finished=self.step >= settings.total_steps,
+            steps_done=self.step,
+            n_atoms=n_atoms,
+            mean_temperature=float(log["temperature_K"][rows].mean()),
+            std_temperature=float(log["temperature_K"][rows].std()),
             energy_slope=slope,
             energy_rms=rms,
-            ns_per_day=steps_per_second * settings.timestep * 86400 * 1e-6,
+            mean_pressure=_finite(log["pressure_GPa"][rows].mean()),
+            std_pressure=_finite(log["pressure_GPa"][rows].std()),
+            mean_density=_finite(log["density_g_cm3"][rows].mean()),
+            ns_per_day=_ns_per_day(steps_per_second, settings),
             steps_per_second=steps_per_second,
         )
         summary = {**asdict(result), "folder": str(self.folder)}
         write_atomically(self.folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
         return result
+
+
+class _Clock:
+    """Speed of this process since it began to step."""
+
+    def __init__(self, first_step: int) -> None:
+        self.first_step, self.started = first_step, time.perf_counter()
+
+    def steps_per_second(self, step: int) -> float:
+        return (step - self.first_step) / max(time.perf_counter() - self.started, 1e-9)
+
+
+def _calculator(settings: MdSettings, content_hash: str | None) -> Any:
+    if ":" in settings.model and not settings.model.endswith(".safetensors"):
+        return load_calculator(settings.model)
+    skin = 0.0 if settings.device == "cpu" else GPU_SKIN
+    return AtomsymCalculator(
+        settings.model, device=settings.device, dtype=settings.dtype, skin=skin, content_hash=content_hash
+    )
+
+
+def _ns_per_day(steps_per_second: float, settings: MdSettings) -> float:
+    return steps_per_second * settings.timestep * 86400 * 1e-6
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ase.io
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import bulk
 
 from atomsym.core import InputError
 from atomsym.workflows.md.settings import MdSettings
+from atomsym.workflows.md.water_box import water_box
 
 ARGON_DENSITY = 1.374
 """Liquid argon at 94.4 K in g/cm³: the state point of Rahman, Phys. Rev. 136, A405 (1964)."""
@@ -28,9 +29,16 @@ class BuiltinSystem:
 
 
 def _liquid_argon() -> Atoms:
-    argon_mass_in_gram = 39.948 * 1.66053906660e-24
-    lattice_constant = (4 * argon_mass_in_gram / ARGON_DENSITY * 1e24) ** (1 / 3)
+    lattice_constant = (4 * 39.948 / units.mol / ARGON_DENSITY * 1e24) ** (1 / 3)
     return bulk("Ar", "fcc", a=lattice_constant, cubic=True) * (5, 5, 5)
+
+
+def _copper() -> Atoms:
+    return bulk("Cu", "fcc", a=3.615, cubic=True) * (3, 3, 3)
+
+
+def _silicon() -> Atoms:
+    return bulk("Si", "diamond", a=5.431, cubic=True) * (2, 2, 2)
 
 
 BUILTIN_SYSTEMS = {
@@ -45,11 +53,58 @@ BUILTIN_SYSTEMS = {
             timestep=5.0,
             equilibration_steps=4000,
             steps=8000,
-            friction=0.002,
+            thermostat_time=500.0,
             log_every=10,
             trajectory_every=20,
         ),
-    )
+    ),
+    "water": BuiltinSystem(
+        "64 water molecules at 300 K and 0.997 g/cm³, mixed beforehand with a point-charge model",
+        water_box,
+        MdSettings(
+            system="water",
+            model="water",
+            ensemble="nvt-langevin",
+            temperature=300.0,
+            timestep=0.5,
+            equilibration_steps=4000,
+            steps=8000,
+            thermostat_time=200.0,
+            log_every=10,
+            trajectory_every=20,
+            dtype="float32",
+        ),
+    ),
+    "copper": BuiltinSystem(
+        "108 copper atoms on the fcc lattice at 300 K",
+        _copper,
+        MdSettings(
+            system="copper",
+            model="cu",
+            ensemble="nve",
+            temperature=300.0,
+            timestep=2.0,
+            equilibration_steps=1000,
+            steps=4000,
+            log_every=10,
+            trajectory_every=20,
+        ),
+    ),
+    "silicon": BuiltinSystem(
+        "64 silicon atoms on the diamond lattice at 300 K",
+        _silicon,
+        MdSettings(
+            system="silicon",
+            model="si",
+            ensemble="nve",
+            temperature=300.0,
+            timestep=1.0,
+            equilibration_steps=1000,
+            steps=4000,
+            log_every=10,
+            trajectory_every=20,
+        ),
+    ),
 }
 
 
@@ -67,24 +122,36 @@ def _require_file(system: str) -> None:
         raise InputError(f"'{system}' is neither a file nor a built-in system (known: {known})")
 
 
+def load_structure(system: str) -> Atoms:
+    """A built-in system by its name, or the last frame of a file.
+
+    Raises:
+        InputError: if the name is no built-in system and no readable structure file, or the structure has no atoms.
+
+    Example:
+        >>> len(load_structure("copper"))
+        108
+    """
+    if system in BUILTIN_SYSTEMS:
+        return BUILTIN_SYSTEMS[system].build()
+    _require_file(system)
+    try:
+        atoms = ase.io.read(system, index=-1)
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{system}: ASE cannot read a structure from it ({reason})") from error
+    if len(atoms) == 0:
+        raise InputError(f"{system}: the structure has no atoms")
+    return atoms
+
+
 def load_system(settings: MdSettings) -> Atoms:
     """The atoms that a run starts from, repeated as asked.
 
     Raises:
-        InputError: if the name is no built-in system and no readable structure file.
+        InputError: see ``load_structure``.
     """
-    if settings.system in BUILTIN_SYSTEMS:
-        atoms = BUILTIN_SYSTEMS[settings.system].build()
-    else:
-        _require_file(settings.system)
-        try:
-            atoms = ase.io.read(settings.system, index=-1)
-        except Exception as error:
-            reason = str(error) or type(error).__name__
-            raise InputError(f"{settings.system}: ASE cannot read a structure from it ({reason})") from error
-    if len(atoms) == 0:
-        raise InputError(f"{settings.system}: the structure has no atoms")
-    return atoms * settings.repeat
+    return load_structure(settings.system) * settings.repeat
 
 
 def with_overrides(settings: MdSettings, **overrides: object) -> MdSettings:

@@ -24,9 +24,11 @@ NB_MODULE(ATOMSYM_MODULE, m) {
     bind_neighbors(m);
     bind_spherical_harmonics(m);
     bind_tensor_product(m);
+    bind_tabulated_convolution(m);
     bind_symmetric_contraction(m);
     bind_segments(m);
     bind_matrix_product(m);
+    bind_silu(m);
     bind_arithmetic_peak(m);
     bind_recycled_memory(m);
 }

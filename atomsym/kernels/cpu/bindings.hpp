@@ -15,8 +15,10 @@ template <class T> inline T *output(Address a) { return reinterpret_cast<T *>(a)
 void bind_neighbors(nb::module_ &);
 void bind_spherical_harmonics(nb::module_ &);
 void bind_tensor_product(nb::module_ &);
+void bind_tabulated_convolution(nb::module_ &);
 void bind_symmetric_contraction(nb::module_ &);
 void bind_segments(nb::module_ &);
 void bind_matrix_product(nb::module_ &);
+void bind_silu(nb::module_ &);
 void bind_arithmetic_peak(nb::module_ &);
 void bind_recycled_memory(nb::module_ &);

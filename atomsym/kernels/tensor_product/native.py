@@ -22,7 +22,7 @@ MAX_DEGREE = 6
 
 
 @cache
-def _plan(handle: str) -> int:
+def plan_address(handle: str) -> int:
     """Address of the compiled form of a product's tables."""
     product = product_of(handle)
     tables = tables_of(product)
@@ -74,7 +74,13 @@ def _forward(x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> Tensor:
         return out
     sizes = [out.shape[0], x.shape[1], y.shape[1], x.shape[3]]
     _kernel("forward", x.dtype)(
-        _plan(product), _addresses(wiring), sizes, _addresses(operands), _strides(operands), out.data_ptr(), n_threads()
+        plan_address(product),
+        _addresses(wiring),
+        sizes,
+        _addresses(operands),
+        _strides(operands),
+        out.data_ptr(),
+        n_threads(),
     )
     return out
 
@@ -92,7 +98,13 @@ def _gradients(g: Tensor, x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> tuple[
         return results
     targets = [result.data_ptr() if need else 0 for result, need in zip(results, needs, strict=True)]
     _kernel("gradients", x.dtype)(
-        _plan(product), _addresses(wiring), sizes, _addresses(operands), _strides(operands), *targets, n_threads()
+        plan_address(product),
+        _addresses(wiring),
+        sizes,
+        _addresses(operands),
+        _strides(operands),
+        *targets,
+        n_threads(),
     )
     return results
 

@@ -47,7 +47,10 @@ class MACEConfig(LearnedConfig):
         readout_hidden: width of the last layer's readout.
         readout_activation: of that readout.
         last_readout_only: leave out the linear readouts of the earlier layers.
-        repulsion: add the Ziegler–Biersack–Littmark repulsion below the sum of the covalent radii.
+        repulsion: add the Ziegler–Biersack–Littmark repulsion below the sum of the covalent radii, where its third
+            derivative jumps.
+        first_density: ``density`` of the first layer, if it is another one.
+        frequencies: k_n of the Bessel functions, 1/Å, one a radial function; empty: n π / cutoff.
     """
 
     channels: int = 64
@@ -69,10 +72,13 @@ class MACEConfig(LearnedConfig):
     readout_activation: str = "silu"
     last_readout_only: bool = False
     repulsion: bool = False
+    first_density: bool | None = None
+    frequencies: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "radial_hidden", tuple(self.radial_hidden))
+        for name in ("radial_hidden", "frequencies"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         self.require_at_least_one("channels", "n_layers", "n_radial", "radial_hidden", "readout_hidden")
         self.require_hidden(self.hidden)
         if not 1 <= self.correlation <= MAX_CORRELATION:
@@ -81,6 +87,10 @@ class MACEConfig(LearnedConfig):
             raise ConfigError(
                 f"max_degree must be >= 0 and envelope_power >= 2; found {self.max_degree}, {self.envelope_power}"
             )
+        if self.frequencies and (len(self.frequencies) != self.n_radial or self.radial_basis != "bessel"):
+            raise ConfigError(f"frequencies must be {self.n_radial}, of Bessel functions; found {self.frequencies}")
+        if not all(math.isfinite(value) for value in self.frequencies):
+            raise ConfigError(f"frequencies must be finite; found {self.frequencies}")
         for name, kind in _CHOICES.items():
             if getattr(self, name) not in get_args(kind):
                 raise ConfigError(f"{name} must be one of {', '.join(get_args(kind))}; found '{getattr(self, name)}'")
@@ -97,6 +107,10 @@ class MACEConfig(LearnedConfig):
         """Irreps of the features that enter a layer; ``features(n_layers)`` are those that leave the last one."""
         hidden = Irreps.parse(self.hidden)
         return hidden[:1] if layer in (0, self.n_layers) else hidden
+
+    def has_density(self, layer: int) -> bool:
+        """Whether a layer divides its messages by a learned density."""
+        return self.density if layer > 0 or self.first_density is None else self.first_density
 
     def messages(self, layer: int) -> Irreps:
         """Irreps of the summed messages of a layer.

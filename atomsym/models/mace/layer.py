@@ -60,7 +60,7 @@ class Interaction(torch.nn.Module):
         self.down = EquivariantLinear(self.product.irreps_out, messages, channels, channels)
         ends = (features, config.features(layer + 1)) if self.residual else (messages, messages)
         self.skip = SpeciesLinear(*ends, channels, len(config.elements))
-        self.density = Perceptron((config.n_radial, 1)) if config.density else None
+        self.density = Perceptron((config.n_radial, 1)) if config.has_density(layer) else None
 
     def forward(self, features: Tensor, species: Tensor, edges: Edges) -> tuple[Tensor, Tensor | None]:
         """Messages, shape (n_atoms, messages.dim, channels), and what to add to the layer's output, or None."""

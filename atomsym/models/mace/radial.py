@@ -41,7 +41,7 @@ class RadialBasis(torch.nn.Module):
         config = self.config
         cutoff = polynomial_cutoff(distance, config.cutoff, power=config.envelope_power)
         transformed = self.transformed(distance, receiver_number, sender_number)
-        basis = _basis(config, transformed)
+        basis = self.basis(transformed)
         return (basis if config.cutoff_on_weights else basis * cutoff.unsqueeze(-1)), cutoff
 
     def transformed(self, distance: Tensor, receiver_number: Tensor, sender_number: Tensor) -> Tensor:
@@ -62,18 +62,21 @@ class RadialBasis(torch.nn.Module):
         step = 0.5 * (1 + torch.tanh(_SOFT_STEEPNESS / (upper - lower) * (distance - 0.5 * (lower + upper))))
         return lower + (distance - lower) * step
 
+    def basis(self, distance: Tensor) -> Tensor:
+        """Basis functions of a transformed distance, shape (n_edges, n_radial)."""
+        config = self.config
+        if config.radial_basis == "gaussian":
+            return gaussian_basis(distance, config.cutoff, config.n_radial)
+        if config.radial_basis == "chebyshev":
+            return chebyshev(distance, config.n_radial)
+        own = config.frequencies
+        frequencies = torch.tensor(own, dtype=distance.dtype, device=distance.device) if own else None
+        return bessel_basis(distance, config.cutoff, config.n_radial, frequencies=frequencies)
+
     def radii(self, like: Tensor) -> Tensor:
         """Covalent radii by atomic number, Å, in the precision of another tensor."""
         # Not a buffer: cast to single precision and back with the weights, it would have lost its digits.
         return torch.tensor(COVALENT_RADII, dtype=like.dtype, device=like.device)
-
-
-def _basis(config: MACEConfig, distance: Tensor) -> Tensor:
-    if config.radial_basis == "bessel":
-        return bessel_basis(distance, config.cutoff, config.n_radial)
-    if config.radial_basis == "gaussian":
-        return gaussian_basis(distance, config.cutoff, config.n_radial)
-    return chebyshev(distance, config.n_radial)
 
 
 def chebyshev(x: Tensor, n_basis: int) -> Tensor:

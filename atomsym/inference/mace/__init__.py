@@ -1,0 +1,5 @@
+"""The inference engine of MACE."""
+
+from atomsym.inference.mace.engine import MACEEngine
+
+__all__ = ["MACEEngine"]

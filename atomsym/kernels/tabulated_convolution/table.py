@@ -1,0 +1,205 @@
+"""Functions of the distance as piecewise polynomials, with the error that was measured when they were made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from atomsym.core.errors import CalculationError, InputError
+
+DEGREE = 5
+"""Of the polynomials. With degree 3 the same error takes some ten times the intervals, which no cache would hold."""
+
+CHANNEL_BLOCK = 16
+"""Channels whose coefficients lie together: a cache line of single-precision numbers."""
+
+_FIRST, _LARGEST = 32, 4096
+_AT_ONCE = 128  # distances, so that intermediates stay in the caches
+# Places in an interval where the error is measured: that of the slope is largest at its ends, of the value beside them.
+_CHECKED = (0.002, 0.035, 0.998)
+
+
+@dataclass(frozen=True)
+class TableError:
+    """Largest deviation from the tabulated function, relative to its largest magnitude on the range.
+
+    Each path has a scale of its own.
+
+    Attributes:
+        value: of the function.
+        slope: of its derivative, relative to the largest derivative.
+    """
+
+    value: float
+    slope: float
+
+    @property
+    def largest(self) -> float:
+        return max(self.value, self.slope)
+
+
+@dataclass(frozen=True, eq=False)
+class RadialTable:
+    """Weights w[path, channel](d) on start ≤ d < stop as polynomials of degree 5; zero from ``stop`` on.
+
+    Attributes:
+        coefficients: shape (n_intervals, n_paths, channel blocks, degree + 1, 16), powers of u ∈ [−1, 1] over each of
+            the equal intervals, channels in blocks of 16 filled up with zeros.
+        start, stop: range, Å. Below ``start`` the first polynomial is continued.
+        channels: number of channels.
+        error: measured between the points that the polynomials were made from.
+    """
+
+    coefficients: Tensor
+    start: float
+    stop: float
+    channels: int
+    error: TableError
+
+    @classmethod
+    def from_powers(cls, powers: Tensor, start: float, stop: float, error: TableError) -> RadialTable:
+        """The table of polynomials with these powers of u, shape (n_intervals, n_paths, degree + 1, channels)."""
+        channels = powers.shape[-1]
+        filled = torch.nn.functional.pad(powers, (0, -channels % CHANNEL_BLOCK))
+        coefficients = filled.unflatten(3, (-1, CHANNEL_BLOCK)).transpose(2, 3).contiguous()
+        return cls(coefficients, start, stop, channels, error)
+
+    @property
+    def n_intervals(self) -> int:
+        return self.coefficients.shape[0]
+
+    @property
+    def n_paths(self) -> int:
+        return self.coefficients.shape[1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.coefficients.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return self.coefficients.numel() * self.coefficients.element_size()
+
+    def __call__(self, distance: Tensor) -> Tensor:
+        """Weights at distances of shape (n,), shape (n, n_paths, channels); differentiable by autograd."""
+        place = (distance - self.start) * (self.n_intervals / (self.stop - self.start))
+        interval = place.detach().nan_to_num(0.0).floor().clamp(0, self.n_intervals - 1)
+        u = (2 * (place - interval) - 1)[:, None, None, None]
+        powers = self.coefficients[interval.long()].unbind(3)
+        weights = powers[-1]
+        for power in powers[-2::-1]:
+            weights = weights * u + power
+        weights = torch.where((distance >= self.stop)[:, None, None, None], torch.zeros_like(weights), weights)
+        return weights.flatten(2)[..., : self.channels]
+
+
+def tabulate(
+    function: Callable[[Tensor], Tensor],
+    start: float,
+    stop: float,
+    *,
+    dtype: torch.dtype = torch.float64,
+    tolerance: float | None = None,
+) -> RadialTable:
+    """Tabulate a function of the distance, with as many intervals as the tolerance takes.
+
+    In each interval the polynomial goes through the function at the Chebyshev points with both ends, so the table is
+    continuous. Intervals are added until value and derivative, compared with the function's own (by autograd) between
+    those points, deviate by less than the tolerance relative to their largest magnitude in each path.
+
+    Args:
+        function: distances (n,) in float64 to weights (n, n_paths, channels) in float64, smooth on the range.
+        start, stop: range, Å.
+        dtype: of the table; it is made in double precision and rounded.
+        tolerance: default 1e-7 in double precision, 3e-7 in single.
+
+    Returns:
+        The table, with the error measured after rounding.
+
+    Raises:
+        InputError: if the range is empty.
+        CalculationError: if some 4096 intervals do not reach the tolerance, so the function is not smooth there, or
+            it is not finite.
+
+    Example:
+        >>> table = tabulate(lambda d: torch.sin(d)[:, None, None], 0.0, 3.0)
+        >>> table.error.value < 1e-7, abs(float(table(torch.tensor([1.0], dtype=torch.float64))) - math.sin(1)) < 1e-7
+        (True, True)
+    """
+    if not 0 <= start < stop < math.inf:
+        raise InputError(f"a table needs 0 <= start < stop; found {start} and {stop}")
+    allowed = tolerance or (1e-7 if dtype == torch.float64 else 3e-7)
+    n_intervals = _FIRST
+    while n_intervals <= _LARGEST:
+        exact = _fit(function, start, stop, n_intervals)
+        error = _measure(exact, function)
+        if not math.isfinite(error.value + error.slope):
+            raise CalculationError(f"the radial weights are not finite everywhere between {start} and {stop} Å")
+        if error.largest <= allowed:
+            rounded = exact.coefficients.to(dtype)
+            if dtype != torch.float64:
+                error = _measure(replace(exact, coefficients=rounded.double()), function)
+            return replace(exact, coefficients=rounded, error=error)
+        # The derivative converges with the fifth power of the interval; at most twice as many at a time.
+        growth = 1.1 * (error.largest / allowed) ** (1 / DEGREE)
+        n_intervals = math.ceil(n_intervals * min(max(growth, 1.1), 2.0 if n_intervals > _FIRST else 8.0) / 8) * 8
+    raise CalculationError(
+        f"{_LARGEST} intervals do not give the radial weights between {start} and {stop} Å to {allowed:.0e} "
+        f"(with the last: {error.value:.1e}, derivative {error.slope:.1e}); they are not smooth there"
+    )
+
+
+@cache
+def _nodes() -> tuple[Tensor, Tensor]:
+    """Chebyshev points with ends on [−1, 1], and the matrix from values there to powers of u."""
+    u = -torch.cos(math.pi * torch.arange(DEGREE + 1, dtype=torch.float64) / DEGREE)
+    return u, torch.linalg.inv(torch.linalg.vander(u))
+
+
+def _fit(function: Callable[[Tensor], Tensor], start: float, stop: float, n_intervals: int) -> RadialTable:
+    u, to_powers = _nodes()
+    step = (stop - start) / n_intervals
+    # The last point of an interval is the first of the next: evaluated once, so the table is continuous.
+    places = (torch.arange(n_intervals, dtype=torch.float64)[:, None] + (u[:-1] + 1) / 2).flatten()
+    distances = start + step * torch.cat([places, places.new_tensor([n_intervals])])
+    with torch.no_grad():
+        values = torch.cat([function(part) for part in distances.clamp(max=stop).split(_AT_ONCE)])
+    ends = values[:: len(u) - 1]
+    inner = values[:-1].unflatten(0, (n_intervals, len(u) - 1))
+    at_nodes = torch.cat([inner, ends[1:, None]], dim=1)
+    powers = torch.einsum("un,inpc->ipuc", to_powers, at_nodes)
+    return RadialTable.from_powers(powers, start, stop, TableError(math.inf, math.inf))
+
+
+def _measure(table: RadialTable, function: Callable[[Tensor], Tensor]) -> TableError:
+    """The error between the nodes. ``table`` is in double precision."""
+    step = (table.stop - table.start) / table.n_intervals
+    places = torch.arange(table.n_intervals, dtype=torch.float64)[:, None] + torch.tensor(_CHECKED).double()
+    largest = torch.zeros(4, table.n_paths, dtype=torch.float64)
+    for distances in (table.start + step * places.flatten()).split(_AT_ONCE):
+        found, wanted = _with_slope(table, distances), _with_slope(function, distances)
+        rows = [found[0] - wanted[0], wanted[0], found[1] - wanted[1], wanted[1]]
+        largest = torch.maximum(largest, torch.stack([values.abs().amax((0, 2)) for values in rows]))
+    value, value_scale, slope, slope_scale = largest
+    smallest = torch.finfo(torch.float64).tiny  # a path of zeros has no error
+    return TableError(
+        float((value / value_scale.clamp_min(smallest)).amax()),
+        float((slope / slope_scale.clamp_min(smallest)).amax()),
+    )
+
+
+def _with_slope(function: Callable[[Tensor], Tensor], distances: Tensor) -> tuple[Tensor, Tensor]:
+    """Values and derivatives of all outputs: the gradient is linear in its direction, so its derivative for the
+    direction is the derivative of every output along the distance."""
+    with torch.inference_mode(False), torch.enable_grad():
+        inputs = distances.clone().requires_grad_()
+        values = function(inputs)
+        direction = torch.zeros_like(values).requires_grad_()
+        (gradient,) = torch.autograd.grad(values, inputs, direction, create_graph=True)
+        (slopes,) = torch.autograd.grad(gradient, direction, torch.ones_like(gradient))
+    return values.detach(), slopes.detach()

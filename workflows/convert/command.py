@@ -1,0 +1,139 @@
+"""``atomsym convert``: checkpoints of other packages to model files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import atomsym
+from atomsym.artifacts import ModelCard, ModelDescription, save_model
+from atomsym.workflows.convert.isolated import extract
+from atomsym.workflows.convert.mace import mace_from_arrays
+from atomsym.workflows.convert.mace_config import ForeignMACE
+from atomsym.workflows.convert.verify import Deviations, compare, require_agreement
+from atomsym.workflows.paths import require_writable
+
+UNKNOWN = "unknown"
+_CITATION = "Batatia et al., NeurIPS 2022 (arXiv 2206.07697), and the authors of the weights"
+
+
+def convert(
+    checkpoint: Path,
+    output: Path,
+    *,
+    trust: bool = False,
+    head: str | None = None,
+    python: str | None = None,
+    licence: str = UNKNOWN,
+    level_of_theory: str = UNKNOWN,
+    training_data: str = UNKNOWN,
+    citation: str = _CITATION,
+) -> tuple[ModelDescription, Deviations]:
+    """Convert a mace-torch model, verify the result against the original and write it.
+
+    Args:
+        checkpoint: the file.
+        output: the model file to be written.
+        trust: whether the code in the checkpoint may be executed, in a process of its own.
+        head: which one, if the model has several.
+        python: interpreter with mace-torch; default: this one.
+        licence, level_of_theory, training_data, citation: for the model card.
+
+    Returns:
+        The description of the written file, and how far it is from the original.
+
+    Raises:
+        ConfigError: without ``trust``.
+        InputError: if the file or a feature of the model is not supported, or the head is not there.
+        MissingDependencyError: if the interpreter has no mace-torch.
+        ArtifactError: if the file cannot be read.
+        CalculationError: if the converted model deviates by more than 1e-6; then nothing is written.
+    """
+    require_writable(output)
+    foreign = extract(checkpoint, trust=trust, python=python, head=head)
+    potential = mace_from_arrays(foreign, head)
+    deviations = compare(potential, foreign.arrays)
+    require_agreement(deviations)
+    card = ModelCard(
+        name=_name_from(output),
+        level_of_theory=level_of_theory,
+        training_data=training_data,
+        licence=licence,
+        citation=citation,
+        description=_origin(checkpoint, foreign, head, deviations),
+    )
+    return save_model(potential, output, card), deviations
+
+
+def _name_from(output: Path) -> str:
+    return re.sub(r"[^a-z0-9._-]+", "-", output.stem.lower()).strip("-._") or "converted"
+
+
+def _origin(checkpoint: Path, foreign: ForeignMACE, head: str | None, deviations: Deviations) -> str:
+    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    versions = ", ".join(f"{name} {version}" for name, version in foreign.description["versions"].items())
+    return (
+        f"Converted by atomsym {atomsym.__version__} from {checkpoint.name} (sha256 {digest}; {versions}; head "
+        f"{head or foreign.description['heads'][0]}). Relative deviation from the original in float64: energy "
+        f"{deviations.energy:.1e}, forces {deviations.forces:.1e}, stress {deviations.stress:.1e}."
+    )
+
+
+def convert_command(
+    checkpoint: Annotated[Path, typer.Argument(help="A model of mace-torch (*.model).", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The model file to write, e.g. mace.safetensors.", show_default=False)
+    ],
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust", help="I trust where the checkpoint comes from: opening it executes code that it holds."
+        ),
+    ] = False,
+    head: Annotated[str | None, typer.Option(help="Which head, if there are several.", show_default=False)] = None,
+    python: Annotated[
+        str | None, typer.Option(help="An interpreter with mace-torch.", show_default="the present one")
+    ] = None,
+    licence: Annotated[
+        str, typer.Option("--license", "--licence", help="Of the weights, as SPDX identifier.")
+    ] = UNKNOWN,
+    level_of_theory: Annotated[str, typer.Option(help="What the energies approximate, e.g. 'PBE+U'.")] = UNKNOWN,
+    training_data: Annotated[str, typer.Option(help="What the weights were fitted to.")] = UNKNOWN,
+    citation: Annotated[str, typer.Option(help="Whom to cite.")] = _CITATION,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
+) -> None:
+    """Turn a checkpoint of mace-torch into a model file that is safe to load.
+
+    The checkpoint is opened once, in a process of its own. Energies, forces and stresses of test structures that
+    contain every element are compared with the original; a model that deviates is not written.
+
+    Example: `atomsym convert MACE.model --trust -o mace.safetensors --python ~/mace/bin/python`.
+    """
+    console = Console(stderr=True, quiet=as_json)
+    with console.status(f"converting {checkpoint.name} …"):
+        described, deviations = convert(
+            checkpoint, output, trust=trust, head=head, python=python, licence=licence,
+            level_of_theory=level_of_theory, training_data=training_data, citation=citation,
+        )  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps({"path": str(output), **asdict(described), "deviations": asdict(deviations)}, indent=2))
+        return
+    console.print(
+        f"[bold green]{output}[/]: {described.n_parameters} numbers, {len(described.elements)} elements, cutoff "
+        f"{described.cutoff:g} Å, {described.size / 1e6:.1f} MB",
+        f"agrees with the original on {deviations.n_structures} structures ({deviations.n_atoms} atoms): relative "
+        f"deviation {deviations.energy:.1e} (energy), {deviations.forces:.1e} (forces), {deviations.stress:.1e} (stress)",
+        f"use it: [bold]atomsym check {output}[/]",
+        sep="\n",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if licence == UNKNOWN:
+        console.print("[yellow]the licence of the weights is unknown; state it with --license[/]")
