@@ -13,9 +13,9 @@ import atomsym
 from atomsym.core import AtomsymError
 from atomsym.workflows.benchmarks.command import benchmark_command
 from atomsym.workflows.check.command import check_command
-from atomsym.workflows.evaluate.command import evaluate_command
-from atomsym.workflows.datasets import datasets_command
 from atomsym.workflows.convert.command import convert_command
+from atomsym.workflows.datasets import datasets_command
+from atomsym.workflows.evaluate.command import evaluate_command
 from atomsym.workflows.md.command import md_command
 from atomsym.workflows.models import models_command
 from atomsym.workflows.train.command import train_command

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atomsym.core import ConfigError, UnsupportedElementError
+from atomsym.core import AtomGraph, ConfigError, InputError, UnsupportedElementError
 from atomsym.core.elements import MAX_ATOMIC_NUMBER, format_elements, symbol_of
 from atomsym.models.pair import check_elements_and_cutoff
 from atomsym.models.potential import Potential, PotentialConfig
@@ -80,6 +80,17 @@ class LearnedPotential(Potential):
         row = torch.full((MAX_ATOMIC_NUMBER + 1,), -1, dtype=torch.int64)
         row[list(config.elements)] = torch.arange(len(config.elements))
         self.register_buffer("_row", row, persistent=False)
+
+    def require_edges(self, graph: AtomGraph) -> None:
+        """Refuse a graph without edges as far as the cutoff, or of another precision than the weights.
+
+        Raises:
+            InputError: saying which.
+        """
+        super().require_edges(graph)
+        dtype = next(self.parameters()).dtype
+        if graph.dtype != dtype:
+            raise InputError(f"the graph is {graph.dtype}, the weights are {dtype}; convert one of them with .to()")
 
     def species(self, numbers: Tensor) -> Tensor:
         """Position of each atom's element in ``elements``, shape (n_atoms,), int64.

@@ -311,13 +311,15 @@ def test_weights_follow_from_the_seed(example: Example) -> None:
     assert deviation(other, one) > 1e-3
 
 
-def test_i03_unknown_elements_and_missing_edges_are_refused(example: Example) -> None:
+def test_i03_unknown_elements_missing_edges_and_mixed_precision_are_refused(example: Example) -> None:
     potential = build(example)
     graph = crystal()
     with pytest.raises(UnsupportedElementError, match=r"atoms\[0\] is Au"):
         potential(replace(graph, numbers=torch.tensor([79, 8, 8, 8, 14])))
     with pytest.raises(InputError, match="no edges yet"):
         potential(AtomGraph.from_arrays([[0, 0, 0]], [8]))
+    with pytest.raises(InputError, match=r"the graph is torch\.float32, the weights are torch\.float64"):
+        potential(crystal(torch.float32))
 
 
 def test_some_but_not_all_weights_decay(example: Example) -> None:

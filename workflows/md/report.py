@@ -102,7 +102,9 @@ def write_report(
         InputError: if a reference names a pair that the system does not have.
     """
     analysis = analyse(settings, result, references)
-    write_atomically(result.folder / "analysis.json", (json.dumps(_numbers(analysis, settings), indent=2) + "\n").encode())
+    write_atomically(
+        result.folder / "analysis.json", (json.dumps(_numbers(analysis, settings), indent=2) + "\n").encode()
+    )
     if analysis.structure:
         write_atomically(result.folder / "rdf.csv", _rdf_table(analysis.structure).encode())
     path = result.folder / "report.png"
@@ -298,7 +300,9 @@ def _draw_diffusion(axes: Axes, analysis: Analysis) -> None:
         if known is not None and analysis.reference is not None:
             offset = curve.y[len(curve.y) // 2] - 0.6 * known * curve.x[len(curve.x) // 2]
             label = f"slope of D = {known:.2f}, {analysis.reference.diffusion_source}"
-            axes.plot(curve.x, np.maximum(offset, 0) + 0.6 * known * curve.x, "--", color=COLORS["reference"], label=label)
+            axes.plot(
+                curve.x, np.maximum(offset, 0) + 0.6 * known * curve.x, "--", color=COLORS["reference"], label=label
+            )
     axes.legend(frameon=False, fontsize=9, loc="upper left")
     axes.set_xlim(left=0)
     axes.set_ylim(0, axes.get_ylim()[1] * 1.2)

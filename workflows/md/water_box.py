@@ -12,7 +12,9 @@ FloatArray = NDArray[np.float64]
 
 DENSITY = 0.997  # g/cm³ at 25 °C and 1 bar
 BOND, ANGLE = 0.98, 105.0  # Å, degrees: as in the liquid
-CHARGES = np.array([-0.8476, 0.4238, 0.4238])  # e, SPC/E (Berendsen, Grigera, Straatsma, J. Phys. Chem. 91, 6269 (1987))
+CHARGES = np.array(
+    [-0.8476, 0.4238, 0.4238]
+)  # e, SPC/E (Berendsen, Grigera, Straatsma, J. Phys. Chem. 91, 6269 (1987))
 SIGMA, EPSILON = 3.166, 0.650 * units.kJ / units.mol  # Å, eV, of the oxygen atoms, SPC/E
 TEMPERATURE = 300.0  # K
 COULOMB = units.Hartree * units.Bohr  # eV Å / e²

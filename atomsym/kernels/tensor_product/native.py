@@ -123,7 +123,7 @@ def _second(*args: Any) -> tuple[Tensor, ...]:
         operands[5] = None  # no edge components: an empty tensor may have no address
     targets = [result.data_ptr() if need else 0 for result, need in zip(results, needs, strict=True)]
     _kernel("second", x.dtype)(
-        _plan(product), _addresses(wiring), sizes, _addresses(operands), _strides(operands), targets, n_threads()
+        plan_address(product), _addresses(wiring), sizes, _addresses(operands), _strides(operands), targets, n_threads()
     )
     return results
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -41,7 +42,8 @@ class MACEConfig(LearnedConfig):
         envelope_power: p of the polynomial cutoff.
         cutoff_on_weights: multiply the radial network's output with the cutoff instead of its input.
         first_interaction, interaction: ``residual`` adds a linear function of the layer's input, chosen by species,
-            to its output; ``plain`` mixes the messages by species instead.
+            to its output; ``plain`` mixes the messages by species instead. With a residual first interaction an
+            isolated atom has a learned energy beside ``atomic_energies`` and ``shift``, with a plain one it has not.
         density: divide messages by 1 + a learned density of neighbors instead of ``average_neighbors``.
         species_product: weights of the many-body products differ from species to species.
         readout_hidden: width of the last layer's readout.

@@ -1,0 +1,293 @@
+"""MACE and NequIP against their equations, their radial functions against closed forms, their configs' refusals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from learned_examples import ATOMIC_ENERGIES, COMMON, CUTOFF, crystal
+from torch import Tensor
+
+from atomsym.core import AtomGraph, AtomsymError, ConfigError
+from atomsym.core.elements import COVALENT_RADII
+from atomsym.derivatives import evaluate
+from atomsym.kernels.neighbors import connect
+from atomsym.kernels.spherical_harmonics import spherical_harmonics
+from atomsym.models import (
+    MACE,
+    DatasetStatistics,
+    LearnedConfig,
+    LearnedPotential,
+    MACEConfig,
+    NequIP,
+    NequIPConfig,
+)
+from atomsym.models.mace.radial import RadialBasis, chebyshev
+from atomsym.nn import Perceptron, bessel_basis, polynomial_cutoff
+from atomsym.testing import tolerances
+from atomsym.testing.convolutions import deviation
+
+
+def mace(**changes: Any) -> MACE:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return MACE(MACEConfig(**(COMMON | changes))).double().requires_grad_(False)
+
+
+def nequip(**changes: Any) -> NequIP:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return NequIP(NequIPConfig(**(COMMON | changes))).double().requires_grad_(False)
+
+
+def isolated(species: Tensor) -> Tensor:
+    return torch.tensor(ATOMIC_ENERGIES, dtype=torch.float64)[species]
+
+
+def by_hand(network: Perceptron, x: Tensor) -> Tensor:
+    """A network of one hidden layer, or none."""
+    first, *rest = network.weights
+    x = x @ first / first.shape[0] ** 0.5
+    for weight in rest:
+        x = 1.6791767923989418 * x * torch.sigmoid(x) @ weight / weight.shape[0] ** 0.5
+    return x
+
+
+def summed_scalars(h: Tensor, weights: Tensor, graph: AtomGraph) -> Tensor:
+    """Σ_j w(d_ij) h_j: what one layer knows of degree 0."""
+    receiver, sender = graph.edge_index
+    return torch.zeros_like(h).index_add(0, receiver, weights * h[sender])
+
+
+def test_one_layer_of_mace_equals_its_equation() -> None:
+    """With one factor and scalars only: E = E0 + scale · w · (Linear(W_z A_i) + W_z h_i) + shift."""
+    potential, graph = mace(n_layers=1, correlation=1, max_degree=0, hidden="0e"), crystal()
+    config, layer, product = potential.config, potential.interactions[0], potential.products[0]
+    species, n_species = potential.species(graph.numbers), 3
+    d = graph.edge_vectors().norm(dim=1)
+    basis = bessel_basis(d, CUTOFF, config.n_radial) * polynomial_cutoff(d, CUTOFF, power=5).unsqueeze(1)
+    h = potential.embedding[species] / n_species**0.5
+    messages = summed_scalars(h @ layer.up.weights[0] / 2, by_hand(layer.radial, basis), graph)
+    messages = messages @ layer.down.weights[0] / 2 / config.average_neighbors
+    (scalar,) = product.contraction.couplings[0].tensors().flatten().tolist()
+    assert abs(scalar) == pytest.approx(1, abs=1e-14)
+    products = scalar * product.weights[species, 0] * messages
+    skipped = torch.einsum("nc,ncd->nd", h, layer.skip.weights[0][species]) / (4 * n_species) ** 0.5
+    features = products @ product.linear.weights[0] / 2 + skipped
+    energies = (features @ potential.readouts[0].network.weights[0] / 2).squeeze(1)
+    expected = isolated(species) + config.scale * energies + config.shift
+    assert deviation(potential(graph)["energies"], expected) < tolerances.ALGEBRA.float64
+
+
+def test_one_layer_of_nequip_equals_its_equation() -> None:
+    """E = E0 + scale · w · silu(Linear(Σ_j w(d_ij) Linear(h_j)) / sqrt(N) + W_z h_i) + shift."""
+    potential, graph = nequip(n_layers=1), crystal()
+    config, layer, species = potential.config, potential.layers[0], potential.species(graph.numbers)
+    d = graph.edge_vectors().norm(dim=1)
+    basis = bessel_basis(d, CUTOFF, config.n_radial) * polynomial_cutoff(d, CUTOFF, power=6).unsqueeze(1)
+    h = potential.embedding[species] / 3**0.5
+    summed = summed_scalars(h @ layer.up.weights[0] / 2, by_hand(layer.radial, basis), graph)
+    skipped = torch.einsum("nc,ncd->nd", h, layer.skip.weights[0][species]) / 12**0.5
+    x = summed @ layer.down.weights[0] / 2 / config.average_neighbors**0.5 + skipped
+    features = 1.6791767923989418 * x * torch.sigmoid(x)
+    energies = (features @ potential.readout.weights[0] / 2).squeeze(1)
+    expected = isolated(species) + config.scale * energies + config.shift
+    assert deviation(potential(graph)["energies"], expected) < tolerances.ALGEBRA.float64
+
+
+def test_messages_of_every_degree_are_sums_of_harmonics() -> None:
+    """A_lm = Linear_l(Σ_j w_l(d_ij) Y_lm(r_ij) h_j) / N in the first layer."""
+    potential, graph = mace(), crystal()
+    layer, species = potential.interactions[0], potential.species(graph.numbers)
+    vectors = graph.edge_vectors()
+    d = vectors.norm(dim=1)
+    basis = bessel_basis(d, CUTOFF, 5) * polynomial_cutoff(d, CUTOFF, power=5).unsqueeze(1)
+    weights, harmonics = by_hand(layer.radial, basis).reshape(-1, 3, 4), spherical_harmonics(vectors, 2)
+    h = (potential.embedding[species] / 3**0.5) @ layer.up.weights[0] / 2
+    seen: list[Any] = []
+    with layer.register_forward_hook(lambda _, __, output: seen.append(output[0])):
+        potential(graph)
+    for degree in range(3):
+        place = slice(degree**2, (degree + 1) ** 2)
+        terms = harmonics[:, place, None] * (weights[:, degree] * h[graph.edge_index[1]]).unsqueeze(1)
+        summed = torch.zeros(5, 2 * degree + 1, 4).double().index_add(0, graph.edge_index[0], terms)
+        expected = summed @ layer.down.weights[degree] / 2 / 3.0
+        assert deviation(seen[0][:, place], expected) < tolerances.ALGEBRA.float64
+
+
+def test_density_divides_by_one_plus_the_sum_over_neighbors() -> None:
+    potential, graph = mace(density=True), crystal()
+    layer = potential.interactions[0]
+    d = graph.edge_vectors().norm(dim=1)
+    basis = bessel_basis(d, CUTOFF, 5) * polynomial_cutoff(d, CUTOFF, power=5).unsqueeze(1)
+    near = torch.tanh((basis @ layer.density.weights[0] / 5**0.5) ** 2)
+    density = torch.zeros(5, 1).double().index_add(0, graph.edge_index[0], near)
+    plain = mace()
+    plain.load_state_dict(potential.state_dict(), strict=False)
+    seen: list[Any] = []
+    for model in (potential, plain):
+        with model.interactions[0].register_forward_hook(lambda _, __, output: seen.append(output[0])):
+            model(graph)
+    assert deviation(seen[0], seen[1] * 3.0 / (1 + density).unsqueeze(2)) < tolerances.ALGEBRA.float64
+
+
+@pytest.mark.parametrize("hidden", ["0e", "0e+1o"])
+def test_i05_isolated_atoms_have_their_reference_energy_if_the_first_layer_is_plain(hidden: str) -> None:
+    lone = connect(AtomGraph.from_arrays([[0, 0, 0]], [14]), CUTOFF)
+    config = COMMON | {"hidden": hidden}
+    plain, residual = mace(**config, first_interaction="plain"), mace(**config)
+    reference = ATOMIC_ENERGIES[1] + COMMON["shift"]
+    assert float(plain(lone)["energies"]) == pytest.approx(reference, abs=1e-15)
+    assert abs(float(residual(lone)["energies"]) - reference) > 1e-3
+
+
+def test_repulsion_adds_half_of_every_screened_pair() -> None:
+    """MACE's rounded constants, its polynomial cutoff at the sum of the covalent radii, and its scale."""
+    plain, repulsive, graph = mace(), mace(repulsion=True), crystal()
+    receiver, sender = graph.numbers[graph.edge_index[0]], graph.numbers[graph.edge_index[1]]
+    d, radii = graph.edge_vectors().norm(dim=1), torch.tensor(COVALENT_RADII, dtype=torch.float64)
+    weight = polynomial_cutoff(d, radii[receiver] + radii[sender], power=5)
+    assert weight.max() > 0.01
+    a = 0.4543 * 0.529 / (receiver.double() ** 0.3 + sender.double() ** 0.3)
+    screening = sum(
+        c * torch.exp(-b * d / a)
+        for c, b in zip((0.1818, 0.5099, 0.2802, 0.02817), (3.2, 0.9423, 0.4028, 0.2016), strict=True)
+    )
+    pairs = 14.3996 * receiver.double() * sender / d * screening * weight
+    expected = 0.7 * torch.zeros(5).double().index_add(0, graph.edge_index[0], 0.5 * pairs)
+    found = repulsive(graph)["energies"] - plain(graph)["energies"]
+    assert deviation(found, expected) < tolerances.BACKEND_PARITY.float64
+
+
+def test_distance_transforms_equal_their_equations() -> None:
+    d = torch.linspace(0.3, 4.0, 40, dtype=torch.float64)
+    first, second = torch.full((40,), 8), torch.full((40,), 22)
+    bond = COVALENT_RADII[8] + COVALENT_RADII[22]
+    x = (2 * d / bond).numpy()
+    expected = {
+        "none": d.numpy(),
+        "agnesi": 1 / (1 + 1.0805 * x**0.9183 / (1 + x ** (0.9183 - 4.5791))),
+        "soft": 0.75 * bond
+        + (d.numpy() - 0.75 * bond)
+        * 0.5
+        * (1 + np.tanh(4 / (4 / 3 * bond - 0.75 * bond) * (d.numpy() - 0.5 * (4 / 3 + 0.75) * bond))),
+    }
+    for name, values in expected.items():
+        basis = RadialBasis(MACEConfig(**(COMMON | {"distance_transform": name})))
+        np.testing.assert_allclose(basis.transformed(d, first, second).numpy(), values, rtol=1e-13)
+
+
+def test_chebyshev_polynomials_are_cosines_of_multiples() -> None:
+    x = torch.linspace(-1, 1, 21, dtype=torch.float64)
+    expected = torch.cos(torch.arange(1, 7) * torch.arccos(x).unsqueeze(1))
+    torch.testing.assert_close(chebyshev(x, 6), expected, rtol=0, atol=1e-13)
+
+
+def test_features_of_nequip_are_those_that_layers_can_reach() -> None:
+    config = NequIPConfig(**(COMMON | {"hidden": "0e+0o+1e+1o+2o+3o", "max_degree": 1, "n_layers": 4}))
+    assert [str(config.features(layer)) for layer in range(5)] == [
+        "0e",
+        "0e+1o",
+        "0e+1e+1o",
+        "0e+0o+1e+1o+2o",
+        "0e",
+    ]
+
+
+def test_messages_of_mace_have_both_parities_once_features_do() -> None:
+    config = MACEConfig(**(COMMON | {"hidden": "0e+1e", "max_degree": 1}))
+    assert [str(config.messages(layer)) for layer in range(2)] == ["0e+1o", "0e+0o+1e+1o"]
+    assert str(replace(config, hidden="0e+1o").messages(1)) == "0e+1o"
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"atomic_energies": (0.0,)}, "1 atomic_energies for 3 elements"),
+    ({"average_neighbors": 0.0}, "average_neighbors positive"),
+    ({"scale": math.nan}, "must be finite"),
+    ({"channels": 0}, "channels must be at least 1; found 0"),
+    ({"n_layers": 0}, "n_layers must be at least 1"),
+    ({"radial_hidden": (8, 0)}, "radial_hidden must be at least 1"),
+    ({"max_degree": -1}, "max_degree must be >= 0"),
+    ({"envelope_power": 1}, "envelope_power >= 2"),
+    ({"hidden": "1o+0e"}, "begin with 0e"),
+    ({"hidden": "0e+1o+1o"}, "different irreps"),
+    ({"hidden": "0e+1x"}, "cannot read the irrep"),
+    ({"elements": (22, 14, 8)}, "increasing"),
+    ({"cutoff": -1.0}, "cutoff must be"),
+]
+REFUSED_BY = {
+    MACEConfig: [
+        ({"correlation": 5}, "correlation must be 1 to 4"),
+        ({"radial_basis": "fourier"}, "radial_basis must be one of bessel, gaussian, chebyshev; found 'fourier'"),
+        ({"interaction": "none"}, "interaction must be one of"),
+        ({"distance_transform": "hard"}, "distance_transform must be one of"),
+        ({"radial_basis": "gaussian", "n_radial": 1}, "n_radial >= 2"),
+        ({"readout_activation": "relu"}, "no activation 'relu'"),
+    ],
+    NequIPConfig: [({"parity": False}, "without parity all hidden irreps must be even")],
+}
+
+
+@pytest.mark.parametrize("config", [MACEConfig, NequIPConfig])
+def test_configs_refuse_what_cannot_work(config: type[LearnedConfig]) -> None:
+    for changes, message in REFUSED + REFUSED_BY[config]:
+        with pytest.raises(AtomsymError, match=message):
+            config(**(COMMON | {"hidden": "0e+1o"} | changes))
+
+
+STATISTICS = DatasetStatistics(
+    elements=(1, 6, 8),
+    cutoff=4.5,
+    average_neighbors=11.0,
+    atomic_energies=(-13.6, -1029.0, -2041.0),
+    mean_interaction_energy=-4.2,
+    rms_forces=1.3,
+)
+
+
+@pytest.mark.parametrize("potential", [MACE, NequIP])
+def test_configs_take_from_the_data_what_is_not_set(potential: type[LearnedPotential]) -> None:
+    config: Any = potential.config_from_statistics({"channels": 8}, STATISTICS)
+    assert isinstance(config, potential.Config)
+    assert (config.elements, config.cutoff, config.channels) == ((1, 6, 8), 4.5, 8)
+    assert (config.atomic_energies, config.average_neighbors) == ((-13.6, -1029.0, -2041.0), 11.0)
+    assert (config.scale, config.shift) == (1.3, -4.2)
+
+
+@pytest.mark.parametrize("potential", [MACE, NequIP])
+def test_settings_win_over_the_data(potential: type[LearnedPotential]) -> None:
+    settings = {"elements": (1, 8), "scale": 2.0, "shift": 0.0, "cutoff": 6.0, "average_neighbors": 30.0}
+    config: Any = potential.config_from_statistics(settings, STATISTICS)
+    assert {name: getattr(config, name) for name in settings} == settings
+    assert config.atomic_energies == (-13.6, -2041.0)
+    more = {"elements": (1, 6, 7, 8), "atomic_energies": (1.0, 2.0, 3.0, 4.0)}
+    assert potential.config_from_statistics(more, STATISTICS).elements == (1, 6, 7, 8)
+
+
+def test_settings_that_the_data_contradict_are_refused() -> None:
+    with pytest.raises(ConfigError, match="the data do not hold N; set atomic_energies for H, C, N"):
+        MACE.config_from_statistics({"elements": (1, 6, 7)}, STATISTICS)
+    with pytest.raises(ConfigError, match=r"neighbors were counted up to 4\.5 Å, but the cutoff is 5 Å"):
+        NequIP.config_from_statistics({"cutoff": 5.0}, STATISTICS)
+
+
+def test_data_without_forces_leave_the_scale_alone() -> None:
+    for unknown in (0.0, math.nan):
+        config: Any = MACE.config_from_statistics({}, replace(STATISTICS, rms_forces=unknown))
+        assert config.scale == 1.0
+
+
+def test_a_potential_made_from_statistics_runs() -> None:
+    """And its interaction has the size that the data say: about the mean energy, forces of the order of theirs."""
+    config = MACE.config_from_statistics({"channels": 4, "radial_hidden": (8,)}, STATISTICS)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        potential = MACE(config)  # type: ignore[arg-type]
+    water = AtomGraph.from_arrays([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]], [8, 1, 1], dtype=torch.float32)
+    result = evaluate(potential, connect(water, 4.5), ("forces",))
+    interaction = float(result.energy) - (-2041.0 - 2 * 13.6) - 3 * -4.2
+    assert 0 < abs(interaction) < 3 * 10 * 1.3
