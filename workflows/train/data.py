@@ -36,10 +36,7 @@ def load_data(config: TrainingConfig) -> TrainingData:
         DataError: if a file is missing or damaged, there are fewer structures than asked for, or labels cannot be used.
     """
     section = config.data
-    if section.known_set:
-        parts = dict(load_known(section.known_set, seed=config.seed))
-    else:
-        parts = _files(section)
+    parts = dict(load_known(section.known_set, seed=config.seed)) if section.known_set else _files(section)
     train, validation = parts.pop("train"), parts.pop("validation", None)
     if validation is None:
         train, validation = split_structures(train, section, config.seed)
