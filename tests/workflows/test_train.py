@@ -159,7 +159,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(folder: Path) -> None:
     assert sorted(folder.iterdir()) == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_r02_a_signal_leaves_a_run_that_goes_on_exactly(folder: Path, tmp_path: Path, number: int) -> None:
     for name in ("copper.extxyz", "test.extxyz", "run.yaml"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())

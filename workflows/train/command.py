@@ -34,7 +34,7 @@ from atomsym.training import (
     train,
     with_overrides,
 )
-from atomsym.training.resolve import DTYPES
+from atomsym.training.resolve import DTYPES, model_settings
 from atomsym.workflows.datasets import show_report
 from atomsym.workflows.evaluate.table import error_table, result_as_data
 from atomsym.workflows.paths import make_folder
@@ -81,6 +81,7 @@ def train_command(
     atomsym-train-ethanol --set epochs=400`.
     """
     config, folder, changes = _asked_for(config_file, overrides or [], output, resume_folder)
+    model_settings(config)  # a wrong setting ends here, before any data are read
     ranks = Ranks.of_environment(usable_device(config.device))
     console = Console(stderr=True, quiet=as_json or not ranks.writes)
     try:
