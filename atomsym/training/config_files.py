@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -26,11 +26,6 @@ class _StrictLoader(yaml.SafeLoader):
 
     Anchors are refused: they are how a small file becomes endless data.
     """
-
-    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {
-        first: [pair for pair in pairs if pair[0].endswith(":null")]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
@@ -52,6 +47,10 @@ class _StrictLoader(yaml.SafeLoader):
         return dict(super().construct_mapping(node, deep))
 
 
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0].endswith(":null")]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 for _kind, (_pattern, _first) in _RESOLVED.items():
     _StrictLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(_pattern), list(_first))
 
