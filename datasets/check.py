@@ -29,6 +29,7 @@ NET_FORCE = 0.01
 
 _SPREAD = 5.0  # eV/atom left after composition energies; matter near equilibrium stays far below
 _EXAMPLES = 5
+_ABSURD = 1e12  # eV, eV/Å; no such energy or force exists, and its square would lose all digits
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,11 @@ def check_dataset(dataset: Sequence[LabelledStructure], *, tolerance: float = TO
         >>> check_dataset([]).findings[0].kind
         'empty'
     """
+    with np.errstate(all="ignore"):  # labels of damaged files overflow
+        return _check(dataset, tolerance)
+
+
+def _check(dataset: Sequence[LabelledStructure], tolerance: float) -> DatasetReport:
     structures = list(dataset)
     energy, energy_findings = _energies(structures)
     force_rms, force_max, force_findings = _forces(structures)
@@ -193,7 +199,7 @@ def _labels(structures: Sequence[LabelledStructure]) -> list[Finding]:
             found.append(Finding(f"mixed {name}", "note", missing, message, examples))
         bad, examples = _where(structures, lambda s, name=name: _not_finite(name, getattr(s, name)))  # type: ignore[misc]
         if bad:
-            message = f"{name} of {bad} structures are not finite numbers"
+            message = f"{name} of {bad} structures are not finite numbers, or absurd"
             found.append(Finding(f"not finite {name}", "error", bad, message, examples))
     unknown, examples = _where(
         structures, lambda s: s.forces is not None and bool(np.isnan(s.forces).all(axis=1).any())
@@ -207,14 +213,14 @@ def _labels(structures: Sequence[LabelledStructure]) -> list[Finding]:
 def _not_finite(name: str, value: Any) -> bool:
     if value is None:
         return False
-    finite = np.isfinite(np.asarray(value, dtype=np.float64))
+    finite = np.abs(np.asarray(value, dtype=np.float64)) < _ABSURD  # False for NaN
     if name == "forces":  # a row of three NaN is an unknown force
         return not bool((finite.all(axis=1) | np.isnan(value).all(axis=1)).all())
     return not bool(finite.all())
 
 
 def _energies(structures: Sequence[LabelledStructure]) -> tuple[EnergyStatistics | None, list[Finding]]:
-    indices = [i for i, s in enumerate(structures) if s.energy is not None and np.isfinite(s.energy)]
+    indices = [i for i, s in enumerate(structures) if s.energy is not None and abs(s.energy) < _ABSURD]
     chosen = [structures[i] for i in indices]
     if not chosen:
         return None, []
@@ -264,7 +270,7 @@ def _forces(structures: Sequence[LabelledStructure]) -> tuple[float | None, floa
     for index, structure in enumerate(structures):
         if structure.forces is None:
             continue
-        known = np.isfinite(structure.forces).all(axis=1)
+        known = (np.abs(structure.forces) < _ABSURD).all(axis=1)
         if known.any():
             size = np.linalg.norm(structure.forces[known], axis=1)
             lengths.append(size)

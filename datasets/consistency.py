@@ -19,6 +19,7 @@ from atomsym.core import LabelledStructure
 FloatArray = NDArray[np.float64]
 
 _SAMPLE, _PAIRS = 60, 100  # structures of one kind that are compared, and the nearest pairs that are used
+_ABSURD = 1e12  # eV, eV/Å
 _LARGEST_STEP = 0.5  # Å, root mean square displacement
 
 
@@ -76,7 +77,7 @@ def _kinds(structures: Iterable[LabelledStructure]) -> list[list[LabelledStructu
     for structure in structures:
         if structure.forces is None or structure.energy is None or structure.n_atoms < 2:
             continue
-        if not (np.isfinite(structure.forces).all() and np.isfinite(structure.energy)):
+        if not ((np.abs(structure.forces) < _ABSURD).all() and abs(structure.energy) < _ABSURD):
             continue
         cell = np.round(structure.cell[structure.pbc], 3) + 0.0
         key = structure.numbers.tobytes() + structure.pbc.tobytes() + cell.tobytes()

@@ -103,7 +103,8 @@ def require_labels(dataset: Sequence[LabelledStructure], properties: Iterable[st
     for name in names:
         if name not in PROPERTIES:
             raise DataError(f"'{name}' is not a label; labels are {', '.join(PROPERTIES)}")
-    counts, bad = dict.fromkeys(PROPERTIES, 0), {name: [] for name in names}
+    counts = dict.fromkeys(PROPERTIES, 0)
+    bad: dict[str, list[str]] = {name: [] for name in names}
     for index, structure in enumerate(dataset):
         for name in PROPERTIES:
             value = getattr(structure, name)

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,7 @@ def read_extxyz(path: Path, wanted: Iterable[str] | None = None) -> Iterator[Fra
 def _open(path: Path) -> IO[bytes]:
     with open(path, "rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if zipped else open(path, "rb")
+    return cast(IO[bytes], gzip.open(path, "rb")) if zipped else open(path, "rb")
 
 
 class _Lines:
@@ -124,7 +124,7 @@ def _frame(lines: _Lines, frame: int, n_atoms: int, wanted: set[str] | None) -> 
     if comment is None:
         raise DataError(f"{where}: the file ends before the comment line of this frame")
     info: dict[str, Any] = parse_comment(comment)
-    columns = _columns(info.pop("Properties", _DEFAULT_PROPERTIES), where)
+    columns = _columns(str(info.pop("Properties", _DEFAULT_PROPERTIES)), where)
     n_columns = columns[-1].start + columns[-1].width
     rows: list[list[str]] = []
     for atom in range(n_atoms):

@@ -95,6 +95,13 @@ def labelled(
         DataError: if a requested key is nowhere, labels under several keys differ, or a label has another shape.
         ConfigError: if ``group`` names no key of the file.
     """
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is kept as infinite, and reported by the checks
+        return _labelled(frames, keys, units, group, path, format_name)
+
+
+def _labelled(
+    frames: Sequence[Frame], keys: LabelKeys, units: LabelUnits, group: Group, path: str, format_name: str
+) -> tuple[list[LabelledStructure], ReadReport]:
     found = Counter(key for frame in frames for key in (*frame.info, *frame.arrays))
     chosen: dict[str, str] = {}
     for item in fields(LabelKeys):
@@ -171,12 +178,13 @@ def _found_text(found: Mapping[str, int]) -> str:
 
 def _group_key(group: Group, found: Mapping[str, int], path: str) -> Callable[[Mapping[str, Any]], str]:
     if callable(group):
-        return lambda info: str(group(info))
+        function = group
+        return lambda info: str(function(info))
+    name = group
     if group == AUTO:
-        group = next((key for key in _GROUP_KEYS if key in found), None)
+        name = next((key for key in _GROUP_KEYS if key in found), None)
     elif group is not None and found and group not in found:
         raise ConfigError(f"{path}: no structure has the key '{group}' asked for groups; {_found_text(found)}")
-    name = group
     return lambda info: "" if name is None or info.get(name) is None else str(info[name])
 
 

@@ -275,16 +275,19 @@ def decode(value: bytes, where: str) -> LabelledStructure:
         arrays["numbers"], arrays["positions"], arrays["cell"], arrays["pbc"], {}, {}, source=where, where=where
     )
     labels = {name: _label(arrays, name, shape, frame.n_atoms, where) for name, shape in _OPTIONAL.items()}
-    weight = labels.pop("weight")
+    energy, weight = labels["energy"], labels["weight"]
     return LabelledStructure(
         numbers=frame.numbers,
         positions=frame.positions,
         cell=frame.cell,
         pbc=frame.pbc,
+        energy=None if energy is None else float(energy),
+        forces=labels["forces"],
+        stress=labels["stress"],
+        hessian=labels["hessian"],
         weight=1.0 if weight is None else float(weight),
         group=_text(arrays, "group", where),
         source=_text(arrays, "source", where) or where,
-        **{name: float(v) if v is not None and name == "energy" else v for name, v in labels.items()},
     )
 
 

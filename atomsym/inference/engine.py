@@ -30,6 +30,7 @@ class Engine(ABC):
 
     def __init__(self, potential: Potential, dtype: torch.dtype) -> None:
         self.potential, self.dtype = potential, dtype
+        self._tensors = (*potential.parameters(), *potential.buffers())
         self._versions = self._current_versions()
 
     @abstractmethod
@@ -47,13 +48,20 @@ class Engine(ABC):
             NotCoveredError: if the structure is outside of what the engine covers.
         """
 
+    def energies(self, graph: AtomGraph) -> Tensor:
+        """Energies of the atoms alone, shape (n_atoms,); arguments and errors as for ``edge_gradients``."""
+        return self.edge_gradients(graph)[0]
+
+    @abstractmethod
+    def needed_bytes(self, graph: AtomGraph) -> int:
+        """About how much memory ``edge_gradients`` takes for a graph, beside the engine itself."""
+
     def outdated(self) -> bool:
         """Whether the potential's weights have been changed in place since the engine was made."""
         return self._versions != self._current_versions()
 
     def _current_versions(self) -> list[int]:
-        tensors = [*self.potential.parameters(), *self.potential.buffers()]
-        return [tensor._version for tensor in tensors]
+        return [tensor._version for tensor in self._tensors]
 
 
 _EngineType = TypeVar("_EngineType", bound=type[Engine])

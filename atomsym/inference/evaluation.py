@@ -10,7 +10,7 @@ from torch import Tensor
 from atomsym.core import AtomGraph, InputError, PropertyNotAvailableError, check_elements
 from atomsym.derivatives.evaluate import PROPERTIES, Evaluation, require_finite, require_volume
 from atomsym.inference.engine import Engine
-from atomsym.kernels.segments import segment_sum
+from atomsym.kernels.segments.differentiable import raw_segment_sum
 
 
 def evaluate_with_engine(
@@ -44,13 +44,16 @@ def evaluate_with_engine(
     if "stress" in properties:
         require_volume(graph)
     with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
-        energies, vectors, slopes = engine.edge_gradients(graph)
-        forces = _forces(graph, slopes) if "forces" in properties else None
-        stress = virial = None
-        if "stress" in properties or "virial" in properties:
-            strained = _strain_gradient(graph, vectors, slopes)
-            stress = strained / graph.volume[:, None, None] if "stress" in properties else None
-            virial = -strained if "virial" in properties else None
+        forces = stress = virial = None
+        if {"forces", "stress", "virial"}.isdisjoint(properties):
+            energies = engine.energies(graph)
+        else:
+            energies, vectors, slopes = engine.edge_gradients(graph)
+            forces = _forces(graph, slopes) if "forces" in properties else None
+            if "stress" in properties or "virial" in properties:
+                strained = _strain_gradient(graph, vectors, slopes)
+                stress = strained / graph.volume[:, None, None] if "stress" in properties else None
+                virial = -strained if "virial" in properties else None
         energy = torch.zeros(graph.n_systems, dtype=torch.float64)
         energy.index_add_(0, graph.system_index, energies.to(torch.float64))
     result = Evaluation(energy, energies, forces, stress, virial)
@@ -70,7 +73,9 @@ def _require_fit(engine: Engine, graph: AtomGraph) -> None:
 
 def _forces(graph: AtomGraph, slopes: Tensor) -> Tensor:
     topology = graph.topology
-    return segment_sum(slopes, topology.receiver, graph.n_atoms) - segment_sum(slopes, topology.sender, graph.n_atoms)
+    return raw_segment_sum(slopes, topology.receiver, graph.n_atoms) - raw_segment_sum(
+        slopes, topology.sender, graph.n_atoms
+    )
 
 
 def _strain_gradient(graph: AtomGraph, vectors: Tensor, slopes: Tensor) -> Tensor:
@@ -79,5 +84,5 @@ def _strain_gradient(graph: AtomGraph, vectors: Tensor, slopes: Tensor) -> Tenso
         total = (vectors.double().T @ slopes.double()).unsqueeze(0)
     else:
         each = vectors.double().unsqueeze(2) * slopes.double().unsqueeze(1)
-        total = segment_sum(each, graph.system_index[graph.edge_index[0]], graph.n_systems)
+        total = raw_segment_sum(each, graph.system_index[graph.edge_index[0]], graph.n_systems)
     return (0.5 * (total + total.transpose(1, 2))).to(slopes.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch.autograd import Function, forward_ad
 from atomsym.core.errors import BackendError
 
 LIBRARY = torch.library.Library("atomsym", "FRAGMENT")
+
+_ANY_ARGUMENTS = inspect.Signature([inspect.Parameter("inputs", inspect.Parameter.VAR_POSITIONAL)])
 
 Inputs = tuple[Any, ...]
 Backward = Callable[[tuple[bool, ...], Inputs, tuple[Tensor | None, ...]], Sequence[Tensor | None]]
@@ -88,6 +91,8 @@ class DifferentiableOperator:
         if torch.compiler.is_dynamo_compiling():
             _refuse_forward_mode(inputs)
             return self.raw(*inputs)
+        if _nothing_to_record(inputs):
+            return self.raw(*inputs)
         return self.apply(*inputs)
 
     def _function(self, name: str) -> type[Function]:
@@ -110,6 +115,8 @@ class DifferentiableOperator:
             def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
                 return operator._batching(operator.apply, info.batch_size, in_dims, inputs)
 
+        # torch binds the arguments of every call to this signature; working it out would cost more than small kernels.
+        Eager.forward.__signature__ = _ANY_ARGUMENTS  # type: ignore[attr-defined]
         Eager.__name__ = Eager.__qualname__ = name  # what a tensor shows as its grad_fn
         return Eager
 
@@ -141,6 +148,13 @@ class DifferentiableOperator:
 
     def _batched_raw(self, info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
         return self._batching(self.raw, info.batch_size, in_dims, inputs)
+
+
+def _nothing_to_record(inputs: Inputs) -> bool:
+    """No derivative of any kind will be asked for, and no function transform is at work."""
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return False
+    return not (torch.is_grad_enabled() and any(x.requires_grad for x in inputs if isinstance(x, Tensor)))
 
 
 def _asked_for(ctx: Any) -> Sequence[bool]:

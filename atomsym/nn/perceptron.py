@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -28,8 +29,13 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
     """
     if name not in ACTIVATIONS:
         raise ConfigError(f"no activation '{name}'; known: {', '.join(ACTIVATIONS)}")
+    return partial(_activated, name)
+
+
+def _activated(name: str, x: Tensor) -> Tensor:
+    """A function of the module, so that what holds it can be pickled."""
     function, factor = ACTIVATIONS[name]
-    return lambda x: function(x) * factor
+    return function(x) * factor
 
 
 class Perceptron(torch.nn.Module):

@@ -54,3 +54,6 @@ NVE_SLOPE_PAIR_POTENTIAL = 0.02  # F-16: meV/atom/ns, reference pair potentials,
 NVE_RMS_PAIR_POTENTIAL = 0.002  # F-16: meV/atom
 NVE_SLOPE = Tolerance(0.1, 1.0)  # F-16: meV/atom/ns, learned potentials, 1 fs, 300–600 K
 NVE_DRIFT_OF_KINETIC_STD = 0.1  # F-16: total drift / standard deviation of the kinetic energy
+MD_CONSERVED_ENERGY = 0.02  # meV/atom, range of the conserved quantity of a thermostat over 0.4 ps of hot argon, 2 fs
+MD_REVERSIBILITY = 1e-8  # Å, after 20 steps forth and back
+STATISTICAL_SIGMAS = 3.0  # F-17: standard errors within which a sampled mean must be

@@ -27,12 +27,14 @@ class DataSection:
         known_set: name of a known data set, instead of files.
         train, validation, test: files; without validation files a part of the training structures is held out.
         validation_fraction: that part, in (0, 1).
-        n_train, n_validation: how many structures to draw at random for each; 0: all, and the fraction.
+        n_train, n_validation: how many structures to take for each; 0: all, and the fraction.
+        split: how structures are held out: at ``random``, whole groups, or the last block of the file.
         keys: names of the labels in the files, such as ``energy: REF_energy``; null leaves a label out.
         units: of the labels in the files, such as ``energy: kcal/mol``; default: eV and Å.
         group: key whose value names the group of a structure in tables of errors; "auto" looks for one.
         reference_energies: energies of isolated atoms: fitted to the total energies by ``least-squares``, taken from
             the ``isolated`` atoms among the structures, or given in eV by symbol.
+        isolated_atoms: file with a single atom of each element; its energies become the reference energies.
     """
 
     known_set: str = ""
@@ -42,15 +44,18 @@ class DataSection:
     validation_fraction: float = 0.1
     n_train: int = 0
     n_validation: int = 0
+    split: Literal["random", "group", "block"] = "random"
     keys: dict[str, str | None] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     group: str = "auto"
     reference_energies: ReferenceEnergies | dict[str, float] = "least-squares"
+    isolated_atoms: str = ""
 
     def __post_init__(self) -> None:
         _require(0 < self.validation_fraction < 1, "data.validation_fraction must be between 0 and 1")
         _require(self.n_train >= 0 and self.n_validation >= 0, "data.n_train and data.n_validation must be >= 0")
         _require(not (self.known_set and self.train), "data: give either known_set or train files, not both")
+        _require(not (self.isolated_atoms and self.known_set), "data: a known_set brings its own isolated atoms")
 
 
 @dataclass(frozen=True)

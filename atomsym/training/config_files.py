@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -22,12 +22,16 @@ _RESOLVED = {  # pattern and possible first letters of scalars that are not text
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML as people expect it: 1e-3 is a number, No and on are text (No is an element), a key comes once."""
+    """YAML as people expect it: 1e-3 is a number, No and on are text (No is an element), a key comes once.
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {
-        first: [pair for pair in pairs if pair[0].rpartition(":")[2] not in _RESOLVED]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+    Anchors are refused: they are how a small file becomes endless data.
+    """
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "references such as *name are not supported", mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -43,6 +47,10 @@ class _StrictLoader(yaml.SafeLoader):
         return dict(super().construct_mapping(node, deep))
 
 
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0].endswith(":null")]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 for _kind, (_pattern, _first) in _RESOLVED.items():
     _StrictLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(_pattern), list(_first))
 

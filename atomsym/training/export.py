@@ -53,8 +53,15 @@ def save_trained_model(
 
 def training_record(config: TrainingConfig, progress: Progress, sizes: tuple[int, int]) -> dict[str, Any]:
     """What the card says of the training: settings, splits and errors as plain data; the hash is that of its config."""
-    data = {name: _file_names(getattr(config.data, name)) for name in ("train", "validation", "test")}
-    config = replace(config, data=replace(config.data, **data))
+    files = config.data
+    data = replace(
+        files,
+        train=_file_names(files.train),
+        validation=_file_names(files.validation),
+        test=_file_names(files.test),
+        isolated_atoms=Path(files.isolated_atoms).name,
+    )
+    config = replace(config, data=data)
     return {
         "config": config_to_dict(config),
         "config_hash": config.hash,

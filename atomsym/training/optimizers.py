@@ -11,7 +11,7 @@ from atomsym.core import ConfigError
 from atomsym.models import Potential
 from atomsym.training.config import EmaSection, OptimizerSection
 
-OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+OPTIMIZERS: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 def make_optimizer(potential: Potential, section: OptimizerSection) -> torch.optim.Optimizer:

@@ -65,7 +65,7 @@ def _atomic_energies(
     if not known.any():
         return np.zeros(len(elements))
     # The solution of least norm where compositions do not tell the elements apart, as in a set of one molecule.
-    return np.linalg.lstsq(composition[known], energies[known], rcond=1e-10)[0]
+    return np.asarray(np.linalg.lstsq(composition[known], energies[known], rcond=1e-10)[0], dtype=np.float64)
 
 
 def _given(energies: Mapping[str, float], elements: list[int]) -> NDArray[np.float64]:

@@ -71,6 +71,9 @@ class AtomsymCalculator(Calculator):
         backend: of the neighbor list.
         allow_overlap: accept atoms closer than 0.1 Å, which are an error otherwise.
         content_hash: refuse a model file of another content.
+        engine: "auto" computes first derivatives with the architecture's inference engine where there is one (MACE on
+            the CPU): several times faster, equal within 1e-6 of the largest force. "autograd" never does. Hessians do
+            not use it.
         **kwargs: ``atoms``, ``label`` and ``directory``, as for every ASE calculator.
 
     Raises:
@@ -102,11 +105,12 @@ class AtomsymCalculator(Calculator):
         backend: str = "auto",
         allow_overlap: bool = False,
         content_hash: str | None = None,
+        engine: str = "auto",
         **kwargs: Any,
     ) -> None:
         _refuse_unknown(kwargs, ("atoms", "label", "directory"))
         with as_ase_errors():
-            settings = Settings(str(device), str(dtype), skin, backend, allow_overlap, content_hash)
+            settings = Settings(str(device), str(dtype), skin, backend, allow_overlap, content_hash, engine)
             self._adopt(model, settings)
         super().__init__(**kwargs)
 
@@ -147,6 +151,7 @@ class AtomsymCalculator(Calculator):
             skin=settings.skin,
             backend=settings.backend,
             allow_overlap=settings.allow_overlap,
+            engine=settings.engine,
         )
         return self._evaluator
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from atomsym.calculators.evaluator import ENGINES
 from atomsym.core import ConfigError, InputError
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -22,6 +23,7 @@ class Settings:
         backend: of the neighbor list.
         allow_overlap: accept atoms closer than 0.1 Å.
         content_hash: refuse a model file with another content hash; None accepts any.
+        engine: "auto" uses the architecture's inference engine where there is one, "autograd" never does.
     """
 
     device: str = "cpu"
@@ -30,18 +32,21 @@ class Settings:
     backend: str = "auto"
     allow_overlap: bool = False
     content_hash: str | None = None
+    engine: str = "auto"
 
     def __post_init__(self) -> None:
         """Accept torch's own objects for device and dtype, and store their names.
 
         Raises:
-            ConfigError: if the dtype is another one.
+            ConfigError: if the dtype or the engine is another one.
             InputError: if the skin is not a length.
         """
         object.__setattr__(self, "device", str(self.device))
         object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))
         if self.dtype not in (*_DTYPES, "auto"):
             raise ConfigError(f"dtype is {self.dtype!r}; allowed are 'float64', 'float32' and 'auto'")
+        if self.engine not in ENGINES:
+            raise ConfigError(f"engine is {self.engine!r}; allowed are {', '.join(map(repr, ENGINES))}")
         if isinstance(self.skin, bool) or not isinstance(self.skin, int | float) or not 0 <= self.skin < float("inf"):
             raise InputError(f"skin must be a length in Å, 0 or more; found {self.skin!r}")
 

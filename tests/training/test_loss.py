@@ -93,6 +93,29 @@ def test_the_gradient_is_the_slope_of_the_loss(structures: list[LabelledStructur
         assert float(weight.grad) == pytest.approx(slope, rel=tolerances.FINITE_DIFFERENCE_FORCES.float64)
 
 
+def test_the_gradient_of_a_network_is_the_slope_of_its_loss_with_hessians(structures: list[LabelledStructure]) -> None:
+    settings = {"architecture": "mace", "cutoff": 4.5, "channels": 2, "max_degree": 1, "hidden": "0e", "n_layers": 2}
+    samples = Samples(structures[:4], 4.5, torch.float64)
+    potential = new_potential(resolved_config(problem.config(model=settings), samples)[0])
+    batch, counts = samples.batch(range(4)), samples.counts(range(4))
+    loss = replace(ALL_TERMS, hessian_rows=2)
+    weights = [weight for weight in potential.parameters() if weight.requires_grad]
+    gradient = torch.autograd.grad(batch_loss(potential, batch, loss, counts).total, weights)
+    generator = torch.Generator().manual_seed(0)
+    direction = [torch.randn(w.shape, generator=generator, dtype=w.dtype) for w in weights]
+    slope = sum(float((g * d).sum()) for g, d in zip(gradient, direction, strict=True))
+    step, at = 1e-5, []
+    for sign in (1, -1):
+        moved = [weight.data + sign * step * d for weight, d in zip(weights, direction, strict=True)]
+        kept = [weight.data for weight in weights]
+        for weight, value in zip(weights, moved, strict=True):
+            weight.data = value
+        at.append(float(batch_loss(potential, batch, loss, counts).total.detach()))
+        for weight, value in zip(weights, kept, strict=True):
+            weight.data = value
+    assert slope == pytest.approx((at[0] - at[1]) / (2 * step), rel=1e-5)
+
+
 @pytest.mark.parametrize("rows", [0, 3])
 def test_the_losses_of_the_parts_of_a_batch_add_up(structures: list[LabelledStructure], rows: int) -> None:
     potential = model()

@@ -61,7 +61,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 def run_config(dtype: str, **entries: object) -> TrainingConfig:
     output = {"name": "tiny", "step_log": True, "checkpoint_steps": 3}
-    return problem.config(**EVERYTHING, **entries, dtype=dtype, output=output)
+    return problem.config(**{**EVERYTHING, **entries}, dtype=dtype, output=output)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import ase.io
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.constraints import FixAtoms
 
+from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.core import AtomsymError, ConfigError, InputError
-from atomsym.workflows.md import MdSettings, resume_md, run_md
-from atomsym.workflows.md.analysis import diffusion_coefficient, mean_squared_displacement, radial_distribution
-from atomsym.workflows.md.guard import SimulationBlewUpError
-from atomsym.workflows.md.report import write_report
-from atomsym.workflows.md.run_files import read_log, read_trajectory
+from atomsym.testing import tolerances
+from atomsym.workflows.md import MdSettings, read_log, read_trajectory, resume_md, run_md
+from atomsym.workflows.md.analysis import standard_error
+from atomsym.workflows.md.guard import BlowUpGuard, SimulationBlewUpError
+from atomsym.workflows.md.integrators import NoseHooverChain, Particles
+from atomsym.workflows.md.settings import ENSEMBLES
+from atomsym.workflows.pretrained import make_shipped_models
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> MdSettings:
-    atoms = bulk("Ar", "fcc", a=5.6, cubic=True) * (3, 3, 3)
+    atoms = bulk("Ar", "fcc", a=5.6, cubic=True) * (2, 2, 2)
     ase.io.write(tmp_path / "argon.extxyz", atoms)
     return MdSettings(
         system=str(tmp_path / "argon.extxyz"),
@@ -49,8 +54,28 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("ensemble", ["nve", "nvt"])
-@pytest.mark.parametrize("interrupted_at", [10, 40, 55, 75])
+class StopAt:
+    """A request to stop in good order after some step."""
+
+    def __init__(self, calls: int) -> None:
+        self.left = calls
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for name in ("log.csv", "trajectory.extxyz"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    with np.load(one / "restart.npz") as first, np.load(other / "restart.npz") as second:
+        assert set(first.files) == set(second.files)
+        for key in first.files:
+            assert np.array_equal(first[key], second[key]), key
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+@pytest.mark.parametrize("interrupted_at", [10, 55])
 def test_r08_an_interrupted_run_ends_bit_equal_to_an_uninterrupted_one(
     settings: MdSettings, tmp_path: Path, ensemble: str, interrupted_at: int
 ) -> None:
@@ -58,12 +83,77 @@ def test_r08_an_interrupted_run_ends_bit_equal_to_an_uninterrupted_one(
     run_md(settings, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run_md(settings, tmp_path / "pieces", Interrupt(interrupted_at))
+    assert resume_md(tmp_path / "pieces").finished
+    assert_same_run(tmp_path / "whole", tmp_path / "pieces")
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+def test_r08_a_run_stopped_in_good_order_goes_on_in_a_copied_folder(
+    settings: MdSettings, tmp_path: Path, ensemble: str
+) -> None:
+    settings = dataclasses.replace(settings, ensemble=ensemble, dtype="float32")
+    run_md(settings, tmp_path / "whole")
+    result = run_md(settings, tmp_path / "pieces", should_stop=StopAt(33))  # between two restart files
+    assert (result.finished, result.steps_done) == (False, 33)
+    shutil.copytree(tmp_path / "pieces", tmp_path / "moved")
+    shutil.rmtree(tmp_path / "pieces")
+    Path(settings.system).unlink()  # the folder alone is enough
+    assert not resume_md(tmp_path / "moved", should_stop=StopAt(3)).finished
+    assert resume_md(tmp_path / "moved").finished
+    assert_same_run(tmp_path / "whole", tmp_path / "moved")
+
+
+def test_r08_a_restart_without_the_thermostat_would_differ(
+    settings: MdSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = dataclasses.replace(settings, ensemble="nvt-nose-hoover", equilibration_steps=0)
+    run_md(settings, tmp_path / "whole")
+    run_md(settings, tmp_path / "pieces", should_stop=StopAt(33))
+    monkeypatch.setattr(NoseHooverChain, "restore", lambda self, state: None)
     resume_md(tmp_path / "pieces")
-    for name in ("log.csv", "trajectory.extxyz"):
-        assert (tmp_path / "pieces" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    with np.load(tmp_path / "whole/restart.npz") as whole, np.load(tmp_path / "pieces/restart.npz") as pieces:
-        assert np.array_equal(whole["positions"], pieces["positions"])
-        assert np.array_equal(whole["momenta"], pieces["momenta"])
+    with pytest.raises(AssertionError):
+        assert_same_run(tmp_path / "whole", tmp_path / "pieces")
+
+
+def test_a_run_goes_on_from_another_working_folder(
+    settings: MdSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_md(dataclasses.replace(settings, system="argon.extxyz"), Path("run"), should_stop=StopAt(3))
+    (tmp_path / "run/restart.npz").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert resume_md(tmp_path / "run").finished
+
+
+def test_a_replaced_model_file_is_refused_on_resuming(settings: MdSettings, tmp_path: Path) -> None:
+    make_shipped_models(tmp_path)
+    model = tmp_path / "argon.safetensors"
+    run_md(dataclasses.replace(settings, model=str(model)), tmp_path / "run", should_stop=StopAt(3))
+    shutil.copy(tmp_path / "copper-morse.safetensors", model)
+    with pytest.raises(AtomsymError, match="content hash"):
+        resume_md(tmp_path / "run")
+
+
+def test_held_atoms_and_charges_survive_a_restart(settings: MdSettings, tmp_path: Path) -> None:
+    atoms = ase.io.read(settings.system)
+    atoms.set_constraint(FixAtoms([1, 4]))
+    atoms.info["label"] = "mine"
+    ase.io.write(tmp_path / "held.traj", atoms)
+    settings = dataclasses.replace(settings, system=str(tmp_path / "held.traj"), equilibration_steps=0)
+    run_md(settings, tmp_path / "run", should_stop=StopAt(12))
+    resume_md(tmp_path / "run")
+    last = read_trajectory(tmp_path / "run")[-1]
+    still = np.flatnonzero(np.abs(last.positions - atoms.positions).max(axis=1) < 1e-7)
+    assert still.tolist() == [1, 4]
+
+
+def test_a_charge_that_the_model_does_not_know_is_refused(settings: MdSettings, tmp_path: Path) -> None:
+    atoms = ase.io.read(settings.system)
+    atoms.info["charge"] = 1
+    ase.io.write(tmp_path / "ion.extxyz", atoms)
+    with pytest.raises(InputError, match="charge = 1, which the model does not know"):
+        run_md(dataclasses.replace(settings, system=str(tmp_path / "ion.extxyz")), tmp_path / "run")
 
 
 def test_r08_resuming_a_finished_run_adds_nothing(settings: MdSettings, tmp_path: Path) -> None:
@@ -79,6 +169,14 @@ def test_frames_and_log_rows_are_where_the_settings_say(settings: MdSettings, tm
     log = read_log(tmp_path / "run")
     assert sorted(set(log["step"])) == list(range(0, 81, 5))
     assert set(log["phase"]) == {"equilibration", "nve"}
+    assert np.isfinite(log["pressure_GPa"]).all()
+    assert log["density_g_cm3"][0] == pytest.approx(4 * 39.948 / 6.02214076e23 / 5.6e-8**3, rel=1e-6)
+    assert np.array_equal(log["conserved_eV"][log["phase"] == "nve"], log["total_eV"][log["phase"] == "nve"])
+    frame = read_trajectory(tmp_path / "run")[2]
+    row = log["step"] == frame.info["step"]
+    assert frame.get_potential_energy() == pytest.approx(float(log["potential_eV"][row][0]), abs=1e-6)
+    assert frame.get_kinetic_energy() == pytest.approx(float(log["kinetic_eV"][row][0]), abs=1e-6)
+    assert frame.get_forces().shape == (32, 3)
 
 
 def test_r07_a_blow_up_stops_the_run_and_keeps_the_last_frames(settings: MdSettings, tmp_path: Path) -> None:
@@ -86,6 +184,75 @@ def test_r07_a_blow_up_stops_the_run_and_keeps_the_last_frames(settings: MdSetti
     with pytest.raises(SimulationBlewUpError, match=r"step \d+: .*last_frames"):
         run_md(wild, tmp_path / "run")
     assert len(ase.io.read(tmp_path / "run/last_frames.extxyz", index=":")) >= 1
+
+
+def test_r07_a_jump_of_the_conserved_energy_stops_the_run(settings: MdSettings) -> None:
+    atoms = ase.io.read(settings.system)
+    atoms.calc = AtomsymCalculator("argon")
+    particles = Particles(atoms)
+    particles.evaluate()
+    guard = BlowUpGuard(120.0)
+    guard.check(particles, 0.0, 10)
+    guard.check(particles, 30.0, 20)
+    with pytest.raises(SimulationBlewUpError, match=r"conserved energy moved by \+1\.03 eV/atom"):
+        guard.check(particles, 33.0, 30)
+    with pytest.raises(SimulationBlewUpError, match="not a finite number"):
+        guard.check(particles, float("nan"), 31)
+
+
+def test_heating_a_crystal_is_no_blow_up(settings: MdSettings, tmp_path: Path) -> None:
+    """The total energy rises as the lattice takes up its share, the conserved one stays."""
+    atoms = bulk("Cu", cubic=True) * (2, 2, 2)
+    ase.io.write(tmp_path / "cu.extxyz", atoms)
+    hot = MdSettings(
+        str(tmp_path / "cu.extxyz"), "copper-morse", temperature=6000.0, timestep=0.5, thermostat_time=5.0, steps=300
+    )
+    result = run_md(hot, tmp_path / "run")
+    log = read_log(tmp_path / "run")
+    assert result.finished
+    assert np.ptp(log["total_eV"]) / 32 > 0.5
+
+
+def test_an_overlapping_start_is_relaxed_before_equilibration(settings: MdSettings, tmp_path: Path) -> None:
+    atoms = ase.io.read(settings.system)
+    atoms.positions[1] = atoms.positions[0] + [1.9, 0.4, 0.1]
+    ase.io.write(tmp_path / "close.extxyz", atoms)
+    close = dataclasses.replace(settings, system=str(tmp_path / "close.extxyz"), thermostat_time=50.0)
+    assert run_md(close, tmp_path / "run").finished
+    with pytest.raises(SimulationBlewUpError):
+        run_md(dataclasses.replace(close, equilibration_steps=0), tmp_path / "without")
+
+
+def test_npt_comes_to_the_pressure_that_was_asked_for(settings: MdSettings, tmp_path: Path) -> None:
+    npt = dataclasses.replace(
+        settings, ensemble="npt", pressure=0.3, temperature=60.0, timestep=5.0, equilibration_steps=0, steps=800,
+        barostat_time=200.0,
+    )  # fmt: skip
+    run_md(npt, tmp_path / "run")
+    log = read_log(tmp_path / "run")
+    pressure = log["pressure_GPa"][log["step"] > 300]
+    assert abs(pressure.mean() - 0.3) < tolerances.STATISTICAL_SIGMAS * standard_error(pressure)
+    assert log["volume_A3"][-1] < 0.97 * log["volume_A3"][0]
+
+
+def test_a_molecule_without_a_cell_runs_and_has_no_pressure(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "cluster.xyz", bulk("Cu", cubic=True).repeat((2, 1, 1)), format="extxyz")
+    cluster = ase.io.read(tmp_path / "cluster.xyz", format="extxyz")
+    cluster.pbc = False
+    ase.io.write(tmp_path / "cluster.xyz", cluster, format="extxyz")
+    settings = MdSettings(str(tmp_path / "cluster.xyz"), "copper-morse", steps=20, temperature=400.0)
+    result = run_md(settings, tmp_path / "run")
+    assert result.mean_pressure is None
+    assert np.isnan(read_log(tmp_path / "run")["volume_A3"]).all()
+    with pytest.raises(InputError, match="periodic in three directions"):
+        run_md(dataclasses.replace(settings, ensemble="npt"), tmp_path / "npt")
+    assert not (tmp_path / "npt").exists()
+
+
+def test_another_ase_calculator_can_be_run(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "cu.extxyz", bulk("Cu", cubic=True) * (2, 2, 2))
+    settings = MdSettings(str(tmp_path / "cu.extxyz"), "ase.calculators.emt:EMT", ensemble="npt", steps=20)
+    assert run_md(settings, tmp_path / "run").finished
 
 
 def test_nve_conserves_the_energy(settings: MdSettings, tmp_path: Path) -> None:
@@ -99,11 +266,6 @@ def test_a_second_run_does_not_overwrite_the_first(settings: MdSettings, tmp_pat
         run_md(settings, tmp_path / "run")
 
 
-def test_the_report_is_a_picture(settings: MdSettings, tmp_path: Path) -> None:
-    picture = write_report(settings, run_md(settings, tmp_path / "run"))
-    assert picture.read_bytes().startswith(b"\x89PNG")
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -113,6 +275,10 @@ def test_the_report_is_a_picture(settings: MdSettings, tmp_path: Path) -> None:
         ({"ensemble": "nph"}, "ensemble must be one of nve, nvt-langevin"),
         ({"repeat": (0, 1, 1)}, "repeat must be three positive integers"),
         ({"dtype": "float16"}, "dtype must be float32 or float64"),
+        ({"pressure": float("inf")}, "pressure must be finite"),
+        ({"ensemble": "npt", "barostat_time": 10.0}, r"barostat_time must be at least 5 time steps \(20 fs\)"),
+        ({"thermostat_time": 1.0}, "thermostat_time must be at least 5 time steps"),
+        ({"ensemble": "nvt-nose-hoover", "temperature": 0.0}, "needs a temperature above 0 K"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: MdSettings, change: dict[str, object], message: str) -> None:
@@ -151,25 +317,3 @@ def test_a_run_without_restart_file_says_that_it_starts_again(
     (tmp_path / "run/restart.npz").unlink()
     resume_md(tmp_path / "run")
     assert "starts from its first step" in caplog.text
-
-
-def test_radial_distribution_of_a_crystal_counts_its_shells() -> None:
-    a = 5.6
-    curve = radial_distribution([bulk("Ar", "fcc", a=a, cubic=True) * (2, 2, 2)], 7.0, bin_width=0.1)
-    density = 4 / a**3
-    shell = 4 / 3 * np.pi * ((curve.x + 0.05) ** 3 - (curve.x - 0.05) ** 3)
-    neighbors = np.cumsum(curve.y * density * shell)
-    assert neighbors[np.searchsorted(curve.x, 4.5)] == pytest.approx(12)  # a/√2 = 3.96 Å
-    assert neighbors[np.searchsorted(curve.x, 6.0)] == pytest.approx(18)  # a = 5.6 Å
-
-
-def test_diffusion_coefficient_of_a_random_walk() -> None:
-    generator = np.random.default_rng(0)
-    walk = generator.normal(scale=0.1, size=(400, 300, 3)).cumsum(axis=0)
-    frames = []
-    for positions in walk:
-        frame = bulk("Ar", "fcc", a=20.0, cubic=True) * (5, 5, 3)
-        frame.positions = positions
-        frames.append(frame)
-    # ⟨Δx²⟩ = 3 · 0.01 Å² a frame of 10 fs = 3 Å²/ps, so D = 0.5 Å²/ps = 5 · 1e-5 cm²/s
-    assert diffusion_coefficient(mean_squared_displacement(frames, 10.0)) == pytest.approx(5.0, rel=0.1)

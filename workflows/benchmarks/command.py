@@ -20,24 +20,44 @@ from atomsym.workflows.benchmarks.machine import measure_machine
 from atomsym.workflows.paths import require_writable
 
 
-class Kernel(StrEnum):
-    """The kernels that can be measured; each is a module here with a function ``run() -> list of rows``."""
+class Subject(StrEnum):
+    """What can be measured; each is a module here with a function ``run() -> list of rows``."""
 
     NEIGHBORS = "neighbors"
     SPHERICAL_HARMONICS = "spherical-harmonics"
     TENSOR_PRODUCT = "tensor-product"
     SYMMETRIC_CONTRACTION = "symmetric-contraction"
+    POTENTIAL = "potential"
+
+
+_KERNELS = tuple(subject for subject in Subject if subject is not Subject.POTENTIAL)
+
+
+class Precision(StrEnum):
+    """Of the potential."""
+
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
 
 
 def benchmark_command(
-    kernels: Annotated[list[Kernel] | None, typer.Argument(help="Which kernels; all of them if none is named.")] = None,
+    subjects: Annotated[
+        list[Subject] | None, typer.Argument(help="Which kernels, or 'potential'; all kernels if none is named.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads for us and for the peers.")] = 1,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write the rows to this JSON file.", show_default=False)
     ] = None,
+    sizes: Annotated[str, typer.Option(help="Of the potential: small, medium, large, separated by commas.")] = "medium",
+    systems: Annotated[
+        str, typer.Option(help="For the potential: mol27, water192, cu108, cu864, separated by commas.")
+    ] = "mol27,water192,cu108,cu864",
+    dtype: Annotated[Precision, typer.Option(help="Of the potential.")] = Precision.FLOAT32,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
     """Measure kernels beside e3nn, mace-torch, vesin and matscipy, where these are installed, in one run.
+
+    ``potential`` measures whole steps of a MACE potential, in its calculator and in mace-torch's with the same weights.
 
     Times are the smallest of several repeats; on one thread they are process CPU time. Ceilings of the machine (matrix
     product, memory copy) are measured in the same run.
@@ -50,12 +70,16 @@ def benchmark_command(
     try:
         report: dict[str, Any] = {"machine": asdict(measure_machine()), "kernels": {}}
         console.print(*(f"{key}: {_cell(value)}" for key, value in report["machine"].items()), sep="\n")
-        for kernel in kernels or list(Kernel):
-            module = importlib.import_module(f"atomsym.workflows.benchmarks.{kernel.value.replace('-', '_')}")
-            with console.status(f"measuring {kernel.value} …"):
-                rows = module.run()
-            report["kernels"][kernel.value] = rows
-            console.print(*_tables(kernel.value, rows, console.width))
+        for subject in subjects or _KERNELS:
+            module = importlib.import_module(f"atomsym.workflows.benchmarks.{subject.value.replace('-', '_')}")
+            with console.status(f"measuring {subject.value} …"):
+                if subject is Subject.POTENTIAL:
+                    chosen = {"sizes": sizes.split(","), "dtype": getattr(torch, dtype.value)}
+                    rows = module.run(systems.split(","), **chosen)
+                else:
+                    rows = module.run()
+            report["kernels"][subject.value] = rows
+            console.print(*_tables(subject.value, rows, console.width))
     finally:
         torch.set_num_threads(before)
     text = json.dumps(report, indent=2) + "\n"

@@ -36,7 +36,10 @@ def check_command(
     structure: Annotated[
         Path | None,
         typer.Option(
-            "--structure", "-s", help="Test on this structure (any file ASE reads).", show_default="automatic"
+            "--structure",
+            "-s",
+            help="Test on this file that ASE reads, or a built-in structure (water).",
+            show_default="automatic",
         ),
     ] = None,
     elements: Annotated[

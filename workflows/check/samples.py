@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from ase.build import molecule
 from ase.data import covalent_radii
-from ase.io import read
 
 from atomsym.core import ConfigError, validate_structure
 from atomsym.core.elements import atomic_number_of, symbol_of
@@ -21,6 +20,7 @@ from atomsym.testing.settings import Samples
 from atomsym.testing.structure import Evaluator, Structure
 from atomsym.testing.symmetry import random_rotation
 from atomsym.workflows.check.ase_evaluator import structure_of
+from atomsym.workflows.structures import load_structure
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def _require_evaluable(evaluator: Evaluator, structure: Structure, file: Path) -
 
 def _read(file: Path) -> Structure:
     try:
-        return structure_of(read(file))
+        return structure_of(load_structure(str(file)))
     except Exception as error:
         raise ConfigError(f"the structure file {file} cannot be read: {type(error).__name__}: {error}") from error
 

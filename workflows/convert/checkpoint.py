@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from atomsym.core import ArtifactError, InputError
+from atomsym.workflows.convert.mace_config import refuse_accelerated
 
 SUPPORTED = "models of mace-torch as saved by its training program (*.model)"
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of files that torch.save wrote before zip archives
@@ -49,12 +50,13 @@ def _kind_of_archive(path: Path) -> Checkpoint:
             packages = _packages(archive.read(pickles[0])) if pickles else set()
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError) as error:
         raise ArtifactError(f"{path} is a damaged archive: {error}") from error
-    if any("/.data/" in f"/{name}" for name in names):
+    if any(name.endswith(".data/extern_modules") for name in names):
         raise _not_yet(path, "a packaged model (torch.package, as NequIP and Allegro write)")
     if any("/code/" in name for name in names):
         raise _not_yet(path, "a compiled model (TorchScript); give the file it was compiled from")
     if not pickles:
         raise ArtifactError(f"{path} is an archive without a pickle. Supported are {SUPPORTED}")
+    refuse_accelerated(packages)
     if "mace" in packages:
         return Checkpoint.MACE
     if packages <= _PLAIN_PACKAGES:

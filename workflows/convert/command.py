@@ -129,7 +129,8 @@ def convert_command(
         f"[bold green]{output}[/]: {described.n_parameters} numbers, {len(described.elements)} elements, cutoff "
         f"{described.cutoff:g} Å, {described.size / 1e6:.1f} MB",
         f"agrees with the original on {deviations.n_structures} structures ({deviations.n_atoms} atoms): relative "
-        f"deviation {deviations.energy:.1e} (energy), {deviations.forces:.1e} (forces), {deviations.stress:.1e} (stress)",
+        f"deviations {deviations.energy:.1e} (energy), {deviations.forces:.1e} (forces), "
+        f"{deviations.stress:.1e} (stress)",
         f"use it: [bold]atomsym check {output}[/]",
         sep="\n",
         highlight=False,

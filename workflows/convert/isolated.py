@@ -82,4 +82,4 @@ def read_extraction(description: Path, arrays: Path) -> ForeignMACE:
 
 def _last_lines(text: str, number: int) -> str:
     lines = [line for line in text.strip().splitlines() if line.strip()]
-    return "\n".join(lines[-number:])
+    return "\n".join(lines[-number:]) or "it said nothing"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,6 +26,7 @@ INTERACTIONS = {  # class: (kind, density)
 }
 _BASES = {"BesselBasis": "bessel", "GaussianBasis": "gaussian", "ChebychevBasis": "chebyshev"}
 _TRANSFORMS = {None: "none", "AgnesiTransform": "agnesi", "SoftTransform": "soft"}
+_ACCELERATED = {"cuequivariance_torch": "mace_cueq_to_e3nn", "openequivariance": "mace.cli.convert_oeq_e3nn"}
 _ROUNDED = 1e-6  # constants kept in single precision deviate by 1e-8 from ours
 _ZBL = {"a_exp": 0.300, "a_prefactor": 0.4543, "c": (0.1818, 0.5099, 0.2802, 0.02817)}
 
@@ -169,18 +170,11 @@ def require_supported(foreign: ForeignMACE) -> None:
         InputError: see ``config_of``.
     """
     description = foreign.description
-    foreign_packages = {"cuequivariance_torch": "mace_cueq_to_e3nn", "openequivariance": "mace.cli.convert_oeq_e3nn"}
-    for package, program in foreign_packages.items():
-        if package in description.get("packages", ()):
-            raise InputError(
-                f"the model was converted to {package}, whose layout of weights is another one; convert it back to "
-                f"e3nn first, with mace-torch's program {program}"
-            )
+    refuse_accelerated(description.get("packages", ()))
     if description["class"] not in ("MACE", "ScaleShiftMACE"):
         raise _unsupported(f"the class {description['class']}")
-    for name, feature in (("joint_embedding", "embeddings of further inputs (charge, spin, …)"),):
-        if name in description["settings"]:
-            raise _unsupported(feature)
+    if "joint_embedding" in description["settings"]:
+        raise _unsupported("embeddings of further inputs (charge, spin, …)")
     if any("lora" in name.lower() for name in foreign.modules):
         raise _unsupported("low-rank adapters (merge them into the weights first)")
     for layer in range(foreign.n_layers):
@@ -196,6 +190,20 @@ def require_supported(foreign: ForeignMACE) -> None:
     if harmonics != Irreps.spherical_harmonics(harmonics.max_degree):
         raise _unsupported(f"harmonics without parity ({harmonics}, use_so3)")
     _require_constants(foreign)
+
+
+def refuse_accelerated(packages: Collection[str]) -> None:
+    """Refuse models whose parts were exchanged for those of another package.
+
+    Raises:
+        InputError: if one of these packages is among ``packages``.
+    """
+    for package, program in _ACCELERATED.items():
+        if package in packages:
+            raise InputError(
+                f"the model was converted to {package}, whose layout of weights is another one; convert it back to "
+                f"e3nn first, with mace-torch's program {program}"
+            )
 
 
 def _require_constants(foreign: ForeignMACE) -> None:

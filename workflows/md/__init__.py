@@ -3,6 +3,5 @@
 from atomsym.workflows.md.run_files import read_log, read_trajectory
 from atomsym.workflows.md.settings import MdSettings
 from atomsym.workflows.md.simulation import MdResult, resume_md, run_md
-from atomsym.workflows.md.systems import load_structure
 
-__all__ = ["MdResult", "MdSettings", "load_structure", "read_log", "read_trajectory", "resume_md", "run_md"]
+__all__ = ["MdResult", "MdSettings", "read_log", "read_trajectory", "resume_md", "run_md"]

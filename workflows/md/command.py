@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -18,11 +13,11 @@ from rich.table import Table
 from atomsym.core import ConfigError
 from atomsym.workflows.md.references import read_reference
 from atomsym.workflows.md.settings import MdSettings
-from atomsym.workflows.md.simulation import MdResult, Stop, resume_md, run_md
-from atomsym.workflows.md.systems import BUILTIN_SYSTEMS, default_settings, with_overrides
+from atomsym.workflows.md.simulation import MdResult, resume_md, run_md
+from atomsym.workflows.md.systems import default_settings, with_overrides
+from atomsym.workflows.stopping import EXIT_INTERRUPTED, EXIT_UNFINISHED, Stop, stop_requests
+from atomsym.workflows.structures import BUILTIN_STRUCTURES
 
-EXIT_UNFINISHED = 3
-EXIT_INTERRUPTED = 130
 WHAT, WHEN, FILES, MACHINE = "What to simulate", "How long", "Results", "Model and machine"
 
 
@@ -30,7 +25,7 @@ def md_command(
     system: Annotated[
         str | None,
         typer.Argument(
-            help=f"A built-in system ({', '.join(BUILTIN_SYSTEMS)}) or a structure file that ASE reads.",
+            help=f"A built-in system ({', '.join(BUILTIN_STRUCTURES)}) or a structure file that ASE reads.",
             show_default=False,
         ),
     ] = None,
@@ -152,8 +147,6 @@ def md_command(
         "barostat_time": barostat_time, "log_every": log_every, "trajectory_every": trajectory_every,
         "checkpoint_every": checkpoint_every, "repeat": repeat, "seed": seed, "device": device, "dtype": dtype,
     }  # fmt: skip
-    if max_minutes is not None and not max_minutes > 0:
-        raise ConfigError(f"--max-minutes must be above 0; found {max_minutes}")
     references = [read_reference(text) for text in reference or ()]
     if resume is not None:
         _refuse_changes(system, output, given)
@@ -179,40 +172,6 @@ def md_command(
         done = f"{result.steps_done:,} of {settings.total_steps:,} steps are done"
         console.print(f"Stopped: {done}. Go on with: atomsym md --resume {folder}")
         raise typer.Exit(EXIT_INTERRUPTED if stop.by_user else EXIT_UNFINISHED)
-
-
-class StopRequest:
-    """Says yes when the time is over or a signal has come.
-
-    Attributes:
-        by_user: whether it was Ctrl-C.
-    """
-
-    def __init__(self, minutes: float | None) -> None:
-        self.by_user = False
-        self._asked = False
-        self._deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
-
-    def __call__(self) -> bool:
-        return self._asked or time.monotonic() >= self._deadline
-
-    def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Stop after the present step; a second Ctrl-C stops at once."""
-        if self._asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self._asked, self.by_user = True, number == signal.SIGINT
-
-
-@contextmanager
-def stop_requests(minutes: float | None) -> Iterator[StopRequest]:
-    """A stop request that listens to SIGINT and SIGTERM while the block runs."""
-    stop = StopRequest(minutes)
-    before = {number: signal.signal(number, stop.on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _refuse_changes(system: str | None, output: Path | None, given: dict[str, Any]) -> None:

@@ -222,12 +222,22 @@ def _draw_extrema(axes: Axes, known: Extrema) -> float:
     """Mark published extrema; returns the largest height."""
     heights = [g for _, g in known.points if math.isfinite(g)]
     if heights:
-        r, g = zip(*known.points, strict=True)
-        axes.plot(r, g, "o", color=COLORS["reference"], markersize=6, mfc="none", mew=1.6, label=known.source, zorder=4)
+        points = np.array(known.points)
+        axes.plot(
+            points[:, 0],
+            points[:, 1],
+            "o",
+            color=COLORS["reference"],
+            markersize=6,
+            mfc="none",
+            mew=1.6,
+            label=known.source,
+            zorder=4,
+        )
         return max(heights)
-    for number, (r, _) in enumerate(known.points):
+    for number, (position, _) in enumerate(known.points):
         label = f"maxima of {known.source}" if number == 0 else None
-        axes.axvline(r, color=COLORS["reference"], linewidth=1, linestyle="--", label=label)
+        axes.axvline(position, color=COLORS["reference"], linewidth=1, linestyle="--", label=label)
     return 0.0
 
 
@@ -300,9 +310,8 @@ def _draw_diffusion(axes: Axes, analysis: Analysis) -> None:
         if known is not None and analysis.reference is not None:
             offset = curve.y[len(curve.y) // 2] - 0.6 * known * curve.x[len(curve.x) // 2]
             label = f"slope of D = {known:.2f}, {analysis.reference.diffusion_source}"
-            axes.plot(
-                curve.x, np.maximum(offset, 0) + 0.6 * known * curve.x, "--", color=COLORS["reference"], label=label
-            )
+            line = max(offset, 0.0) + 0.6 * known * curve.x
+            axes.plot(curve.x, line, "--", color=COLORS["reference"], linewidth=1.2, label=label)
     axes.legend(frameon=False, fontsize=9, loc="upper left")
     axes.set_xlim(left=0)
     axes.set_ylim(0, axes.get_ylim()[1] * 1.2)

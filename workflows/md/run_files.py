@@ -52,10 +52,17 @@ class RestartState:
 
 
 class RunFiles:
-    """Log, trajectory and restart file in a run's folder."""
+    """Log, trajectory and restart file in a run's folder.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: of the run.
+        columns: of the log.
+        with_momenta: whether frames have momenta.
+    """
+
+    def __init__(self, folder: Path, columns: tuple[str, ...] = LOG_COLUMNS, *, with_momenta: bool = True) -> None:
+        self.folder, self.columns = folder, columns
+        self._arrays = ["symbols", "positions", *(["momenta"] if with_momenta else []), "forces"]
         self.log = folder / "log.csv"
         self.trajectory = folder / "trajectory.extxyz"
         self.restart = folder / "restart.npz"
@@ -63,7 +70,7 @@ class RunFiles:
     def start(self) -> None:
         """Empty log and trajectory."""
         self.trajectory.write_bytes(b"")
-        self.log.write_text(",".join(LOG_COLUMNS) + "\n")
+        self.log.write_text(",".join(self.columns) + "\n")
 
     def add_row(self, row: tuple[object, ...]) -> None:
         """Append to the log; None becomes an empty field."""
@@ -73,31 +80,31 @@ class RunFiles:
     def add_frame(self, frame: Atoms) -> None:
         """Append to the trajectory: positions, momenta, and what the frame's calculator knows."""
         text = io.StringIO()
-        write_extxyz(text, [frame], columns=["symbols", "positions", "momenta"])
+        write_extxyz(text, [frame], columns=self._arrays)
         with self.trajectory.open("a") as stream:
             stream.write(text.getvalue())  # in one piece, so that a reader rarely sees half a frame
 
     def save(self, state: RestartState) -> None:
         """Write the restart file."""
         atoms, buffer = state.atoms, io.BytesIO()
-        np.savez(
-            buffer,
-            format=RESTART_FORMAT,
-            step=state.step,
-            numbers=atoms.numbers,
-            positions=atoms.positions,
-            momenta=atoms.get_momenta(),
-            masses=atoms.get_masses(),
-            cell=np.asarray(atoms.cell),
-            pbc=atoms.pbc,
-            held=held_atoms(atoms),
-            info=json.dumps(_plain(atoms.info)),
-            generator=json.dumps(state.generator),
-            model_hash=state.model_hash,
-            log_bytes=self.log.stat().st_size,
-            trajectory_bytes=self.trajectory.stat().st_size,
-            **{f"integrator_{name}": value for name, value in state.integrator.items()},
-        )
+        contents: dict[str, Any] = {
+            "format": RESTART_FORMAT,
+            "step": state.step,
+            "numbers": atoms.numbers,
+            "positions": atoms.positions,
+            "momenta": atoms.get_momenta(),
+            "masses": atoms.get_masses(),
+            "cell": np.asarray(atoms.cell),
+            "pbc": atoms.pbc,
+            "held": held_atoms(atoms),
+            "info": json.dumps(_plain(atoms.info)),
+            "generator": json.dumps(state.generator),
+            "model_hash": state.model_hash,
+            "log_bytes": self.log.stat().st_size,
+            "trajectory_bytes": self.trajectory.stat().st_size,
+        }
+        contents.update({f"integrator_{name}": value for name, value in state.integrator.items()})
+        np.savez(buffer, **contents)
         write_atomically(self.restart, buffer.getvalue())
 
     def load(self) -> RestartState:
@@ -124,18 +131,18 @@ class RunFiles:
 
 
 def read_trajectory(folder: Path) -> list[Atoms]:
-    """The production frames of a run."""
+    """The frames of a run: of dynamics those of production."""
     path = folder / "trajectory.extxyz"
     return list(ase.io.iread(path, index=":", format="extxyz")) if path.stat().st_size else []
 
 
-def read_log(folder: Path) -> dict[str, np.ndarray]:
+def read_log(folder: Path, columns: tuple[str, ...] = LOG_COLUMNS) -> dict[str, np.ndarray]:
     """The log's columns by name; NaN where a quantity does not exist."""
     with (folder / "log.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     return {
         name: np.array([row[name] if name == "phase" else float(row[name] or "nan") for row in rows])
-        for name in LOG_COLUMNS
+        for name in columns
     }
 
 

@@ -65,7 +65,8 @@ class MdSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ensemble", SHORT_NAMES.get(self.ensemble, self.ensemble))
         positive = (
-            "timestep", "steps", "thermostat_time", "barostat_time", "log_every", "trajectory_every", "checkpoint_every",
+            "timestep", "steps", "thermostat_time", "barostat_time",
+            "log_every", "trajectory_every", "checkpoint_every",
         )  # fmt: skip
         for name in positive:
             value = getattr(self, name)

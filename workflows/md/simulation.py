@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import ase.io
 import numpy as np
@@ -23,9 +22,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import FIRE
 
 from atomsym.artifacts import write_atomically
-from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.core import AtomsymError, InputError, PropertyNotAvailableError
-from atomsym.workflows.check.load import load_calculator
+from atomsym.workflows.calculator import absolute, content_hash_of, make_calculator, require_known_charge
 from atomsym.workflows.md.analysis import energy_drift
 from atomsym.workflows.md.guard import BlowUpGuard, SimulationBlewUpError
 from atomsym.workflows.md.integrators import Integrator, Particles, make_integrator
@@ -33,15 +31,14 @@ from atomsym.workflows.md.run_files import RestartState, RunFiles, read_log
 from atomsym.workflows.md.settings import MdSettings
 from atomsym.workflows.md.systems import load_system
 from atomsym.workflows.paths import make_folder
+from atomsym.workflows.stopping import Stop
 
 logger = logging.getLogger(__name__)
 
 LARGE_FORCE = 5.0  # eV/Å: thermal motion rarely exceeds it, overlapping molecules do
 RELAXED_FORCE = 2.5  # eV/Å
 RELAXING_STEPS, RELAXING_LENGTH = 200, 0.05  # steps, Å per step at most
-GPU_SKIN = 1.0  # Å; on a CPU a new neighbor list for each step is faster
 Progress = Callable[[int, str], None]
-Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ def run_md(
     """
     if (folder / "settings.json").exists():
         raise InputError(f"{folder} holds a run already; resume it with --resume {folder}, or choose another folder")
-    settings = _with_absolute_paths(settings)
+    settings = dataclasses.replace(settings, system=absolute(settings.system), model=absolute(settings.model))
     simulation = _Simulation(settings, folder)
     simulation.prepare(load_system(settings))  # bad input ends here, before anything is written
     make_folder(folder)
@@ -121,14 +118,6 @@ def resume_md(folder: Path, progress: Progress | None = None, should_stop: Stop 
         simulation.prepare(load_system(settings))
         simulation.start()
     return simulation.run(progress, should_stop)
-
-
-def _with_absolute_paths(settings: MdSettings) -> MdSettings:
-    """A run is resumed from anywhere, so it must not depend on the folder it was started in."""
-    names = {name: getattr(settings, name) for name in ("system", "model")}
-    return dataclasses.replace(
-        settings, **{name: str(Path(text).absolute()) for name, text in names.items() if Path(text).is_file()}
-    )
 
 
 class _Simulation:
@@ -179,7 +168,8 @@ class _Simulation:
 
     def _adopt(self, atoms: Atoms, content_hash: str | None) -> None:
         settings = self.settings
-        atoms.calc = _calculator(settings, content_hash)
+        atoms.calc = make_calculator(settings.model, settings.device, settings.dtype, content_hash)
+        require_known_charge(atoms)
         self.particles = Particles(atoms)
         if self.particles.has_volume:
             try:
@@ -210,15 +200,13 @@ class _Simulation:
         return make_integrator(ensemble, self.settings, self.particles, self.generator)
 
     def _checkpoint(self) -> None:
-        calculator = self.particles.atoms.calc
-        content_hash = calculator.provenance["content_hash"] if isinstance(calculator, AtomsymCalculator) else None
         self.files.save(
             RestartState(
                 step=self.step,
                 atoms=self.particles.atoms,
                 generator=dict(self.generator.bit_generator.state),
                 integrator=self.integrator.state(),
-                model_hash=content_hash or "",
+                model_hash=content_hash_of(self.particles.atoms.calc),
             )
         )
 
@@ -326,15 +314,6 @@ class _Clock:
 
     def steps_per_second(self, step: int) -> float:
         return (step - self.first_step) / max(time.perf_counter() - self.started, 1e-9)
-
-
-def _calculator(settings: MdSettings, content_hash: str | None) -> Any:
-    if ":" in settings.model and not settings.model.endswith(".safetensors"):
-        return load_calculator(settings.model)
-    skin = 0.0 if settings.device == "cpu" else GPU_SKIN
-    return AtomsymCalculator(
-        settings.model, device=settings.device, dtype=settings.dtype, skin=skin, content_hash=content_hash
-    )
 
 
 def _ns_per_day(steps_per_second: float, settings: MdSettings) -> float:

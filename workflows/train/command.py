@@ -8,11 +8,13 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from atomsym.artifacts import usable_device
 from atomsym.core import ConfigError
 from atomsym.core.elements import symbol_of
+from atomsym.datasets import check_dataset
 from atomsym.training import (
     RESUME_ENTRIES,
     Observer,
@@ -32,10 +34,11 @@ from atomsym.training import (
     train,
     with_overrides,
 )
-from atomsym.training.resolve import DTYPES
+from atomsym.training.resolve import DTYPES, model_settings
+from atomsym.workflows.datasets import show_report
 from atomsym.workflows.evaluate.table import error_table, result_as_data
 from atomsym.workflows.paths import make_folder
-from atomsym.workflows.train.data import load_data
+from atomsym.workflows.train.data import load_data, with_reference_energies
 from atomsym.workflows.train.progress import TensorBoardLog, TerminalProgress
 from atomsym.workflows.train.run import FinalErrors, finish_run
 from atomsym.workflows.train.signals import StopSignals
@@ -78,10 +81,13 @@ def train_command(
     atomsym-train-ethanol --set epochs=400`.
     """
     config, folder, changes = _asked_for(config_file, overrides or [], output, resume_folder)
+    model_settings(config)  # a wrong setting ends here, before any data are read
     ranks = Ranks.of_environment(usable_device(config.device))
     console = Console(stderr=True, quiet=as_json or not ranks.writes)
     try:
         data = load_data(config)
+        if resume_folder is None:
+            config = with_reference_energies(config)
         if dry_run:
             _show_plan(config, data)
             return
@@ -131,17 +137,18 @@ def _show_plan(config: TrainingConfig, data: TrainingData) -> None:
     complete, statistics = resolved_config(config, samples)
     n_weights = sum(weight.numel() for weight in new_potential(complete).parameters())
     typer.echo(config_to_yaml(complete), nl=False)
-    table = Table(title="Data", show_header=False, title_style="bold")
-    sizes = {"training": data.train, "validation": data.validation, **data.tests}
-    for name, part in sizes.items():
-        table.add_row(name, f"{len(part)} structures, {sum(s.n_atoms for s in part)} atoms")
+    console = Console(stderr=True)
+    for name, part in {"training": data.train, "validation": data.validation, **data.tests}.items():
+        console.print(f"[bold]{escape(name)}[/]")
+        show_report(check_dataset(part), console)
+    table = Table(title="What the model takes from the training data", show_header=False)
     energies = zip(statistics.elements, statistics.atomic_energies, strict=True)
     table.add_row("atomic energies", ", ".join(f"{symbol_of(z)} {energy:.4f} eV" for z, energy in energies))
     table.add_row("neighbors of an atom", f"{statistics.average_neighbors:.1f} within {statistics.cutoff:g} Å")
     table.add_row("interaction energy", f"{statistics.mean_interaction_energy:.4f} eV/atom on average")
     table.add_row("rms force component", f"{statistics.rms_forces:.4f} eV/Å")
     table.add_row("weights of the model", f"{n_weights:,}")
-    Console(stderr=True).print(table)
+    console.print(table)
 
 
 def _show_result(result: TrainingResult, final: FinalErrors, console: Console, as_json: bool) -> None:

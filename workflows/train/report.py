@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from atomsym.training import TrainingConfig, read_log
 
@@ -29,7 +30,7 @@ def write_learning_curves(folder: Path, config: TrainingConfig) -> Path | None:
     if not rows:
         return None
     shown = [panel for panel in _PANELS if any(panel[3] in row for row in rows)]
-    figure = Figure(figsize=(4.0 * len(shown) + 0.3, 3.5), layout="constrained")
+    figure = Figure(figsize=(4.0 * len(shown) + 0.3, 3.8), layout="constrained")
     for axes, (_, label, train, validation) in zip(
         figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
     ):
@@ -40,9 +41,13 @@ def write_learning_curves(folder: Path, config: TrainingConfig) -> Path | None:
             if stage.start < rows[-1]["epoch"]:
                 axes.axvline(stage.start + 0.5, color=GREY, linewidth=0.9, linestyle="--")
         axes.set(xlabel="epoch", ylabel=label, yscale="log")
+        for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            axis(FuncFormatter(_plain))
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
         axes.grid(color="#e6eaef", which="both", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False, fontsize=8.5)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
     figure.suptitle(f"{config.output.name}: {config.model['architecture']}", fontsize=12)
     path = folder / "learning.png"
     figure.savefig(path, dpi=150)
@@ -55,6 +60,11 @@ def _curve(axes: Axes, rows: list[dict[str, float]], key: str, label: str, color
         epochs, values = np.array(points).T
         style = "-" if len(points) > 1 else "o"
         axes.plot(epochs, values, style, color=color, linewidth=1.2, label=label)
+
+
+def _plain(value: float, position: int) -> str:
+    """Labels of a logarithmic axis as people write numbers."""
+    return f"{value:g}"
 
 
 def _mark_best(axes: Axes, rows: list[dict[str, float]], key: str) -> None:

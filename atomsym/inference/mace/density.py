@@ -12,7 +12,7 @@ from torch import Tensor
 
 from atomsym.core import AtomGraph
 from atomsym.inference.mace.layer import EdgeData
-from atomsym.kernels.segments import segment_sum
+from atomsym.kernels.segments.differentiable import raw_segment_sum
 from atomsym.models.mace import MACE
 from atomsym.nn import Perceptron
 
@@ -39,7 +39,7 @@ class Density:
             if model.config.cutoff_on_weights:
                 near = near * cutoff
             (slope,) = torch.autograd.grad(near.sum(), distance)
-        total = segment_sum(near.detach(), edges.topology.receiver, graph.n_atoms)
+        total = raw_segment_sum(near.detach(), edges.topology.receiver, graph.n_atoms)
         return cls((1 + total)[:, None, None], slope)
 
     def reverse(self, gradient: Tensor, divided: Tensor, edges: EdgeData) -> Tensor:
@@ -62,7 +62,7 @@ def add_repulsion(model: MACE, graph: AtomGraph, edges: EdgeData, energies: Tens
         pairs = model.repulsion(distance, numbers[0][near], numbers[1][near])
         (slope,) = torch.autograd.grad(pairs.sum(), distance)
     edges.distance_gradient.index_add_(0, near, slope * model.config.scale)
-    return energies + segment_sum(pairs.detach(), edges.topology.receiver[near], graph.n_atoms)
+    return energies + raw_segment_sum(pairs.detach(), edges.topology.receiver[near], graph.n_atoms)
 
 
 def _numbers(graph: AtomGraph) -> tuple[Tensor, Tensor]:

@@ -103,20 +103,42 @@ class MACEEngine(Engine):
         Raises:
             NotCoveredError: if atoms are closer than the tables reach.
         """
-        model, config = self._model, self._model.config
+        vectors, rows, edges = self._prepared(graph)
+        energies, kept = self._forward(rows, edges, graph)
+        self._reverse(rows, edges, kept)
+        if self._model.config.repulsion:
+            energies = add_repulsion(self._model, graph, edges, energies)
+        degree = self._model.config.max_degree
+        slopes = cpp_vjp(edges.harmonics_gradient, vectors, degree, True, _COMPONENT)
+        slopes.addcmul_(vectors, (edges.distance_gradient / edges.distance).unsqueeze(1))
+        return self._model.total(energies, rows.species), vectors, slopes
+
+    def energies(self, graph: AtomGraph) -> Tensor:
+        """See ``Engine``; the forward sweep alone."""
+        _, rows, edges = self._prepared(graph)
+        energies, _ = self._forward(rows, edges, graph)
+        if self._model.config.repulsion:
+            energies = add_repulsion(self._model, graph, edges, energies)
+        return self._model.total(energies, rows.species)
+
+    def needed_bytes(self, graph: AtomGraph) -> int:
+        """See ``Engine``. Features and messages of all layers stay; of the widest arrays three exist at a time."""
+        channels, itemsize = self._model.config.channels, torch.finfo(self.dtype).bits // 8
+        widths = [layer.convolution.product.out_dim for layer in self._layers]
+        per_atom = 3 * max(widths) + sum(
+            3 * layer.products.contraction.dim_in + 6 * layer.products.contraction.dim_out for layer in self._layers
+        )
+        per_edge = 4 * (self._model.config.max_degree + 1) ** 2 + 40
+        return itemsize * (graph.n_atoms * per_atom * channels + graph.n_edges * per_edge)
+
+    def _prepared(self, graph: AtomGraph) -> tuple[Tensor, SpeciesRows, EdgeData]:
+        """Edge vectors, species, and what the layers read of the edges."""
         vectors = graph.edge_vectors().detach()
         distance = torch.linalg.vector_norm(vectors, dim=1)
         if graph.n_edges and float(distance.min()) < self._start:
             raise NotCoveredError(f"atoms closer than {self._start} Å are left to autograd")
         rows = self._rows(graph.numbers)
-        edges = self._edges(graph, vectors, distance, rows.species)
-        energies, kept = self._forward(rows, edges, graph)
-        self._reverse(rows, edges, kept)
-        if config.repulsion:
-            energies = add_repulsion(model, graph, edges, energies)
-        slopes = cpp_vjp(edges.harmonics_gradient, vectors, config.max_degree, True, _COMPONENT)
-        slopes.addcmul_(vectors, (edges.distance_gradient / distance).unsqueeze(1))
-        return model.total(energies, rows.species), vectors, slopes
+        return vectors, rows, self._edges(graph, vectors, distance, rows.species)
 
     def table_counts(self) -> list[int]:
         """Number of tables that each layer has by now."""

@@ -29,6 +29,7 @@ NB_MODULE(ATOMSYM_MODULE, m) {
     bind_segments(m);
     bind_matrix_product(m);
     bind_silu(m);
+    bind_irreps_linear(m);
     bind_arithmetic_peak(m);
     bind_recycled_memory(m);
 }

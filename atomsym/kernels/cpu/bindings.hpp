@@ -20,5 +20,6 @@ void bind_symmetric_contraction(nb::module_ &);
 void bind_segments(nb::module_ &);
 void bind_matrix_product(nb::module_ &);
 void bind_silu(nb::module_ &);
+void bind_irreps_linear(nb::module_ &);
 void bind_arithmetic_peak(nb::module_ &);
 void bind_recycled_memory(nb::module_ &);

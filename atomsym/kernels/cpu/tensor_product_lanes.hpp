@@ -2,6 +2,7 @@
 #pragma once
 #include "simd.hpp"
 #include "tensor_product_plan.hpp"
+#include "transpose.hpp"
 #include <algorithm>
 #include <memory>
 #include <new>
@@ -83,15 +84,6 @@ inline std::int64_t nodes_per_task(const ProductCall &call) {
     return std::clamp<std::int64_t>(128 * call.n_nodes / std::max<std::int64_t>(call.n_edges, 1), 1, 4096);
 }
 
-// Sum of the lanes by halving, the same tree at every register width.
-template <class T> inline T sum_of_lanes(Vec<T> v) {
-    alignas(ATOMSYM_VECTOR_BYTES) T lane[lanes<T>];
-    store(lane, v);
-    for (int half = lanes<T> / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
-    return lane[0];
-}
-
 // Scratch memory aligned to cache lines.
 template <class T> class Scratch {
   public:
@@ -123,14 +115,22 @@ inline void make_matrices(const Couplings<T> &couplings, int n_matrix, int edge_
     }
 }
 
-// The gradient for the Y row of an edge from its moments M, vectors of partial sums over the channels.
+// The gradient for the Y row of an edge from its moments M, vectors of partial sums over the channels. The lanes of as
+// many components as a vector has lanes are summed together, by halving: the same tree at every register width.
 template <class T>
 inline void contract_moments(const Couplings<T> &couplings, int edge_dim, const Vec<T> *products, T *grad_edge) {
-    for (int f = 0; f < edge_dim; ++f) {
-        Vec<T> sum{};
-        for (int t = couplings.start[f]; t < couplings.start[f + 1]; ++t)
-            sum += couplings.coefficient[t] * products[couplings.source[t]];
-        grad_edge[f] = sum_of_lanes<T>(sum);
+    constexpr int L = lanes<T>;
+    for (int first = 0; first < edge_dim; first += L) {
+        const int count = std::min(L, edge_dim - first);
+        Vec<T> sum[L] = {};
+        for (int f = 0; f < count; ++f)
+            for (int t = couplings.start[first + f]; t < couplings.start[first + f + 1]; ++t)
+                sum[f] += couplings.coefficient[t] * products[couplings.source[t]];
+        transpose_square<T>(sum);
+        for (int half = L / 2; half > 0; half /= 2)
+#pragma GCC unroll 16
+            for (int i = 0; i < half; ++i) sum[i] += sum[i + half];
+        store_first(grad_edge + first, sum[0], count);
     }
 }
 

@@ -74,7 +74,8 @@ def _merge_batch(
     return values.flatten(0, 1), index.flatten(), n_segments * batch_size, True
 
 
-def _cpp_sum(values: Tensor, index: Tensor, n_segments: int) -> Tensor:
+def raw_segment_sum(values: Tensor, index: Tensor, n_segments: int) -> Tensor:
+    """The C++ kernel without autograd: the arguments of ``segment_sum``, unchecked."""
     sums = values.new_empty(n_segments, *values.shape[1:])
     _call("segment_sum", values, index, sums, n_segments)
     return sums
@@ -126,7 +127,7 @@ def _sum_operator(implementation: str, kernels: dict[str, Callable[..., Any]]) -
     )
 
 
-_CPP_SUM = _sum_operator("cpp", {"CPU": _cpp_sum})
+_CPP_SUM = _sum_operator("cpp", {"CPU": raw_segment_sum})
 _TRITON_SUM = _sum_operator("triton", {"CPU": _triton_sum, "CUDA": _triton_sum})
 _CPP_ARGMAX = DifferentiableOperator(
     "segment_argmax_cpp",

@@ -132,7 +132,7 @@ def held_atoms(atoms: Atoms) -> NDArray[np.bool_]:
     for constraint in atoms.constraints:
         if not isinstance(constraint, FixAtoms):
             raise InputError(
-                f"the structure has the constraint {type(constraint).__name__}; dynamics knows FixAtoms only. "
+                f"the structure has the constraint {type(constraint).__name__}; only FixAtoms is known here. "
                 "Remove it with: del atoms.constraints"
             )
         held[constraint.get_indices()] = True

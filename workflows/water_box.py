@@ -12,10 +12,8 @@ FloatArray = NDArray[np.float64]
 
 DENSITY = 0.997  # g/cm³ at 25 °C and 1 bar
 BOND, ANGLE = 0.98, 105.0  # Å, degrees: as in the liquid
-CHARGES = np.array(
-    [-0.8476, 0.4238, 0.4238]
-)  # e, SPC/E (Berendsen, Grigera, Straatsma, J. Phys. Chem. 91, 6269 (1987))
-SIGMA, EPSILON = 3.166, 0.650 * units.kJ / units.mol  # Å, eV, of the oxygen atoms, SPC/E
+CHARGES = np.array([-0.8476, 0.4238, 0.4238])  # e
+SIGMA, EPSILON = 3.166, 0.650 * units.kJ / units.mol  # Å, eV, of the oxygen atoms
 TEMPERATURE = 300.0  # K
 COULOMB = units.Hartree * units.Bohr  # eV Å / e²
 
@@ -24,13 +22,16 @@ def water_box(n_molecules: int = 64, sweeps: int = 250, seed: int = 0) -> Atoms:
     """Water at 0.997 g/cm³ in a cubic box, near its structure at 300 K; the same for the same arguments.
 
     Molecules start on a cubic lattice in random orientations and make ``sweeps`` trial moves each with the energies of
-    SPC/E water (Coulomb's law with a reaction field within half the box). That takes a few seconds and makes hydrogen bonds; the
-    fine structure is left to the potential that runs it.
+    SPC/E water (Coulomb's law with a reaction field within half the box). That takes a second or two and makes
+    hydrogen bonds; the fine structure is left to the potential that runs it.
 
     Args:
         n_molecules: in the box; 64 make one of 12.43 Å.
         sweeps: trial moves per molecule.
         seed: of the orientations and the moves.
+
+    Source: charges and radii of SPC/E water, H. J. C. Berendsen, J. R. Grigera, T. P. Straatsma, J. Phys. Chem. 91,
+        6269 (1987), on a geometry nearer to that of the liquid.
 
     Example:
         >>> str(water_box(8, sweeps=0).symbols)

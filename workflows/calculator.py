@@ -1,0 +1,68 @@
+"""The calculator that a simulation runs with, from what a user wrote."""
+
+from __future__ import annotations
+
+from numbers import Real
+from pathlib import Path
+
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from atomsym.calculators.ase import AtomsymCalculator
+from atomsym.core import ConfigError, InputError
+from atomsym.workflows.check.load import load_calculator
+
+GPU_SKIN = 1.0  # Å; on a CPU a new neighbor list for each step is faster
+
+
+def make_calculator(
+    model: str, device: str = "cpu", dtype: str = "float64", content_hash: str | None = None
+) -> BaseCalculator:
+    """A calculator of a model of this package, or of another one as ``module:factory``.
+
+    Args:
+        model: name or path of a model, or for example ``ase.calculators.emt:EMT``.
+        device, dtype: of models of this package; others choose for themselves.
+        content_hash: refuse a model file of another content.
+
+    Raises:
+        InputError, ConfigError, ArtifactError: if there is no such model or it cannot be used.
+    """
+    if not model:
+        raise ConfigError("--model is needed; list the models with: atomsym models")
+    if ":" in model and not model.endswith(".safetensors"):
+        return load_calculator(model)
+    skin = 0.0 if device == "cpu" else GPU_SKIN
+    return AtomsymCalculator(model, device=device, dtype=dtype, skin=skin, content_hash=content_hash)
+
+
+def content_hash_of(calculator: object) -> str:
+    """The hash of a calculator's model file; empty if it has none."""
+    if isinstance(calculator, AtomsymCalculator):
+        return calculator.provenance["content_hash"] or ""
+    return ""
+
+
+def require_known_charge(atoms: Atoms) -> None:
+    """Refuse a charged or spin-polarised structure where the model would take it for a neutral one.
+
+    Raises:
+        InputError: if ``atoms.info`` has a charge or spin other than that of the ground state, and the model of this
+            package that is its calculator does not read it.
+    """
+    if not isinstance(atoms.calc, AtomsymCalculator):
+        return
+    known = getattr(atoms.calc.potential, "info_keys", ())
+    neutral = {"charge": (0,), "total_charge": (0,), "spin": (0, 1), "multiplicity": (1,)}
+    for key, values in neutral.items():
+        found = atoms.info.get(key)
+        if isinstance(found, Real) and found not in values and key not in known:
+            raise InputError(
+                f"the structure has {key} = {float(found):g}, which the model does not know: it would be treated as neutral. "
+                f"Take another model, or remove the entry '{key}' from the structure"
+            )
+
+
+def absolute(name: str) -> str:
+    """A path of a file made absolute, so that a run does not depend on the folder it was started in; else as it is."""
+    return str(Path(name).absolute()) if Path(name).is_file() else name

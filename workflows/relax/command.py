@@ -1,0 +1,152 @@
+"""``atomsym relax``: the command line of a relaxation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from atomsym.core import ConfigError
+from atomsym.workflows.md.systems import BUILTIN_SETTINGS
+from atomsym.workflows.relax.relaxation import RelaxResult, resume_relax, run_relax
+from atomsym.workflows.relax.settings import OPTIMIZERS, RelaxSettings
+from atomsym.workflows.stopping import EXIT_INTERRUPTED, EXIT_UNFINISHED, Stop, stop_requests
+
+
+def relax_command(
+    system: Annotated[
+        str | None,
+        typer.Argument(
+            help=f"A structure file that ASE reads, or a built-in system ({', '.join(BUILTIN_SETTINGS)}).",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Model name or file (see `atomsym models`), or module:factory of another ASE calculator.",
+            show_default="that of a built-in system",
+        ),
+    ] = None,
+    cell: Annotated[bool | None, typer.Option("--cell", help="Relax the lattice vectors too.")] = None,
+    pressure: Annotated[float | None, typer.Option(help="GPa, with --cell.", show_default="0")] = None,
+    fix_symmetry: Annotated[
+        bool | None, typer.Option("--fix-symmetry", help="Keep the space group of the start (needs spglib).")
+    ] = None,
+    symprec: Annotated[
+        float | None, typer.Option(help="Å, within which atoms count as symmetric.", show_default="0.01")
+    ] = None,
+    optimizer: Annotated[str | None, typer.Option(help=f"{', '.join(OPTIMIZERS)}.", show_default="lbfgs")] = None,
+    fmax: Annotated[
+        float | None, typer.Option(help="Converged when no force is larger, eV/Å …", show_default="0.01")
+    ] = None,
+    smax: Annotated[
+        float | None,
+        typer.Option(help="… and, with --cell, no stress is farther from the pressure, GPa.", show_default="0.01"),
+    ] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Give up after these many steps.", show_default="500")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time.", show_default="no limit")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cpu")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64.", show_default="float64")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the results.", show_default="atomsym-relax-SYSTEM"),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Continue in this folder; --max-steps may be raised.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
+) -> None:
+    """Relax atoms, and the cell if asked, to the nearest minimum of the energy.
+
+    Converged means: everything that is free to move is at rest, the cell too if it is free. Exit code 0 if converged,
+    3 if not (--resume goes on), 2 for wrong use.
+
+    Examples: `atomsym relax structure.cif --model copper-morse --cell --fix-symmetry`,
+    `atomsym relax molecule.xyz --model ase.calculators.emt:EMT`, `atomsym relax --resume atomsym-relax-structure`.
+    """
+    console = Console(stderr=True, quiet=as_json)
+    given: dict[str, Any] = {
+        "model": model, "cell": cell, "pressure": pressure, "fix_symmetry": fix_symmetry, "symprec": symprec,
+        "optimizer": optimizer, "fmax": fmax, "smax": smax, "device": device, "dtype": dtype,
+    }  # fmt: skip
+    settings, folder = _settings(system, output, resume, given, max_steps)
+    with stop_requests(max_minutes) as stop:
+        result = _run_with_progress(settings, folder, resume is not None, max_steps, stop, console)
+    from atomsym.workflows.relax.report import write_report  # matplotlib takes a while to import: only when it draws
+
+    picture = write_report(settings, result)
+    if as_json:
+        typer.echo(result.to_json(), nl=False)
+    else:
+        console.print(_table(settings, result))
+        console.print(f"Structure: {result.structure}\nPicture: {picture}")
+    if not result.converged:
+        console.print(
+            f"[bold red]Not converged[/] after {result.steps} steps. Go on with: atomsym relax --resume {folder} "
+            f"--max-steps {max(2 * settings.max_steps, result.steps)}"
+        )
+        raise typer.Exit(EXIT_INTERRUPTED if stop.by_user else EXIT_UNFINISHED)
+
+
+def _settings(
+    system: str | None, output: Path | None, resume: Path | None, given: dict[str, Any], max_steps: int | None
+) -> tuple[RelaxSettings, Path]:
+    if resume is not None:
+        changed = [name for name, value in {"SYSTEM": system, "output": output, **given}.items() if value is not None]
+        if changed:
+            raise ConfigError(
+                f"--resume continues a relaxation as it was begun; it takes --max-steps, but not {', '.join(changed)}"
+            )
+        return RelaxSettings.from_file(resume / "settings.json"), resume
+    if system is None:
+        raise ConfigError("name a SYSTEM to relax (for example a CIF file), or a folder to --resume")
+    if given["model"] is None and system in BUILTIN_SETTINGS:
+        given["model"] = BUILTIN_SETTINGS[system].model
+    if given["model"] is None:
+        raise ConfigError(f"--model is needed to relax {system}; list them with: atomsym models")
+    chosen = {name: value for name, value in {**given, "max_steps": max_steps}.items() if value is not None}
+    return RelaxSettings(system=system, **chosen), output or Path(f"atomsym-relax-{Path(system).stem}")
+
+
+def _run_with_progress(
+    settings: RelaxSettings, folder: Path, resuming: bool, max_steps: int | None, stop: Stop, console: Console
+) -> RelaxResult:
+    columns = (SpinnerColumn(), TextColumn("{task.completed} steps  {task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=console.quiet) as bar:
+        task = bar.add_task("preparing")
+
+        def progress(step: int, status: str) -> None:
+            bar.update(task, completed=step, description=status)
+
+        try:
+            if resuming:
+                return resume_relax(folder, progress, stop, max_steps=max_steps)
+            return run_relax(settings, folder, progress, stop)
+        except KeyboardInterrupt:
+            console.print(f"Interrupted. Go on with: atomsym relax --resume {folder}")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _table(settings: RelaxSettings, result: RelaxResult) -> Table:
+    title = f"{settings.system}, {result.n_atoms} atoms, model {settings.model}"
+    table = Table("", "start", "end", title=title)
+    start, end = result.start, result.end
+    table.add_row("energy (eV)", f"{start.energy:.6f}", f"{end.energy:.6f}")
+    if settings.pressure:
+        table.add_row("enthalpy (eV)", f"{start.enthalpy:.6f}", f"{end.enthalpy:.6f}")
+    table.add_row("largest force (eV/Å)", f"{start.max_force:.4g}", f"{end.max_force:.4g}")
+    if start.max_stress is not None and end.max_stress is not None:
+        table.add_row("stress beyond the pressure (GPa)", f"{start.max_stress:.4g}", f"{end.max_stress:.4g}")
+    if start.volume is not None and end.volume is not None and settings.cell:
+        table.add_row("volume (Å³)", f"{start.volume:.4f}", f"{end.volume:.4f}")
+    if result.space_group_before is not None:
+        table.add_row("space group", str(result.space_group_before), str(result.space_group_after or "–"))
+    table.add_row("steps", "", str(result.steps))
+    table.add_row("converged", "", f"{'yes' if result.converged else 'no'}: {result.criterion}")
+    return table

@@ -1,0 +1,55 @@
+"""The picture of a relaxation: energy, largest force, and stress where the cell was free."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from atomsym.artifacts import write_atomically
+from atomsym.workflows.md.run_files import read_log
+from atomsym.workflows.relax.relaxation import LOG_COLUMNS, RelaxResult
+from atomsym.workflows.relax.settings import RelaxSettings
+
+COLORS = {"curve": "#1f5a94", "bound": "#c0392b"}
+SMALLEST = 1e-12  # drawn for an exact zero
+
+
+def write_report(settings: RelaxSettings, result: RelaxResult) -> Path:
+    """Draw ``report.png`` into the folder of a relaxation and return its path."""
+    log = read_log(result.folder, LOG_COLUMNS)
+    panels = 3 if settings.cell else 2
+    figure = Figure(figsize=(4.7 * panels, 3.8), layout="constrained")
+    axes = figure.subplots(1, panels)
+    name = "enthalpy_eV" if settings.pressure else "energy_eV"
+    _draw_energy(axes[0], log["step"], log[name] / result.n_atoms * 1e3, name.split("_")[0])
+    _draw_residual(axes[1], log["step"], log["max_force_eV_A"], settings.fmax, "Largest force", "eV/Å")
+    if settings.cell:
+        _draw_residual(axes[2], log["step"], log["max_stress_GPa"], settings.smax, "Stress beyond the pressure", "GPa")
+    state = "converged" if result.converged else "not converged"
+    model = Path(settings.model).stem
+    figure.suptitle(f"{Path(settings.system).stem}: {result.n_atoms} atoms, model “{model}”, {state}", fontsize=12)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=150, format="png")
+    path = result.folder / "report.png"
+    write_atomically(path, picture.getvalue())
+    return path
+
+
+def _draw_energy(axes: Axes, steps: np.ndarray, energy: np.ndarray, name: str) -> None:
+    above = energy - energy.min()
+    axes.plot(steps, above, "o-", color=COLORS["curve"], markersize=3)
+    axes.set(xlabel="step", ylabel="above the lowest (meV/atom)", title=name.capitalize())
+    if len(above) > 1 and above.max() > 0:
+        axes.set_yscale("symlog", linthresh=max(float(above.max()) * 1e-4, 1e-9))
+    axes.set_ylim(bottom=0)
+
+
+def _draw_residual(axes: Axes, steps: np.ndarray, values: np.ndarray, bound: float, title: str, unit: str) -> None:
+    axes.semilogy(steps, np.maximum(values, SMALLEST), "o-", color=COLORS["curve"], markersize=3)
+    axes.axhline(bound, color=COLORS["bound"], linestyle="--", linewidth=1, label=f"asked: {bound:g} {unit}")
+    axes.set(xlabel="step", ylabel=unit, title=title)
+    axes.legend(frameon=False, fontsize=9)

@@ -1,0 +1,80 @@
+"""Structures to work on: built-in ones by name, or any file that ASE reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase.io
+from ase import Atoms, units
+from ase.build import bulk
+
+from atomsym.core import InputError
+from atomsym.workflows.water_box import water_box
+
+ARGON_DENSITY = 1.374
+"""Liquid argon at 94.4 K in g/cm³: the state point of Rahman, Phys. Rev. 136, A405 (1964)."""
+
+
+@dataclass(frozen=True)
+class BuiltinStructure:
+    """A structure that is made by a function."""
+
+    description: str
+    build: Callable[[], Atoms]
+
+
+def _argon() -> Atoms:
+    lattice_constant = (4 * 39.948 / units.mol / ARGON_DENSITY * 1e24) ** (1 / 3)
+    return bulk("Ar", "fcc", a=lattice_constant, cubic=True) * (5, 5, 5)
+
+
+def _copper() -> Atoms:
+    return bulk("Cu", "fcc", a=3.615, cubic=True) * (3, 3, 3)
+
+
+def _silicon() -> Atoms:
+    return bulk("Si", "diamond", a=5.431, cubic=True) * (2, 2, 2)
+
+
+BUILTIN_STRUCTURES = {
+    "argon": BuiltinStructure("500 argon atoms at 1.374 g/cm³, on the fcc lattice", _argon),
+    "copper": BuiltinStructure("108 copper atoms on the fcc lattice", _copper),
+    "silicon": BuiltinStructure("64 silicon atoms on the diamond lattice", _silicon),
+    "water": BuiltinStructure("64 water molecules at 0.997 g/cm³, mixed with a point-charge model", water_box),
+}
+
+
+def require_structure(name: str) -> None:
+    """Check that there is such a built-in structure or file.
+
+    Raises:
+        InputError: if not.
+    """
+    if name not in BUILTIN_STRUCTURES and not Path(name).is_file():
+        known = ", ".join(BUILTIN_STRUCTURES)
+        raise InputError(f"'{name}' is neither a file nor a built-in system (known: {known})")
+
+
+def load_structure(name: str) -> Atoms:
+    """A built-in structure by its name, or the last frame of a file.
+
+    Raises:
+        InputError: if the name is no built-in system and no readable structure file, or the structure has no atoms.
+
+    Example:
+        >>> len(load_structure("copper"))
+        108
+    """
+    require_structure(name)
+    if name in BUILTIN_STRUCTURES:
+        return BUILTIN_STRUCTURES[name].build()
+    try:
+        atoms = ase.io.read(name, index=-1)
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{name}: ASE cannot read a structure from it ({reason})") from error
+    if len(atoms) == 0:
+        raise InputError(f"{name}: the structure has no atoms")
+    return atoms
