@@ -288,7 +288,7 @@ class Trainer:
             seed = (self.config.seed, self.progress.step)
             found = batch_loss(self.potential, batch, stage.loss, self.samples.counts(indices), seed=seed)
             if found.total.requires_grad:
-                found.total.backward()
+                found.total.backward(inputs=self._weights)
             errors = ErrorSums()
             errors.add(batch, found.predictions)
             report[: len(TERMS)] = found.terms
