@@ -18,8 +18,8 @@ from atomsym.workflows.datasets import datasets_command
 from atomsym.workflows.evaluate.command import evaluate_command
 from atomsym.workflows.md.command import md_command
 from atomsym.workflows.models import models_command
-from atomsym.workflows.train.command import train_command
 from atomsym.workflows.relax.command import relax_command
+from atomsym.workflows.train.command import train_command
 
 EXIT_BAD_INPUT = 2
 

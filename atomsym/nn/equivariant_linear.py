@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from atomsym.symmetry import Irrep, Irreps
+from atomsym.kernels.irreps_linear import IrrepsLinear, irreps_linear
+from atomsym.symmetry import Irreps
 
 
 class EquivariantLinear(torch.nn.Module):
     """y[n, s, m, d] = Σ_{t: irrep(t) = irrep(s)} Σ_c x[n, t, m, c] W_s[t, c, d] / sqrt(fan-in of s).
 
-    Slots of equal irrep need not stand side by side, but it is faster if they do (one matrix product an irrep instead
-    of one a run of slots). Weights are drawn with unit variance and the factor is applied in ``forward``, so that one
-    learning rate suits all sizes.
+    Weights are drawn with unit variance and the factor is applied in ``forward``, so that one learning rate suits all
+    sizes.
 
     Args:
         irreps_in: slots of the input; may repeat.
@@ -37,9 +37,9 @@ class EquivariantLinear(torch.nn.Module):
         super().__init__()
         self.irreps_in, self.irreps_out = irreps_in, irreps_out
         self.channels_in, self.channels_out = channels_in, channels_out
-        self._sources = [(irrep, _runs(irreps_in, irrep)) for irrep in irreps_out]
-        fan_in = [channels_in * sum(count for _, count in runs) for _, runs in self._sources if runs]
-        self.weights = torch.nn.ParameterList(torch.randn(n, channels_out) for n in fan_in)
+        self._linear = IrrepsLinear(irreps_in, irreps_out)
+        slots = [sum(irrep == wanted for irrep in irreps_in) for wanted in irreps_out]
+        self.weights = torch.nn.ParameterList(torch.randn(n * channels_in, channels_out) for n in slots if n)
 
     def forward(self, features: Tensor) -> Tensor:
         """Apply it.
@@ -50,39 +50,11 @@ class EquivariantLinear(torch.nn.Module):
         Returns:
             Shape (n, irreps_out.dim, channels_out).
         """
-        n = features.shape[0]
-        results, weights = [], iter(self.weights)
-        for irrep, runs in self._sources:
-            if not runs:
-                results.append(features.new_zeros(n, irrep.dim, self.channels_out))
-                continue
-            gathered = torch.cat([_beside(features, start, count, irrep.dim) for start, count in runs], dim=1)
-            weight: Tensor = next(weights)
-            mixed = gathered @ (weight * weight.shape[0] ** -0.5)
-            results.append(mixed.view(n, irrep.dim, self.channels_out))
-        return results[0] if len(results) == 1 else torch.cat(results, dim=1)
+        if not len(self.weights):
+            return features.new_zeros(features.shape[0], self.irreps_out.dim, self.channels_out)
+        scaled = [weight * weight.shape[0] ** -0.5 for weight in self.weights]
+        together = scaled[0] if len(scaled) == 1 else torch.cat(scaled)
+        return irreps_linear(features, together.unflatten(0, (-1, self.channels_in)), self._linear)
 
     def extra_repr(self) -> str:
         return f"{self.irreps_in} -> {self.irreps_out}, channels {self.channels_in} -> {self.channels_out}"
-
-
-def _runs(irreps: Irreps, wanted: Irrep) -> list[tuple[int, int]]:
-    """(first component, number of slots) of each run of neighboring slots of one irrep."""
-    runs: list[tuple[int, int]] = []
-    for irrep, place in zip(irreps, irreps.slices, strict=True):
-        if irrep != wanted:
-            continue
-        if runs and runs[-1][0] + runs[-1][1] * irrep.dim == place.start:
-            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
-        else:
-            runs.append((place.start, 1))
-    return runs
-
-
-def _beside(features: Tensor, start: int, count: int, dim: int) -> Tensor:
-    """Slots of one irrep with their channels side by side: shape (n · dim, count · channels)."""
-    n, channels = features.shape[0], features.shape[2]
-    block = features[:, start : start + count * dim]
-    if count > 1:
-        block = block.unflatten(1, (count, dim)).transpose(1, 2)
-    return block.reshape(n * dim, count * channels)

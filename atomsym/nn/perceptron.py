@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from atomsym.core.errors import ConfigError
+from atomsym.kernels.matrix_product import matrix_product
+from atomsym.kernels.silu import silu
 
 # 1 / sqrt(E[f(z)²]) for standard normal z: the factor that makes an activation keep unit variance. e3nn estimates it
 # from a sample; its estimates are used where they exist, since the weights of published models belong to them.
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
-    "silu": (torch.nn.functional.silu, 1.6791767923989418),
+    "silu": (silu, 1.6791767923989418),
     "tanh": (torch.tanh, 1.5937334472592695),
     "abs": (torch.abs, 1.001110600838467),
     "none": (lambda x: x, 1.0),
@@ -59,17 +61,17 @@ class Perceptron(torch.nn.Module):
     def __init__(self, sizes: Sequence[int], activation_name: str = "silu") -> None:
         super().__init__()
         self.sizes, self.activation_name = tuple(sizes), activation_name
-        self._activation = activation(activation_name)
-        layers = pairwise(sizes)
-        self.weights = torch.nn.ParameterList(torch.randn(n_in, n_out) for n_in, n_out in layers)
+        activation(activation_name)  # an unknown name is an error here
+        self.weights = torch.nn.ParameterList(torch.randn(n_in, n_out) for n_in, n_out in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply it to the last axis: (n, sizes[0]) → (n, sizes[-1])."""
-        last = len(self.weights) - 1
+        function, gain = ACTIVATIONS[self.activation_name]
         for number, weight in enumerate(self.weights):
-            x = x @ (weight * weight.shape[0] ** -0.5)
-            if number < last:
-                x = self._activation(x)
+            scale = weight.shape[0] ** -0.5
+            if number:  # the activation's factor is cheaper on the weights than on its output
+                x, scale = function(x), scale * gain
+            x = matrix_product(x, weight * scale)
         return x
 
     def extra_repr(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from atomsym.kernels.matrix_product import matrix_product
 from atomsym.symmetry import Irreps
 
 
@@ -87,9 +88,7 @@ class SpeciesLinear(torch.nn.Module):
             weight: Tensor = next(weights)
             matrices = weight[s] * self.factor
             block = features[:, place]
-            if matrices.ndim == 2:
-                block = block.reshape(n * irrep.dim, self.channels)
-            results.append((block @ matrices).view(n, irrep.dim, self.channels))
+            results.append(matrix_product(block, matrices) if matrices.ndim == 2 else block @ matrices)
         return results[0] if len(results) == 1 else torch.cat(results, dim=1)
 
     def extra_repr(self) -> str:

@@ -21,9 +21,10 @@ from atomsym.training.metrics import Errors, ErrorSums
 from atomsym.training.observers import Observer, Observers
 from atomsym.training.parallel import Ranks
 from atomsym.training.resolve import model_cutoff, new_potential, require_labels, resolved_config
+from atomsym.training.runs import RESUME_ENTRIES, resume, train
 from atomsym.training.samples import Batch, LabelCounts, Samples
 from atomsym.training.statistics import dataset_statistics
-from atomsym.training.trainer import RESUME_ENTRIES, TrainingData, TrainingResult, resume, train
+from atomsym.training.trainer import TrainingData, TrainingResult
 from atomsym.training.validation import Validation, plain_table, validate
 
 __all__ = [

@@ -1,10 +1,10 @@
 """The training loop.
 
-Why an own loop and not a trainer library (Lightning Fabric was looked at): what is left of it, once its checkpoints
-(pickles), its samplers (batches of a fixed number of items), its precision plugins (a float64 sum of energies is ours
-to keep) and its distributed wrapper (which hooks the one backward pass that double backward does not have) are put
-aside, is moving tensors to a device. What we need instead, an exact continuation from the middle of an epoch, batches
-bounded by edges, and a loss that does not depend on the number of processes, is the few hundred lines of this folder.
+Why an own loop and not a trainer library such as Lightning Fabric: its checkpoints are pickles, its samplers draw a
+fixed number of items, and its distributed wrapper (torch's) does not support ``torch.autograd.grad``, from which forces
+come. Without these three, what is left of it is moving tensors to a device. What we need instead, an exact continuation
+from the middle of an epoch, batches bounded by edges, and a loss that does not depend on the number of processes, is
+the few hundred lines of this folder.
 
 Everything random in a step follows from the seed and the number of the step; nothing depends on time. A run that was
 killed anywhere and continued from its last checkpoint therefore ends with the same weights, bit by bit, on a CPU.
@@ -15,16 +15,16 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from atomsym.artifacts import usable_device, write_atomically
+from atomsym.artifacts import write_atomically
 from atomsym.core import CalculationError, ConfigError, LabelledStructure
 from atomsym.training.batches import BatchIndices, EdgeBatcher
-from atomsym.training.checkpoints import FILE_NAME, Checkpoint, Progress, read_checkpoint, write_checkpoint
+from atomsym.training.checkpoints import Checkpoint, Progress, write_checkpoint
 from atomsym.training.config import TrainingConfig
 from atomsym.training.config_files import config_to_yaml
 from atomsym.training.export import save_trained_model
@@ -34,7 +34,7 @@ from atomsym.training.metrics import ErrorSums
 from atomsym.training.observers import Observer
 from atomsym.training.optimizers import MovingAverage, make_optimizer, optimizer_tensors, restore_optimizer
 from atomsym.training.parallel import Ranks
-from atomsym.training.resolve import DTYPES, model_cutoff, new_potential, resolved_config
+from atomsym.training.resolve import new_potential
 from atomsym.training.samples import Samples
 from atomsym.training.schedules import learning_rate, stage_at
 from atomsym.training.validation import Validation, validate
@@ -83,85 +83,6 @@ class TrainingResult:
     config: TrainingConfig
     progress: Progress
     model_file: Path | None
-
-
-def train(
-    config: TrainingConfig,
-    data: TrainingData,
-    folder: Path,
-    *,
-    observer: Observer | None = None,
-    stop: StopRequest | None = None,
-    ranks: Ranks | None = None,
-) -> TrainingResult:
-    """Train a potential.
-
-    The folder gets ``config.yaml`` (complete), ``log.csv``, ``checkpoint.safetensors`` and ``model.safetensors``, the
-    averaged weights of the epoch with the lowest validation loss. Where stages change the loss, that is the best epoch
-    of the last stage that was reached.
-
-    Args:
-        config: what to do; what the model takes from the data may be left out.
-        data: the structures.
-        folder: must exist and hold no run.
-        observer: is told of steps and epochs.
-        stop: a reason ends the session with a checkpoint after the current step.
-        ranks: processes of the run; default: this one.
-
-    Raises:
-        ConfigError: if the config does not fit the data or the folder holds a run.
-        InputError: if a structure cannot be used.
-        CalculationError: if the loss or its gradient is not finite.
-        ArtifactError: if a file cannot be written.
-    """
-    processes = ranks or Ranks()
-    device = _device(config, processes)
-    if processes.any((folder / FILE_NAME).exists(), device):  # all ranks look before the first one writes
-        raise ConfigError(f"{folder} holds a training run; go on with it by resuming, or choose another folder")
-    samples = Samples(data.train, model_cutoff(config), DTYPES[config.dtype], device)
-    complete, _ = resolved_config(config, samples)
-    trainer = Trainer(complete, data, folder, samples, None, observer or Observer(), processes)
-    trainer.save()
-    return trainer.run(stop)
-
-
-def resume(
-    folder: Path,
-    data: TrainingData,
-    *,
-    changes: Mapping[str, object] | None = None,
-    observer: Observer | None = None,
-    stop: StopRequest | None = None,
-    ranks: Ranks | None = None,
-) -> TrainingResult:
-    """Go on with a run from its last checkpoint, exactly as if it had not been interrupted.
-
-    Args:
-        folder: of the run.
-        data: the same structures in the same order.
-        changes: new values of ``RESUME_ENTRIES``.
-        observer, stop, ranks: as for ``train``; the number of processes may differ.
-
-    Raises:
-        ArtifactError: if there is no run, or its checkpoint is damaged.
-        ConfigError: if the data are not those of the run, or another entry is to be changed.
-        InputError, CalculationError: as ``train``.
-    """
-    checkpoint = read_checkpoint(folder)
-    wrong = set(changes or {}) - set(RESUME_ENTRIES)
-    if wrong:
-        raise ConfigError(
-            f"a run goes on as it began; only {', '.join(RESUME_ENTRIES)} may change, not {', '.join(sorted(wrong))}"
-        )
-    config = replace(checkpoint.config, **dict(changes or {}))  # type: ignore[arg-type]
-    processes = ranks or Ranks()
-    samples = Samples(data.train, float(config.model["cutoff"]), DTYPES[config.dtype], _device(config, processes))
-    trainer = Trainer(config, data, folder, samples, checkpoint, observer or Observer(), processes)
-    return trainer.run(stop)
-
-
-RESUME_ENTRIES = ("epochs", "early_stop", "max_minutes", "device")
-"""Entries of the config that may change when a run goes on."""
 
 
 class Trainer:
@@ -288,7 +209,7 @@ class Trainer:
             seed = (self.config.seed, self.progress.step)
             found = batch_loss(self.potential, batch, stage.loss, self.samples.counts(indices), seed=seed)
             if found.total.requires_grad:
-                found.total.backward()
+                found.total.backward(inputs=self._weights)
             errors = ErrorSums()
             errors.add(batch, found.predictions)
             report[: len(TERMS)] = found.terms
@@ -436,13 +357,6 @@ class Trainer:
 
     def _close_logs(self) -> None:
         self.observer.close()
-
-
-def _device(config: TrainingConfig, ranks: Ranks) -> torch.device:
-    device = usable_device(config.device)
-    if device.type == "cuda" and ranks.size > 1:
-        return torch.device("cuda", ranks.local_rank)
-    return device
 
 
 def _mixed(*numbers: int) -> int:

@@ -44,7 +44,7 @@ class TerminalProgress(Observer):
     def on_epoch(self, row: Mapping[str, float | int | str]) -> None:
         parts = [f"{name} {form.format(row[key])}" for name, key, form in _SHOWN if key in row]
         mark = "[green]best[/]" if row["best"] else ""
-        self._console.print(f"epoch {row['epoch']:4}  {'  '.join(parts)}  {mark}", highlight=False)
+        self._console.print(f"epoch {row['epoch']:4}  {'  '.join(parts)}  {mark}", highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         self._bar.stop()

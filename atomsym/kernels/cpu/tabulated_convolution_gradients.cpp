@@ -215,7 +215,7 @@ void gradients(const ProductPlan &plan, const ProductCall &call, const RadialTab
                     all_paths<T, N, HasX>(plan, rows, tables.path_size);
                     contract_moments(plan.to_edge<T>(), plan.edge_dim, moments.get(),
                                      grad_edge + live[e].number * plan.edge_dim, add);
-                    const T slope = live[e].du * sum_of_lanes<T>(rows.slope);
+                    const T slope = live[e].du * horizontal_sum<T>(rows.slope);
                     T &target = grad_distance[live[e].number];
                     target = add ? target + slope : slope;
                 }

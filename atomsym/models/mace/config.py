@@ -36,8 +36,8 @@ class MACEConfig(LearnedConfig):
         n_radial: radial basis functions.
         radial_hidden: widths of the hidden layers of the radial networks.
         radial_basis: family of the radial basis. With ``bessel`` of its own frequencies, no transform and the
-            cutoff on the basis, three derivatives of the energy are continuous where a neighbor enters, else two. ``chebyshev``
-            polynomials grow quickly beyond 1: combine them with ``agnesi``, which ends there.
+            cutoff on the basis, three derivatives of the energy are continuous where a neighbor enters, else two.
+            ``chebyshev`` polynomials grow quickly beyond 1: combine them with ``agnesi``, which ends there.
         distance_transform: applied to the distance before the basis (not before the cutoff).
         envelope_power: p of the polynomial cutoff.
         cutoff_on_weights: multiply the radial network's output with the cutoff instead of its input.

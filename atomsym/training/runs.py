@@ -1,0 +1,104 @@
+"""Beginning a training run, and going on with one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from atomsym.artifacts import usable_device
+from atomsym.core import ConfigError
+from atomsym.training.checkpoints import FILE_NAME, read_checkpoint
+from atomsym.training.config import TrainingConfig
+from atomsym.training.observers import Observer
+from atomsym.training.parallel import Ranks
+from atomsym.training.resolve import DTYPES, model_cutoff, resolved_config
+from atomsym.training.samples import Samples
+from atomsym.training.trainer import StopRequest, Trainer, TrainingData, TrainingResult
+
+RESUME_ENTRIES = ("epochs", "early_stop", "max_minutes", "device")
+"""Entries of the config that may change when a run goes on."""
+
+
+def train(
+    config: TrainingConfig,
+    data: TrainingData,
+    folder: Path,
+    *,
+    observer: Observer | None = None,
+    stop: StopRequest | None = None,
+    ranks: Ranks | None = None,
+) -> TrainingResult:
+    """Train a potential.
+
+    The folder gets ``config.yaml`` (complete), ``log.csv``, ``checkpoint.safetensors`` and ``model.safetensors``, the
+    averaged weights of the epoch with the lowest validation loss. Where stages change the loss, that is the best epoch
+    of the last stage that was reached.
+
+    Args:
+        config: what to do; what the model takes from the data may be left out.
+        data: the structures.
+        folder: must exist and hold no run.
+        observer: is told of steps and epochs.
+        stop: a reason ends the session with a checkpoint after the current step.
+        ranks: processes of the run; default: this one.
+
+    Raises:
+        ConfigError: if the config does not fit the data or the folder holds a run.
+        InputError: if a structure cannot be used.
+        CalculationError: if the loss or its gradient is not finite.
+        ArtifactError: if a file cannot be written.
+    """
+    processes = ranks or Ranks()
+    device = _device(config, processes)
+    if processes.any((folder / FILE_NAME).exists(), device):  # all ranks look before the first one writes
+        raise ConfigError(f"{folder} holds a training run; go on with it by resuming, or choose another folder")
+    samples = Samples(data.train, model_cutoff(config), DTYPES[config.dtype], device)
+    complete, _ = resolved_config(config, samples)
+    trainer = Trainer(complete, data, folder, samples, None, observer or Observer(), processes)
+    trainer.save()
+    return trainer.run(stop)
+
+
+def resume(
+    folder: Path,
+    data: TrainingData,
+    *,
+    changes: Mapping[str, object] | None = None,
+    observer: Observer | None = None,
+    stop: StopRequest | None = None,
+    ranks: Ranks | None = None,
+) -> TrainingResult:
+    """Go on with a run from its last checkpoint, exactly as if it had not been interrupted.
+
+    Args:
+        folder: of the run.
+        data: the same structures in the same order.
+        changes: new values of ``RESUME_ENTRIES``.
+        observer, stop, ranks: as for ``train``; the number of processes may differ.
+
+    Raises:
+        ArtifactError: if there is no run, or its checkpoint is damaged.
+        ConfigError: if the data are not those of the run, or another entry is to be changed.
+        InputError, CalculationError: as ``train``.
+    """
+    checkpoint = read_checkpoint(folder)
+    wrong = set(changes or {}) - set(RESUME_ENTRIES)
+    if wrong:
+        raise ConfigError(
+            f"a run goes on as it began; only {', '.join(RESUME_ENTRIES)} may change, not {', '.join(sorted(wrong))}"
+        )
+    config = replace(checkpoint.config, **dict(changes or {}))  # type: ignore[arg-type]
+    processes = ranks or Ranks()
+    samples = Samples(data.train, float(config.model["cutoff"]), DTYPES[config.dtype], _device(config, processes))
+    trainer = Trainer(config, data, folder, samples, checkpoint, observer or Observer(), processes)
+    return trainer.run(stop)
+
+
+def _device(config: TrainingConfig, ranks: Ranks) -> torch.device:
+    device = usable_device(config.device)
+    if device.type == "cuda" and ranks.size > 1:
+        return torch.device("cuda", ranks.local_rank)
+    return device
