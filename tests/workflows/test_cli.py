@@ -18,7 +18,7 @@ def atomsym(*arguments: str, folder: Path | None = None) -> subprocess.Completed
 def test_help_names_every_command() -> None:
     result = atomsym("--help")
     assert result.returncode == 0
-    for command in ("md", "check", "benchmark", "models"):
+    for command in ("md", "check", "benchmark", "models", "convert"):
         assert command in result.stdout
 
 

@@ -27,7 +27,9 @@ pytestmark = [
 ]
 
 PLAIN, DENSITY = "RealAgnosticInteractionBlock", "RealAgnosticDensityInteractionBlock"
-DENSITY_RESIDUAL, NONLINEAR = (f"RealAgnostic{kind}InteractionBlock" for kind in ("DensityResidual", "ResidualNonLinear"))
+DENSITY_RESIDUAL, NONLINEAR = (
+    f"RealAgnostic{kind}InteractionBlock" for kind in ("DensityResidual", "ResidualNonLinear")
+)
 SMALL = {"max_ell": 2, "hidden_irreps": "4x0e+4x1o"}
 HEADS = {"heads": ["pbe", "scan"], "atomic_inter_scale": [0.7, 1.3], "atomic_inter_shift": [0.1, -0.2]}
 SHAPES: dict[str, dict[str, Any]] = {
@@ -97,5 +99,7 @@ def test_the_command_converts_a_file(tmp_path: Path, dtype: torch.dtype) -> None
     report = json.loads(result.stdout)
     assert report["card"]["licence"] == "MIT"
     assert "sha256" in report["card"]["description"]
-    assert max(report["deviations"][key] for key in ("energy", "forces", "stress")) < tolerances.BACKEND_PARITY.of(dtype)
+    assert max(report["deviations"][key] for key in ("energy", "forces", "stress")) < tolerances.BACKEND_PARITY.of(
+        dtype
+    )
     assert load_model(tmp_path / "own.safetensors").elements == (1, 6, 8)
