@@ -18,7 +18,8 @@ def atomsym(*arguments: str, folder: Path | None = None) -> subprocess.Completed
 def test_help_names_every_command() -> None:
     result = atomsym("--help")
     assert result.returncode == 0
-    for command in ("md", "train", "evaluate", "check", "benchmark", "models"):
+    commands = ("md", "relax", "train", "evaluate", "datasets", "check", "benchmark", "models", "convert")
+    for command in commands:
         assert command in result.stdout
 
 

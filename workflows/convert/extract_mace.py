@@ -45,14 +45,12 @@ def describe(model: torch.nn.Module) -> tuple[Plain, Arrays]:
             arrays[name] = _array(value)
     import e3nn
 
-    packages = {module.__module__.split(".")[0] for module in model.modules()} if _is_module(model) else set()
-    dtypes = {p.dtype for p in model.parameters()} if _is_module(model) else set()
+    packages = {type(module).__module__.split(".")[0] for module in model.modules()}
     description = {
         "format": FORMAT,
         "class": type(model).__name__,
         "packages": sorted(packages),
         "versions": {"mace-torch": _mace_version(), "e3nn": e3nn.__version__, "torch": torch.__version__},
-        "single_precision": torch.float32 in dtypes,
         "heads": [str(head) for head in getattr(model, "heads", None) or ["Default"]],
         "settings": {name: type(_at(model, name)).__name__ for name in _PARTS if _at(model, name) is not None},
         "apply_cutoff": bool(getattr(_at(model, "radial_embedding"), "apply_cutoff", True)),
@@ -80,7 +78,7 @@ _PARTS = (
 )
 
 
-def _described(name: str, module: torch.nn.Module, arrays: Arrays) -> Plain | None:
+def _described(name: str, module: Any, arrays: Arrays) -> Plain | None:
     """What is to be known of one part, by the name of its class; its weights go to ``arrays``."""
     kind, package = type(module).__name__, type(module).__module__.split(".")[0]
     if package == "e3nn" and kind == "Linear":
@@ -172,10 +170,6 @@ def _mace_version() -> str:
     return str(getattr(mace, "__version__", "unknown"))
 
 
-def _is_module(model: object) -> bool:
-    return isinstance(model, torch.nn.Module)
-
-
 def _at(model: Any, path: str) -> Any:
     """Attribute of an attribute, or None."""
     for name in path.split("."):
@@ -191,7 +185,7 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
 # Energies, forces and stresses of a few structures -------------------------------------------------------------------
 
 
-def reference(model: torch.nn.Module, head: int) -> Arrays:
+def reference(model: Any, head: int) -> Arrays:
     """Structures and what the model says of them; the model must be in double precision.
 
     Energies of isolated atoms are given apart, since the interaction is what has to agree.
@@ -331,7 +325,7 @@ def main(path: str, folder: str, head: str = "") -> int:
         return MISSING_PACKAGE
     torch.set_default_dtype(torch.float64)
     model = torch.load(path, map_location="cpu", weights_only=False)
-    if not _is_module(model):
+    if not isinstance(model, torch.nn.Module):
         write(folder, {"format": FORMAT, "class": type(model).__name__, "not_a_module": True}, {})
         return 0
     description, arrays = describe(model)

@@ -57,12 +57,14 @@ def mace_from_arrays(foreign: ForeignMACE, head: str | None = None) -> MACE:
             _fill_interaction(model, foreign, layer, order)
             _fill_product(model, foreign, layer, order)
         for position, readout in enumerate(model.readouts):
-            _fill_readout(readout.network, foreign, f"readouts.{position}", number)
+            network: Any = readout.network
+            _fill_readout(network, foreign, f"readouts.{position}", number)
     return model.eval()
 
 
 def _fill_interaction(model: MACE, foreign: ForeignMACE, layer: int, order: Tensor) -> None:
-    interaction, name = model.interactions[layer], f"interactions.{layer}"
+    interaction: Any = model.interactions[layer]
+    name = f"interactions.{layer}"
     features, messages = model.config.features(layer), model.config.messages(layer)
     up = foreign.irreps(f"{name}.linear_up", "irreps_out")
     _fill_linear(
@@ -217,7 +219,8 @@ def _fill_species_linear(target: SpeciesLinear, foreign: ForeignMACE, name: str,
 
 
 def _fill_product(model: MACE, foreign: ForeignMACE, layer: int, order: Tensor) -> None:
-    product, name = model.products[layer], f"products.{layer}"
+    product: Any = model.products[layer]
+    name = f"products.{layer}"
     contraction = f"{name}.symmetric_contractions"
     inputs, outputs = foreign.irreps(contraction, "irreps_in"), foreign.irreps(contraction, "irreps_out")
     for block, coupling in zip(product.contraction.blocks, product.contraction.couplings, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from atomsym.symmetry import SymmetricCoupling
 _RESIDUAL = {False: 1e-10, True: 1e-5}  # of tensors kept in double and in single precision
 
 
-class ForeignCoupling(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class ForeignCoupling:
     """Nonzero entries of a tensor U[M, i1, …, iν, path].
 
     Attributes:

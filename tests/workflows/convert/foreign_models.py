@@ -12,7 +12,7 @@ DENSITY, DENSITY_RESIDUAL = "RealAgnosticDensityInteractionBlock", "RealAgnostic
 
 DEFAULTS: dict[str, Any] = {
     "r_max": 5.0, "num_bessel": 8, "num_polynomial_cutoff": 5, "max_ell": 3, "num_interactions": 2,
-    "hidden_irreps": "8x0e+8x1o", "MLP_irreps": "16x0e", "avg_num_neighbors": 10.0, "atomic_numbers": (1, 6, 8),
+    "hidden_irreps": "8x0e+8x1o", "MLP_irreps": "16x0e", "avg_num_neighbors": 2.0, "atomic_numbers": (1, 6, 8),
     "correlation": 3, "gate": torch.nn.functional.silu, "first": RESIDUAL, "later": RESIDUAL, "plain_mace": False,
     "atomic_inter_scale": 0.7, "atomic_inter_shift": 0.1,
 }  # fmt: skip

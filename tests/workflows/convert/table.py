@@ -5,6 +5,7 @@ Run with a Python that has mace-torch: ``python tests/workflows/convert/table.py
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
@@ -58,6 +59,8 @@ SINGLE = ("medium", "5 elements, 6 Å", "Agnesi, ZBL", "89 elements, 6 Å")  # a
 
 def rows() -> Iterator[str]:
     """Lines of the table."""
+    with contextlib.redirect_stdout(sys.stderr):  # mace-torch prints when it is imported
+        import mace.modules  # noqa: F401
     from foreign_models import foreign_model
 
     from atomsym.workflows.convert import extract_mace, potential_from_mace
