@@ -58,8 +58,8 @@ def require_known_charge(atoms: Atoms) -> None:
         found = atoms.info.get(key)
         if isinstance(found, Real) and found not in values and key not in known:
             raise InputError(
-                f"the structure has {key} = {float(found):g}, which the model does not know: it would be treated as neutral. "
-                f"Take another model, or remove the entry '{key}' from the structure"
+                f"the structure has {key} = {float(found):g}, which the model does not know: it would be treated as "
+                f"neutral. Take another model, or remove the entry '{key}' from the structure"
             )
 
 
