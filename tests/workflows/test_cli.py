@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import ase.io
 import pytest
+from ase.build import bulk
+
+from atomsym.workflows.cli import main
 
 
 def atomsym(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -34,17 +40,33 @@ def test_help_names_every_command() -> None:
         (["md", "argon", "--seed=-1"], "seed must be finite and not negative"),
         (["md", "argon", "--resume", "run"], "takes no other setting"),
         (["md", "argon", "-o", "/proc/no/run"], "cannot make the folder"),
+        (["md", "argon", "--ensemble", "nph"], "ensemble must be one of nve, nvt-langevin"),
+        (["md", "argon", "--reference", "missing.dat"], "missing.dat cannot be read"),
+        (["md", "argon", "--max-minutes", "0"], "--max-minutes must be above 0"),
+        (["relax"], "name a SYSTEM to relax"),
+        (["relax", "no-such-file.cif", "--model", "argon"], "neither a file nor a built-in system"),
+        (["relax", "argon", "--pressure", "1"], "add --cell"),
+        (["relax", "argon", "--resume", "run"], "but not SYSTEM"),
+        (["relax", "--resume", "no-such-folder"], "holds no relaxation"),
         (["benchmark", "neighbors", "-o", "no/rows.json"], "no does not exist"),
         (["check", "no.such.module:Calculator"], "no.such.module"),
         (["check", "argon", "--elements", "Cu"], "does not evaluate Cu"),
         (["check", "argon", "--html", "no/page.html"], "no does not exist"),
     ],
 )
-def test_wrong_use_is_one_message_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
-    result = atomsym(*arguments, folder=tmp_path)
-    assert result.returncode == 2
-    assert message in result.stderr.replace("\n", " ")
-    assert "Traceback" not in result.stderr
+def test_wrong_use_is_one_message_and_exit_code_2(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["atomsym", *arguments])
+    with pytest.raises(SystemExit) as ended:  # any other exception would be a traceback
+        main()
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err.replace("\n", " ")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -70,8 +92,72 @@ def test_md_writes_a_run_and_prints_its_summary(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["n_atoms"] == 500
     written = {path.name for path in (tmp_path / "run").iterdir()}
-    expected = {"settings.json", "log.csv", "trajectory.extxyz", "restart.npz", "summary.json", "report.png"}
-    assert written == expected
+    files = ("settings.json", "log.csv", "trajectory.extxyz", "restart.npz", "summary.json", "report.png")
+    assert written == {*files, "analysis.json", "rdf.csv"}
+
+
+@pytest.fixture
+def small_argon(tmp_path: Path) -> Path:
+    ase.io.write(tmp_path / "small.extxyz", bulk("Ar", "fcc", a=5.6, cubic=True) * (2, 2, 2))
+    return tmp_path
+
+
+def test_r02_md_stops_at_its_time_limit_and_goes_on(small_argon: Path) -> None:
+    arguments = [
+        "md",
+        "small.extxyz",
+        "--model",
+        "argon",
+        "--steps",
+        "60",
+        "--timestep",
+        "4",
+        "--checkpoint-every",
+        "50",
+    ]
+    limited = atomsym(*arguments, "-o", "run", "--max-minutes", "1e-9", folder=small_argon)
+    assert limited.returncode == 3
+    assert "1 of 60 steps are done. Go on with: atomsym md --resume run" in " ".join(limited.stderr.split())
+    resumed = atomsym("md", "--resume", "run", "--json", folder=small_argon)
+    assert resumed.returncode == 0, resumed.stderr
+    assert json.loads(resumed.stdout)["finished"] is True
+    assert atomsym(*arguments, "-o", "whole", folder=small_argon).returncode == 0
+    for name in ("log.csv", "trajectory.extxyz"):
+        assert (small_argon / "run" / name).read_bytes() == (small_argon / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 3), (signal.SIGINT, 130)])
+def test_r02_a_signal_ends_md_in_good_order(small_argon: Path, number: int, code: int) -> None:
+    arguments = ["md", "small.extxyz", "--model", "argon", "--steps", "1000000", "-o", "run"]
+    command = [sys.executable, "-c", "from atomsym.workflows.cli import main; main()", *arguments]
+    with subprocess.Popen(command, cwd=small_argon, stderr=subprocess.PIPE, text=True) as process:
+        log = small_argon / "run/log.csv"
+        while process.poll() is None and not (log.exists() and log.stat().st_size > 1000):
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == code, errors
+    assert "Go on with: atomsym md --resume run" in " ".join(errors.split())
+    assert json.loads((small_argon / "run/summary.json").read_text())["steps_done"] > 50
+
+
+def test_relax_tells_whether_it_has_converged(small_argon: Path) -> None:
+    arguments = ["relax", "small.extxyz", "--model", "argon", "--cell", "--smax", "1e-4", "-o", "run"]
+    short = atomsym(*arguments, "--max-steps", "1", folder=small_argon)
+    assert short.returncode == 3
+    assert "Not converged after 1 steps" in short.stderr
+    resumed = atomsym("relax", "--resume", "run", "--max-steps", "100", "--json", folder=small_argon)
+    assert resumed.returncode == 0, resumed.stderr
+    result = json.loads(resumed.stdout)
+    assert result["converged"] is True
+    assert result["end"]["max_stress"] <= 1e-4
+    written = {path.name for path in (small_argon / "run").iterdir()}
+    assert {"relaxed.extxyz", "result.json", "report.png", "trajectory.extxyz"} <= written
+
+
+def test_check_takes_a_built_in_structure(tmp_path: Path) -> None:
+    result = atomsym("check", "argon", "-s", "argon", "--only", "F-1", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
 
 
 def test_models_lists_the_shipped_ones() -> None:

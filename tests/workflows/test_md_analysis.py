@@ -246,3 +246,12 @@ def test_built_in_structures_are_periodic_and_apart(name: str, n_atoms: int) -> 
     assert len(atoms) == n_atoms
     assert atoms.pbc.all()
     assert radial_distributions([atoms], max_distance=0.8)[f"{atoms.symbols[0]}-{atoms.symbols[0]}"].y.max() == 0
+
+
+def test_a_run_stopped_before_production_has_a_report_too(settings: MdSettings, tmp_path: Path) -> None:
+    settings = dataclasses.replace(settings, equilibration_steps=50)
+    result = run_md(settings, tmp_path / "run", should_stop=lambda: True)
+    assert result.steps_done == 1
+    picture, analysis = write_report(settings, result)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert analysis.missing == "no frames yet"

@@ -215,7 +215,7 @@ def _draw_structure(axes: Axes, analysis: Analysis, pairs: list[str]) -> None:
     axes.axhline(1.0, color=COLORS["quiet"], linewidth=0.8, linestyle=":")
     name = _pretty(pairs[0]) if len(pairs) == 1 else "Radial distribution"
     axes.set(title=name, xlabel="r (Å)", ylabel="g(r)", xlim=(0, end), ylim=(0, 1.3 * tallest))
-    axes.legend(frameon=False, fontsize=9, loc="upper right")
+    axes.legend(fontsize=9, loc="upper right", edgecolor="none", framealpha=0.85)
 
 
 def _draw_extrema(axes: Axes, known: Extrema) -> float:

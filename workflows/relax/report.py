@@ -15,7 +15,7 @@ from atomsym.workflows.relax.relaxation import LOG_COLUMNS, RelaxResult
 from atomsym.workflows.relax.settings import RelaxSettings
 
 COLORS = {"curve": "#1f5a94", "bound": "#c0392b"}
-SMALLEST = 1e-12  # drawn for an exact zero
+SMALLEST = 1e-4  # of the bound: what is below is drawn there
 
 
 def write_report(settings: RelaxSettings, result: RelaxResult) -> Path:
@@ -49,7 +49,7 @@ def _draw_energy(axes: Axes, steps: np.ndarray, energy: np.ndarray, name: str) -
 
 
 def _draw_residual(axes: Axes, steps: np.ndarray, values: np.ndarray, bound: float, title: str, unit: str) -> None:
-    axes.semilogy(steps, np.maximum(values, SMALLEST), "o-", color=COLORS["curve"], markersize=3)
+    axes.semilogy(steps, np.maximum(values, SMALLEST * bound), "o-", color=COLORS["curve"], markersize=3)
     axes.axhline(bound, color=COLORS["bound"], linestyle="--", linewidth=1, label=f"asked: {bound:g} {unit}")
     axes.set(xlabel="step", ylabel=unit, title=title)
     axes.legend(frameon=False, fontsize=9)
