@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import NDArray
 
 from atomsym.training import ErrorSums
@@ -45,6 +46,10 @@ def write_parity(parity: dict[str, Parity], errors: ErrorSums, path: Path, *, ti
 def _draw_parity(axes: Axes, reference: Floats, predicted: Floats, name: str, errors: ErrorSums) -> None:
     label, unit, small = _LABELS[name]
     both = np.concatenate([reference, predicted])
+    if abs(float(both.mean())) > 10 * float(np.ptp(both)):  # total energies: digits that all share say nothing
+        middle = float(reference.mean())
+        reference, predicted, both = reference - middle, predicted - middle, both - middle
+        label = f"{label} − mean"
     margin = 0.04 * max(float(np.ptp(both)), 1e-12)
     low, high = float(both.min()) - margin, float(both.max()) + margin
     axes.plot([low, high], [low, high], color=GREY, linewidth=0.9, zorder=1)
@@ -68,4 +73,6 @@ def _draw_errors(axes: Axes, errors: Floats, name: str) -> None:
     limit = max(float(np.quantile(np.abs(values), 0.995)), 1e-9)
     axes.hist(np.clip(values, -limit, limit), bins=61, range=(-limit, limit), color=BLUE, log=True)
     axes.axvline(0, color=GREY, linewidth=0.9)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel=f"predicted − reference ({_LABELS[name][2]})", ylabel="count")

@@ -73,6 +73,6 @@ def _mark_best(axes: Axes, rows: list[dict[str, float]], key: str) -> None:
         label = f"best epoch: {best[-1][key]:.3g}"
         axes.plot(best[-1]["epoch"], best[-1][key], "o", color=BLUE, markersize=6, markerfacecolor="white", zorder=3)
         axes.annotate(
-            label, (best[-1]["epoch"], best[-1][key]), xytext=(0.97, 0.9), textcoords="axes fraction", ha="right",
+            label, (best[-1]["epoch"], best[-1][key]), xytext=(0.97, 0.55), textcoords="axes fraction", ha="right",
             fontsize=8.5, color=BLUE, arrowprops={"arrowstyle": "-", "color": BLUE, "linewidth": 0.6},
         )  # fmt: skip
