@@ -34,7 +34,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "shared products": {"species_product": False},
     "last readout": {"last_readout_only": True, "readout_activation": "tanh"},
     "correlation 2": {"correlation": 2, "channels": 17},
-    "scaled": {"scale": 0.37, "shift": -1.5},
+    "scaled": {"scale": 0.37, "shift": -1.5, "repulsion": True},
 }
 
 
