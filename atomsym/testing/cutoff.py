@@ -22,7 +22,7 @@ from atomsym.testing.precision import energy_noise, force_noise
 from atomsym.testing.settings import Samples, Settings
 from atomsym.testing.structure import Array, Evaluator, Structure
 
-STEPS = (0.015, 0.008, 0.004)  # Å
+STEPS = (0.015, 0.008, 0.004, 0.002, 0.001)  # Å
 STEPS_SINGLE = (0.015, 0.005)  # the noise of a limit, unlike that of a derivative, does not grow for small steps
 POINTS, DEGREE, DEGREE_SINGLE = 9, 6, 3
 NOISE_BESIDE = 0.5  # Å outside the cutoff, where rounding noise is measured

@@ -61,7 +61,7 @@ class _Kept:
 class MACEEngine(Engine):
     """E and dE/dr of MACE without autograd: radial networks from tables, the first layer's linear maps folded in.
 
-    Agreement with the potential is limited by the tables: their error is at most 1e-7 of the largest weight and slope
+    Agreement with the potential is limited by the tables: their error is at most 1e-11 of the largest weight and slope
     in double precision, 3e-7 in single.
     """
 

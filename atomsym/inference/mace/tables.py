@@ -19,7 +19,9 @@ START = 0.1
 AGNESI_START = 0.2
 """Å; of the tables under the Agnesi transform, which has no derivative at 0."""
 
-_FIT = {torch.float32: 3e-7, torch.float64: 1e-7}
+_FIT = {torch.float32: 3e-7, torch.float64: 1e-11}
+"""Error of the tables. In single precision rounding hides it. In double precision second and third derivatives of the
+energy have to be smooth across intervals too (F-11), and each derivative costs two digits."""
 
 
 def table_start(model: MACE) -> float:
@@ -111,9 +113,18 @@ def layer_tables(model: MACE, layer: int, dtype: torch.dtype) -> TableSet:
     functions, start = RadialFunctions(model, layer), table_start(model)
 
     def make(receiver: int, sender: int) -> RadialTable:
-        return tabulate(functions(receiver, sender), start, model.cutoff, dtype=dtype, tolerance=_FIT[dtype])
+        return tabulate(
+            functions(receiver, sender), start, model.cutoff, dtype=dtype, tolerance=_FIT[dtype], contact=contact(model)
+        )
 
     return TableSet(make, pair_kind(model), len(model.elements))
+
+
+def contact(model: MACE) -> int:
+    """Order of the zero of the radial weights at the cutoff: three of the envelope, one more of Bessel functions."""
+    config = model.config
+    bessel = config.radial_basis == "bessel" and config.distance_transform == "none" and not config.frequencies
+    return 4 if bessel and not config.cutoff_on_weights else 3
 
 
 def pair_kind(model: MACE) -> Callable[[int, int], object]:
@@ -141,7 +152,9 @@ def folded_tables(model: MACE, rows: Tensor, mixing: Tensor, dtype: torch.dtype)
     def make(receiver: int, sender: int) -> RadialTable:
         key = kind(receiver, sender)
         if key not in plain:
-            plain[key] = tabulate(functions(receiver, sender), start, model.cutoff, tolerance=_FIT[dtype])
+            plain[key] = tabulate(
+                functions(receiver, sender), start, model.cutoff, tolerance=_FIT[dtype], contact=contact(model)
+            )
         return _folded(plain[key], rows[sender], mixing, dtype)
 
     return TableSet(make, lambda receiver, sender: (kind(receiver, sender), sender), len(model.elements))

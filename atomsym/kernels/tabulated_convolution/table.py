@@ -105,6 +105,7 @@ def tabulate(
     *,
     dtype: torch.dtype = torch.float64,
     tolerance: float | None = None,
+    contact: int = 0,
 ) -> RadialTable:
     """Tabulate a function of the distance, with as many intervals as the tolerance takes.
 
@@ -117,6 +118,9 @@ def tabulate(
         start, stop: range, Å.
         dtype: of the table; it is made in double precision and rounded.
         tolerance: default 1e-7 in double precision, 3e-7 in single.
+        contact: order m of the zero that the function has at ``stop``, 0 to 4. The last polynomial is then
+            t^m (a + b t) with t the distance from the end, so that the table joins the zero beyond as smoothly as the
+            function does, which no fit would.
 
     Returns:
         The table, with the error measured after rounding.
@@ -131,12 +135,14 @@ def tabulate(
         >>> table.error.value < 1e-7, abs(float(table(torch.tensor([1.0], dtype=torch.float64))) - math.sin(1)) < 1e-7
         (True, True)
     """
-    if not 0 <= start < stop < math.inf:
-        raise InputError(f"a table needs 0 <= start < stop; found {start} and {stop}")
+    if not 0 <= start < stop < math.inf or not 0 <= contact < DEGREE:
+        raise InputError(
+            f"a table needs 0 <= start < stop and contact from 0 to {DEGREE - 1}; found {start}, {stop}, {contact}"
+        )
     allowed = tolerance or (1e-7 if dtype == torch.float64 else 3e-7)
     n_intervals = _FIRST
     while n_intervals <= _LARGEST:
-        exact = _fit(function, start, stop, n_intervals)
+        exact = _fit(function, start, stop, n_intervals, contact)
         error = _measure(exact, function)
         if not math.isfinite(error.value + error.slope):
             raise CalculationError(f"the radial weights are not finite everywhere between {start} and {stop} Å")
@@ -161,7 +167,9 @@ def _nodes() -> tuple[Tensor, Tensor]:
     return u, torch.linalg.inv(torch.linalg.vander(u))
 
 
-def _fit(function: Callable[[Tensor], Tensor], start: float, stop: float, n_intervals: int) -> RadialTable:
+def _fit(
+    function: Callable[[Tensor], Tensor], start: float, stop: float, n_intervals: int, contact: int
+) -> RadialTable:
     u, to_powers = _nodes()
     step = (stop - start) / n_intervals
     # The last point of an interval is the first of the next: evaluated once, so the table is continuous.
@@ -173,7 +181,25 @@ def _fit(function: Callable[[Tensor], Tensor], start: float, stop: float, n_inte
     inner = values[:-1].unflatten(0, (n_intervals, len(u) - 1))
     at_nodes = torch.cat([inner, ends[1:, None]], dim=1)
     powers = torch.einsum("un,inpc->ipuc", to_powers, at_nodes)
+    if contact:
+        powers[-1] = _vanishing(powers[-2], contact)
     return RadialTable.from_powers(powers, start, stop, TableError(math.inf, math.inf))
+
+
+def _vanishing(before: Tensor, contact: int) -> Tensor:
+    """Powers of u of t^m (a + b t), t = (1 - u) / 2, that goes on with the value and slope of the interval before.
+
+    Args:
+        before: powers of the interval before, shape (n_paths, degree + 1, channels).
+        contact: m.
+    """
+    orders = torch.arange(DEGREE + 1, dtype=before.dtype)[:, None]
+    value, slope = before.sum(1, keepdim=True), -2 * (orders * before).sum(1, keepdim=True)
+    b = slope - contact * value
+    fall = [torch.zeros(DEGREE + 1, dtype=before.dtype) for _ in range(2)]
+    for row, order in zip(fall, (contact, contact + 1), strict=True):
+        row[: order + 1] = torch.tensor([math.comb(order, k) * (-1.0) ** k / 2**order for k in range(order + 1)])
+    return (value - b) * fall[0][:, None] + b * fall[1][:, None]
 
 
 def _measure(table: RadialTable, function: Callable[[Tensor], Tensor]) -> TableError:
