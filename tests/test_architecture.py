@@ -70,7 +70,8 @@ before = state()
 loaded = set(sys.modules)
 import atomsym
 assert state() == before, "import atomsym changed global state"
-others = {name.partition(".")[0] for name in set(sys.modules) - loaded} - sys.stdlib_module_names - {"atomsym", "numpy", "torch"}
+others = {name.partition(".")[0] for name in set(sys.modules) - loaded} - sys.stdlib_module_names
+others -= {"atomsym", "numpy", "torch"}
 assert not others, others
 """
 
