@@ -11,7 +11,6 @@ import pytest
 
 from atomsym.core import LabelledStructure
 
-ROOT = Path(__file__).parents[2]
 Maker = Callable[..., list[LabelledStructure]]
 
 
@@ -84,11 +83,10 @@ def crystals() -> Maker:
 @pytest.fixture(scope="session")
 def published() -> Path:
     """The folder of published data sets; tests that need it are skipped where there is none."""
-    candidates = [os.environ.get("ATOMSYM_DATA"), ROOT.parent / "shared/data", ROOT.parents[1] / "shared/data"]
-    for candidate in candidates:
-        if candidate and Path(candidate).is_dir():
-            return Path(candidate)
-    pytest.skip("no published data: set ATOMSYM_DATA")
+    folder = os.environ.get("ATOMSYM_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("no published data: set ATOMSYM_DATA")
+    return Path(folder)
 
 
 def same(a: LabelledStructure, b: LabelledStructure, *, provenance: bool = True) -> bool:

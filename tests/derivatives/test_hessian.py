@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import itertools
 import math
-import time
 from typing import Any
 
 import numpy as np
@@ -270,15 +269,20 @@ def test_faulty_arguments_are_refused(make_cluster: Any) -> None:
 # Memory -----------------------------------------------------------------------------------------------------------
 
 
+class NeverEvaluated(LennardJones):
+    """Shows that a refusal comes before any work."""
+
+    def forward(self, graph: AtomGraph) -> Any:
+        raise AssertionError("the potential was evaluated")
+
+
 def test_i08_a_hessian_too_large_for_memory_is_refused_at_once() -> None:
     n_atoms = 100_000
     positions = torch.rand(n_atoms, 3, dtype=torch.float64) * 500
     graph = AtomGraph.without_edges(positions, torch.full((n_atoms,), 18))
     graph = graph.with_edges(graph.edge_index, graph.edge_shift, 8.5)
-    start = time.perf_counter()
     with pytest.raises(OutOfMemoryError, match=r"100000 atoms needs 1.44 TB .* up to \d+ atoms fit.*HessianOperator"):
-        hessian(LennardJones(ARGON), graph)
-    assert time.perf_counter() - start < 1  # the promise of I-8, not a benchmark
+        hessian(NeverEvaluated(ARGON), graph)
     assert hessian(LennardJones(ARGON), graph, indices=[0, 99_999]).shape == (6, 6)
 
 

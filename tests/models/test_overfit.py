@@ -16,7 +16,6 @@ from atomsym.models import MACE, LearnedPotential, NequIP
 from atomsym.training.samples import Samples
 from atomsym.training.statistics import dataset_statistics
 
-ROOT = Path(__file__).parents[2]
 CUTOFF, STEPS = 4.0, 600
 SETTINGS: dict[type[LearnedPotential], dict[str, Any]] = {
     MACE: {"hidden": "0e+1o", "max_degree": 2, "correlation": 2},
@@ -27,12 +26,10 @@ SETTINGS: dict[type[LearnedPotential], dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def samples() -> Samples:
     """Five of the training geometries that rMD17 publishes."""
-    candidates = [os.environ.get("ATOMSYM_DATA"), ROOT.parent / "shared/data", ROOT.parents[1] / "shared/data"]
-    for candidate in candidates:
-        file = Path(candidate or "/nowhere") / "rmd17/rmd17_ethanol_train_01.npz"
-        if file.is_file():
-            return Samples([read_dataset(file)[index] for index in range(0, 500, 100)], CUTOFF, torch.float32)
-    pytest.skip("no published data: set ATOMSYM_DATA")
+    file = Path(os.environ.get("ATOMSYM_DATA", "/nowhere")) / "rmd17/rmd17_ethanol_train_01.npz"
+    if not file.is_file():
+        pytest.skip("no published data: set ATOMSYM_DATA")
+    return Samples([read_dataset(file)[index] for index in range(0, 500, 100)], CUTOFF, torch.float32)
 
 
 @pytest.mark.slow
