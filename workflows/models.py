@@ -109,6 +109,12 @@ def models_command(
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
         return
+    if not rows:
+        wanted = f" that knows {', '.join(element)}" if element else ""
+        Console(stderr=True).print(
+            f"There is no model{wanted}. Make one: atomsym train, atomsym convert.", highlight=False
+        )
+        return
     table = Table("name", "architecture", "elements", "cutoff (Å)", "licence", "what it is")
     for row in rows:
         cutoff = "" if row.cutoff is None else f"{row.cutoff:g}"

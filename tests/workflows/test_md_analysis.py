@@ -208,6 +208,13 @@ def test_the_report_has_a_picture_a_table_and_numbers(settings: MdSettings, tmp_
     assert rows[0] == "r_A,g_Ar-Ar"
     numbers = json.loads((tmp_path / "run/analysis.json").read_text())
     assert numbers["rdf_maxima"]["Ar-Ar"][0][0] == pytest.approx(5.6 / 2**0.5, abs=0.3)
+    assert numbers["diffusion_1e-5_cm2_s"] == {}  # a quarter of a picosecond tells nothing about it
+
+
+def test_a_run_of_some_picoseconds_has_a_diffusion_coefficient(settings: MdSettings, tmp_path: Path) -> None:
+    settings = dataclasses.replace(settings, timestep=10.0, steps=200, trajectory_every=10, thermostat_time=100.0)
+    _, analysis = write_report(settings, run_md(settings, tmp_path / "run"))
+    numbers = json.loads((tmp_path / "run/analysis.json").read_text())
     assert numbers["diffusion_1e-5_cm2_s"]["Ar"] == pytest.approx(analysis.diffusion["Ar"])
 
 

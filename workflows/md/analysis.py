@@ -10,6 +10,8 @@ from ase import Atoms
 
 from atomsym.core.elements import SYMBOLS
 
+SHORTEST = 1.0  # ps; over less, atoms still fly freely and an energy has no trend: a slope would mean nothing
+
 
 @dataclass(frozen=True)
 class Curve:

@@ -7,14 +7,16 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from atomsym.core import ConfigError
+from atomsym.workflows.md.analysis import SHORTEST
 from atomsym.workflows.md.references import read_reference
 from atomsym.workflows.md.settings import MdSettings
 from atomsym.workflows.md.simulation import MdResult, resume_md, run_md
 from atomsym.workflows.md.systems import default_settings, with_overrides
+from atomsym.workflows.run_folders import require_run_of
 from atomsym.workflows.stopping import EXIT_INTERRUPTED, EXIT_UNFINISHED, Stop, stop_requests
 from atomsym.workflows.structures import BUILTIN_STRUCTURES
 
@@ -150,6 +152,7 @@ def md_command(
     references = [read_reference(text) for text in reference or ()]
     if resume is not None:
         _refuse_changes(system, output, given)
+        require_run_of("md", resume)
         settings, folder = MdSettings.from_file(resume / "settings.json"), resume
     elif system is None:
         raise ConfigError("name a SYSTEM to run (try: atomsym md argon), or a folder to --resume")
@@ -185,10 +188,10 @@ def _refuse_changes(system: str | None, output: Path | None, given: dict[str, An
 
 def _run_with_progress(settings: MdSettings, folder: Path, resuming: bool, stop: Stop, console: Console) -> MdResult:
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
-        TimeElapsedColumn(), TextColumn("elapsed,"), TimeRemainingColumn(), TextColumn("left"),
+        TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn(), TextColumn("steps"),
+        TimeRemainingColumn(), TextColumn("left"),
     )  # fmt: skip
-    with Progress(*columns, console=console, disable=console.quiet) as bar:
+    with Progress(*columns, console=console, disable=console.quiet, transient=True, expand=True) as bar:
         task = bar.add_task("preparing", total=settings.total_steps)
 
         def progress(step: int, status: str) -> None:
@@ -202,16 +205,22 @@ def _run_with_progress(settings: MdSettings, folder: Path, resuming: bool, stop:
 
 
 def _table(settings: MdSettings, result: MdResult, diffusion: dict[str, float]) -> Table:
-    table = Table(title=f"{settings.system}, {result.n_atoms} atoms, model {settings.model}", show_header=False)
-    table.add_row("temperature", f"{result.mean_temperature:.1f} ± {result.std_temperature:.1f} K")
+    table = Table(
+        title=f"{Path(settings.system).name}, {result.n_atoms} atoms, model {Path(settings.model).name}",
+        show_header=False,
+    )
+    table.add_row("temperature", f"{result.mean_temperature:.1f} ± {result.std_temperature:.1f} K (fluctuation)")
     if result.mean_pressure is not None:
-        table.add_row("pressure", f"{result.mean_pressure:.4f} ± {result.std_pressure:.4f} GPa")
+        table.add_row("pressure", f"{result.mean_pressure:.4f} ± {result.std_pressure:.4f} GPa (fluctuation)")
     if result.mean_density is not None and settings.ensemble.startswith("npt"):
         table.add_row("density", f"{result.mean_density:.4f} g/cm³")
     energy = "total" if settings.ensemble == "nve" else "conserved"
-    table.add_row(f"drift of the {energy} energy", f"{result.energy_slope:+.4f} meV/atom/ns")
+    is_long = settings.production_ps >= SHORTEST
+    drift = f"{result.energy_slope:+.4f} meV/atom/ns" if is_long else f"needs {SHORTEST:g} ps of production"
+    table.add_row(f"drift of the {energy} energy", drift)
     table.add_row(f"rms of the {energy} energy", f"{result.energy_rms:.4f} meV/atom")
     for symbol, value in diffusion.items():
         table.add_row(f"diffusion of {symbol}", f"{value:.2f} · 10⁻⁵ cm²/s")
-    table.add_row("speed", f"{result.steps_per_second:.0f} steps/s, {result.ns_per_day:.2f} ns/day")
+    if result.steps_per_second > 0:
+        table.add_row("speed", f"{result.steps_per_second:.0f} steps/s, {result.ns_per_day:.2f} ns/day")
     return table

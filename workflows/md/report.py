@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from atomsym.artifacts import write_atomically
 from atomsym.core import MissingDependencyError
 from atomsym.workflows.md.analysis import (
+    SHORTEST,
     Curve,
     diffusion_coefficient,
     maxima,
@@ -84,7 +85,9 @@ def analyse(settings: MdSettings, result: MdResult, references: list[tuple[str, 
         structure=structure,
         missing=missing,
         displacement=displacement,
-        diffusion={symbol: diffusion_coefficient(curve) for symbol, curve in displacement.items()},
+        diffusion={
+            symbol: diffusion_coefficient(curve) for symbol, curve in displacement.items() if curve.x[-1] >= SHORTEST
+        },
         reference=reference_for(list(frames[0].symbols), settings.temperature, result.mean_density) if frames else None,
         overlays=by_pair(references or [], list(structure)) if not missing else {},
     )
@@ -182,7 +185,9 @@ def _draw(analysis: Analysis, settings: MdSettings, result: MdResult) -> Figure:
         _draw_density(next(free), analysis.log, settings)
     _draw_diffusion(next(free), analysis)
     formula = Path(settings.system).stem
-    run = f"{settings.timestep:g} fs × {settings.steps:,} steps, {result.ns_per_day:.3g} ns/day"
+    run = f"{settings.timestep:g} fs × {settings.steps:,} steps"
+    if result.ns_per_day > 0:  # a finished run that is drawn anew has no speed
+        run = f"{run}, {result.ns_per_day:.3g} ns/day"
     title = f"{formula}: {result.n_atoms} atoms, {NAMES[settings.ensemble]}, model “{Path(settings.model).stem}”, {run}"
     figure.suptitle(title, fontsize=12)
     return figure
@@ -281,8 +286,10 @@ def _draw_energy(axes: Axes, log: dict[str, np.ndarray], settings: MdSettings, r
     name = "Total energy" if settings.ensemble == "nve" else "Conserved energy"
     axes.set(xlabel="time (ps)", ylabel="deviation from the mean (meV/atom)", title=name)
     axes.margins(x=0, y=0.25)
-    drift = f"drift {result.energy_slope:+.3g} meV/atom/ns, rms {result.energy_rms:.2g} meV/atom"
-    axes.text(0.03, 0.97, drift, transform=axes.transAxes, va="top", fontsize=9)
+    text = f"rms {result.energy_rms:.2g} meV/atom"
+    if settings.production_ps >= SHORTEST:
+        text = f"drift {result.energy_slope:+.3g} meV/atom/ns, {text}"
+    axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=9)
 
 
 def _draw_density(axes: Axes, log: dict[str, np.ndarray], settings: MdSettings) -> None:
@@ -304,10 +311,11 @@ def _draw_diffusion(axes: Axes, analysis: Analysis) -> None:
     axes.set(xlabel="lag time (ps)", ylabel="mean squared displacement (Å²)", title="Diffusion")
     colors = [COLORS["curve"], COLORS["second"], COLORS["third"]]
     for number, (symbol, curve) in enumerate(analysis.displacement.items()):
-        label = f"{symbol}: D = {analysis.diffusion[symbol]:.2f} · 10⁻⁵ cm²/s"
+        value = analysis.diffusion.get(symbol)
+        label = f"{symbol}: too short for D" if value is None else f"{symbol}: D = {value:.2f} · 10⁻⁵ cm²/s"
         axes.plot(curve.x, curve.y, color=colors[number % 3], label=label)
         known = analysis.reference.diffusion.get(symbol) if analysis.reference else None
-        if known is not None and analysis.reference is not None:
+        if value is not None and known is not None and analysis.reference is not None:
             offset = curve.y[len(curve.y) // 2] - 0.6 * known * curve.x[len(curve.x) // 2]
             label = f"slope of D = {known:.2f}, {analysis.reference.diffusion_source}"
             line = max(offset, 0.0) + 0.6 * known * curve.x

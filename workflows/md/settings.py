@@ -102,6 +102,11 @@ class MdSettings:
     def total_steps(self) -> int:
         return self.equilibration_steps + self.steps
 
+    @property
+    def production_ps(self) -> float:
+        """Length of production in ps."""
+        return self.steps * self.timestep * 1e-3
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 

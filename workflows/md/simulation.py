@@ -31,6 +31,7 @@ from atomsym.workflows.md.run_files import RestartState, RunFiles, read_log
 from atomsym.workflows.md.settings import MdSettings
 from atomsym.workflows.md.systems import load_system
 from atomsym.workflows.paths import make_folder
+from atomsym.workflows.run_folders import require_no_run
 from atomsym.workflows.stopping import Stop
 
 logger = logging.getLogger(__name__)
@@ -89,8 +90,7 @@ def run_md(
         InputError: if the folder holds a run already, or the structure or model cannot be used.
         SimulationBlewUpError: if the run leaves the region where the model means anything; the last frames are saved.
     """
-    if (folder / "settings.json").exists():
-        raise InputError(f"{folder} holds a run already; resume it with --resume {folder}, or choose another folder")
+    require_no_run(folder)
     settings = dataclasses.replace(settings, system=absolute(settings.system), model=absolute(settings.model))
     simulation = _Simulation(settings, folder)
     simulation.prepare(load_system(settings))  # bad input ends here, before anything is written

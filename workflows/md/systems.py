@@ -6,6 +6,7 @@ import dataclasses
 
 from ase import Atoms
 
+from atomsym.core import InputError
 from atomsym.workflows.md.settings import MdSettings
 from atomsym.workflows.structures import load_structure, require_structure
 
@@ -70,9 +71,13 @@ def load_system(settings: MdSettings) -> Atoms:
     """The atoms that a run starts from, repeated as asked.
 
     Raises:
-        InputError: see ``load_structure``.
+        InputError: see ``load_structure``; also if it is to be repeated along a lattice vector that it does not have.
     """
-    return load_structure(settings.system) * settings.repeat
+    atoms = load_structure(settings.system)
+    for name, vector, number in zip("abc", atoms.cell, settings.repeat, strict=True):
+        if number > 1 and not vector.any():
+            raise InputError(f"--repeat: {settings.system} has no lattice vector {name} to be repeated along")
+    return atoms * settings.repeat
 
 
 def with_overrides(settings: MdSettings, **overrides: object) -> MdSettings:

@@ -14,6 +14,7 @@ from atomsym.core import ConfigError
 from atomsym.workflows.md.systems import BUILTIN_SETTINGS
 from atomsym.workflows.relax.relaxation import RelaxResult, resume_relax, run_relax
 from atomsym.workflows.relax.settings import OPTIMIZERS, RelaxSettings
+from atomsym.workflows.run_folders import require_run_of
 from atomsym.workflows.stopping import EXIT_INTERRUPTED, EXIT_UNFINISHED, Stop, stop_requests
 
 
@@ -103,6 +104,7 @@ def _settings(
             raise ConfigError(
                 f"--resume continues a relaxation as it was begun; it takes --max-steps, but not {', '.join(changed)}"
             )
+        require_run_of("relax", resume)
         return RelaxSettings.from_file(resume / "settings.json"), resume
     if system is None:
         raise ConfigError("name a SYSTEM to relax (for example a CIF file), or a folder to --resume")
@@ -134,7 +136,7 @@ def _run_with_progress(
 
 
 def _table(settings: RelaxSettings, result: RelaxResult) -> Table:
-    title = f"{settings.system}, {result.n_atoms} atoms, model {settings.model}"
+    title = f"{Path(settings.system).name}, {result.n_atoms} atoms, model {Path(settings.model).name}"
     table = Table("", "start", "end", title=title)
     start, end = result.start, result.end
     table.add_row("energy (eV)", f"{start.energy:.6f}", f"{end.energy:.6f}")

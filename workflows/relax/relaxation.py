@@ -30,6 +30,7 @@ from atomsym.workflows.md.run_files import RestartState, RunFiles
 from atomsym.workflows.paths import make_folder
 from atomsym.workflows.relax.settings import RelaxSettings
 from atomsym.workflows.relax.symmetry import SpaceGroup, find_space_group, keep_symmetry
+from atomsym.workflows.run_folders import require_no_run
 from atomsym.workflows.stopping import Stop
 from atomsym.workflows.structures import load_structure
 
@@ -107,8 +108,7 @@ def run_relax(
         PropertyNotAvailableError: if the cell is to be relaxed, but there is no stress.
         CalculationError: if the model's answer cannot be used, or a step is too wild to keep the symmetry.
     """
-    if (folder / "settings.json").exists():
-        raise InputError(f"{folder} holds a run already; resume it with --resume {folder}, or choose another folder")
+    require_no_run(folder)
     settings = dataclasses.replace(settings, system=absolute(settings.system), model=absolute(settings.model))
     atoms = load_structure(settings.system)
     held_atoms(atoms)

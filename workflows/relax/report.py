@@ -46,10 +46,16 @@ def _draw_energy(axes: Axes, steps: np.ndarray, energy: np.ndarray, name: str) -
     if len(above) > 1 and above.max() > 0:
         axes.set_yscale("symlog", linthresh=max(float(above.max()) * 1e-4, 1e-9))
     axes.set_ylim(bottom=0)
+    axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _draw_residual(axes: Axes, steps: np.ndarray, values: np.ndarray, bound: float, title: str, unit: str) -> None:
     axes.semilogy(steps, np.maximum(values, SMALLEST * bound), "o-", color=COLORS["curve"], markersize=3)
     axes.axhline(bound, color=COLORS["bound"], linestyle="--", linewidth=1, label=f"asked: {bound:g} {unit}")
     axes.set(xlabel="step", ylabel=unit, title=title)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if values.max() < SMALLEST * bound:
+        axes.text(
+            0.5, 0.1, f"always below {SMALLEST * bound:g} {unit}", transform=axes.transAxes, ha="center", fontsize=9
+        )
     axes.legend(frameon=False, fontsize=9)

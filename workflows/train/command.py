@@ -38,6 +38,7 @@ from atomsym.training.resolve import DTYPES, model_settings
 from atomsym.workflows.datasets import show_report
 from atomsym.workflows.evaluate.table import error_table, result_as_data
 from atomsym.workflows.paths import make_folder
+from atomsym.workflows.run_folders import require_no_run, require_run_of
 from atomsym.workflows.train.data import load_data, with_reference_energies
 from atomsym.workflows.train.progress import TensorBoardLog, TerminalProgress
 from atomsym.workflows.train.run import FinalErrors, finish_run
@@ -81,6 +82,8 @@ def train_command(
     atomsym-train-ethanol --set epochs=400`.
     """
     config, folder, changes = _asked_for(config_file, overrides or [], output, resume_folder)
+    if resume_folder is None and not dry_run:
+        require_no_run(folder)
     model_settings(config)  # a wrong setting ends here, before any data are read
     ranks = Ranks.of_environment(usable_device(config.device))
     console = Console(stderr=True, quiet=as_json or not ranks.writes)
@@ -120,6 +123,7 @@ def _asked_for(
         raise ConfigError(
             "--resume goes on with the config and in the folder of the run; leave out CONFIG and --output"
         )
+    require_run_of("train", resume_folder)
     return read_checkpoint(resume_folder).config, resume_folder, with_overrides({}, overrides)
 
 

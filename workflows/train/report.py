@@ -70,7 +70,7 @@ def _plain(value: float, position: int) -> str:
 def _mark_best(axes: Axes, rows: list[dict[str, float]], key: str) -> None:
     best = [row for row in rows if row.get("best") and row.get(key, 0.0) > 0]
     if best:
-        label = f"best epoch: {best[-1][key]:.3g}"
+        label = f"best model (epoch {best[-1]['epoch']:g}): {best[-1][key]:.3g}"
         axes.plot(best[-1]["epoch"], best[-1][key], "o", color=BLUE, markersize=6, markerfacecolor="white", zorder=3)
         axes.annotate(
             label, (best[-1]["epoch"], best[-1][key]), xytext=(0.97, 0.55), textcoords="axes fraction", ha="right",
