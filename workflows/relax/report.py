@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from atomsym.artifacts import write_atomically
 from atomsym.workflows.md.run_files import read_log
@@ -46,14 +47,14 @@ def _draw_energy(axes: Axes, steps: np.ndarray, energy: np.ndarray, name: str) -
     if len(above) > 1 and above.max() > 0:
         axes.set_yscale("symlog", linthresh=max(float(above.max()) * 1e-4, 1e-9))
     axes.set_ylim(bottom=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _draw_residual(axes: Axes, steps: np.ndarray, values: np.ndarray, bound: float, title: str, unit: str) -> None:
     axes.semilogy(steps, np.maximum(values, SMALLEST * bound), "o-", color=COLORS["curve"], markersize=3)
     axes.axhline(bound, color=COLORS["bound"], linestyle="--", linewidth=1, label=f"asked: {bound:g} {unit}")
     axes.set(xlabel="step", ylabel=unit, title=title)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if values.max() < SMALLEST * bound:
         axes.text(
             0.5, 0.1, f"always below {SMALLEST * bound:g} {unit}", transform=axes.transAxes, ha="center", fontsize=9

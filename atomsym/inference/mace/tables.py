@@ -23,6 +23,9 @@ _FIT = {torch.float32: 3e-7, torch.float64: 1e-11}
 """Error of the tables. In single precision rounding hides it. In double precision second and third derivatives of the
 energy have to be smooth across intervals too (F-11), and each derivative costs two digits."""
 
+_FIT_OF_PAIRS = {torch.float32: 3e-7, torch.float64: 1e-8}
+"""The same with a distance transform, which promises two derivatives only and needs a table for each pair of elements."""
+
 
 def table_start(model: MACE) -> float:
     """Smallest distance that the tables of a model cover."""
@@ -114,10 +117,20 @@ def layer_tables(model: MACE, layer: int, dtype: torch.dtype) -> TableSet:
 
     def make(receiver: int, sender: int) -> RadialTable:
         return tabulate(
-            functions(receiver, sender), start, model.cutoff, dtype=dtype, tolerance=_FIT[dtype], contact=contact(model)
+            functions(receiver, sender),
+            start,
+            model.cutoff,
+            dtype=dtype,
+            tolerance=tolerance(model, dtype),
+            contact=contact(model),
         )
 
     return TableSet(make, pair_kind(model), len(model.elements))
+
+
+def tolerance(model: MACE, dtype: torch.dtype) -> float:
+    """Largest error of a table."""
+    return (_FIT if model.config.distance_transform == "none" else _FIT_OF_PAIRS)[dtype]
 
 
 def contact(model: MACE) -> int:
@@ -153,7 +166,11 @@ def folded_tables(model: MACE, rows: Tensor, mixing: Tensor, dtype: torch.dtype)
         key = kind(receiver, sender)
         if key not in plain:
             plain[key] = tabulate(
-                functions(receiver, sender), start, model.cutoff, tolerance=_FIT[dtype], contact=contact(model)
+                functions(receiver, sender),
+                start,
+                model.cutoff,
+                tolerance=tolerance(model, dtype),
+                contact=contact(model),
             )
         return _folded(plain[key], rows[sender], mixing, dtype)
 
