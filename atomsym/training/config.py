@@ -55,6 +55,8 @@ class DataSection:
         _require(0 < self.validation_fraction < 1, "data.validation_fraction must be between 0 and 1")
         _require(self.n_train >= 0 and self.n_validation >= 0, "data.n_train and data.n_validation must be >= 0")
         _require(not (self.known_set and self.train), "data: give either known_set or train files, not both")
+        twice = sorted({path for path in self.train if self.train.count(path) > 1})
+        _require(not twice, f"data.train names a file twice, so copies would be held out: {', '.join(twice)}")
         _require(not (self.isolated_atoms and self.known_set), "data: a known_set brings its own isolated atoms")
 
 
