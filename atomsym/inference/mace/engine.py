@@ -62,7 +62,7 @@ class MACEEngine(Engine):
     """E and dE/dr of MACE without autograd: radial networks from tables, the first layer's linear maps folded in.
 
     Agreement with the potential is limited by the tables: their error is at most 1e-11 of the largest weight and slope
-    in double precision (1e-8 with a distance transform), 3e-7 in single.
+    in double precision (1e-8 where the model has two derivatives only), 3e-7 in single.
     """
 
     def __init__(self, potential: Potential, dtype: torch.dtype) -> None:

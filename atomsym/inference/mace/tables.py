@@ -19,12 +19,14 @@ START = 0.1
 AGNESI_START = 0.2
 """Å; of the tables under the Agnesi transform, which has no derivative at 0."""
 
+_SMOOTHEST = 4  # order of the zero at the cutoff that makes three derivatives continuous
 _FIT = {torch.float32: 3e-7, torch.float64: 1e-11}
 """Error of the tables. In single precision rounding hides it. In double precision second and third derivatives of the
 energy have to be smooth across intervals too (F-11), and each derivative costs two digits."""
 
-_FIT_OF_PAIRS = {torch.float32: 3e-7, torch.float64: 1e-8}
-"""The same with a distance transform, which promises two derivatives only and needs a table for each pair of elements."""
+_FIT_ROUGHER = {torch.float32: 3e-7, torch.float64: 1e-8}
+"""The same where the model itself promises two derivatives only; with a distance transform every pair of elements needs
+a table of its own."""
 
 
 def table_start(model: MACE) -> float:
@@ -130,14 +132,14 @@ def layer_tables(model: MACE, layer: int, dtype: torch.dtype) -> TableSet:
 
 def tolerance(model: MACE, dtype: torch.dtype) -> float:
     """Largest error of a table."""
-    return (_FIT if model.config.distance_transform == "none" else _FIT_OF_PAIRS)[dtype]
+    return (_FIT if contact(model) == _SMOOTHEST else _FIT_ROUGHER)[dtype]
 
 
 def contact(model: MACE) -> int:
     """Order of the zero of the radial weights at the cutoff: three of the envelope, one more of Bessel functions."""
     config = model.config
     bessel = config.radial_basis == "bessel" and config.distance_transform == "none" and not config.frequencies
-    return 4 if bessel and not config.cutoff_on_weights else 3
+    return _SMOOTHEST if bessel and not config.cutoff_on_weights else 3
 
 
 def pair_kind(model: MACE) -> Callable[[int, int], object]:
