@@ -213,7 +213,9 @@ def _check_finite(positions: FloatArray, cell: FloatArray) -> None:
             )
 
 
-@np.errstate(over="ignore", invalid="ignore")  # absurdly large numbers are finite and may overflow when squared
+@np.errstate(
+    over="ignore", invalid="ignore", divide="ignore"
+)  # absurd but finite numbers: squares and quotients of them
 def _check_cell(cell: FloatArray, periodic: NDArray[np.bool_]) -> None:
     lengths = np.linalg.norm(cell, axis=1)
     missing = periodic & (lengths == 0)
