@@ -17,7 +17,8 @@ from atomsym.training.samples import Samples
 from atomsym.training.statistics import dataset_statistics
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-_LABEL_OF_TERM = {"energy": "energy", "forces": "forces", "stress": "stress", "virial": "stress", "hessian": "hessian"}
+LABEL_OF_TERM = {"energy": "energy", "forces": "forces", "stress": "stress", "virial": "stress", "hessian": "hessian"}
+"""The label that each term of the loss is compared with."""
 
 
 def model_settings(config: TrainingConfig) -> tuple[type[Potential], dict[str, Any]]:
@@ -81,7 +82,7 @@ def require_labels(config: TrainingConfig, structures: Sequence[LabelledStructur
     }
     for stage in config.all_stages():
         for term, weight in stage.loss.weights.items():
-            label = _LABEL_OF_TERM[term]
+            label = LABEL_OF_TERM[term]
             if weight > 0 and not present[label]:
                 raise ConfigError(
                     f"loss.{term} is {weight:g}, but none of the {len(structures)} training structures has a label "

@@ -316,12 +316,13 @@ def _is_plain(description: Plain) -> bool:
 
 
 def main(path: str, folder: str, head: str = "") -> int:
+    """Open a checkpoint, write what it is made of into a folder, and return the exit code."""
     # e3nn 0.4 reads its own constants in a way that newer versions of torch refuse unless told.
     os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     try:
         import mace.modules  # noqa: F401 - the classes in the pickle
     except ImportError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return MISSING_PACKAGE
     torch.set_default_dtype(torch.float64)
     model = torch.load(path, map_location="cpu", weights_only=False)

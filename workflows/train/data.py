@@ -22,8 +22,7 @@ from atomsym.datasets import (
     split,
 )
 from atomsym.training import DataSection, TrainingConfig, TrainingData
-
-_LABELS = {"energy": "energy", "forces": "forces", "stress": "stress", "virial": "stress", "hessian": "hessian"}
+from atomsym.training.resolve import LABEL_OF_TERM
 
 
 def load_data(config: TrainingConfig) -> TrainingData:
@@ -43,7 +42,9 @@ def load_data(config: TrainingConfig) -> TrainingData:
     else:
         train = _drawn(train, section.n_train, config.seed)
         validation = _drawn(validation, section.n_validation, config.seed)
-    terms = {_LABELS[t] for stage in config.all_stages() for t, weight in stage.loss.weights.items() if weight > 0}
+    terms = {
+        LABEL_OF_TERM[t] for stage in config.all_stages() for t, weight in stage.loss.weights.items() if weight > 0
+    }
     require_labels(train, sorted(terms))
     require_labels(validation, sorted(terms - {"hessian"}))
     return TrainingData(train, validation, parts, _description(section))
