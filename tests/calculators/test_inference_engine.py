@@ -19,7 +19,7 @@ from atomsym.testing import tolerances
 
 
 def potential(seed: int = 4) -> MACE:
-    config = MACEConfig((1, 8, 14), 3.5, (-10.0, -100.0, -200.0), average_neighbors=8.0, channels=8, repulsion=True)
+    config = MACEConfig((1, 8, 14), 3.5, (-10.0, -100.0, -200.0), average_neighbors=8.0, channels=8, repulsion="smooth")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return MACE(config).double()

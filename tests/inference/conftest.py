@@ -25,7 +25,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"first_interaction": "plain", "interaction": "plain"},
     "density": {"density": True},
     "density, plain": {"density": True, "first_interaction": "plain", "cutoff_on_weights": True},
-    "repulsion": {"repulsion": True},
+    "repulsion": {"repulsion": "smooth"},
+    "published repulsion": {"repulsion": "published"},
     "scalars": {"hidden": "0e"},
     "degree 2": {"hidden": "0e+1o+2e"},
     "parity": {"hidden": "0e+0o+1e+1o", "max_degree": 2},
@@ -34,7 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "shared products": {"species_product": False},
     "last readout": {"last_readout_only": True, "readout_activation": "tanh"},
     "correlation 2": {"correlation": 2, "channels": 17},
-    "scaled": {"scale": 0.37, "shift": -1.5, "repulsion": True},
+    "scaled": {"scale": 0.37, "shift": -1.5, "repulsion": "smooth"},
 }
 
 

@@ -56,7 +56,7 @@ def test_energies_forces_and_stress_equal_those_of_autograd(variant: str, name: 
     assert float((found.energies - expected.energies).abs().max()) < 1e-7 * float(interaction.abs().max())
 
 
-@pytest.mark.parametrize("variant", ["default", "agnesi", "plain", "density", "repulsion"])
+@pytest.mark.parametrize("variant", ["default", "agnesi", "plain", "density", "repulsion", "published repulsion"])
 def test_single_precision_is_close_to_double(variant: str) -> None:
     expected = evaluate(model(variant), crystal(), ALL)
     found = evaluate_with_engine(engine_of(variant, torch.float32), crystal(torch.float32), ALL)

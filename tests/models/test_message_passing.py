@@ -147,7 +147,7 @@ def test_i05_isolated_atoms_have_their_reference_energy_if_the_first_layer_is_pl
 
 def test_repulsion_adds_half_of_every_screened_pair() -> None:
     """MACE's rounded constants, its polynomial cutoff at the sum of the covalent radii, and its scale."""
-    plain, repulsive, graph = mace(), mace(repulsion=True), crystal()
+    plain, repulsive, graph = mace(), mace(repulsion="published"), crystal()
     receiver, sender = graph.numbers[graph.edge_index[0]], graph.numbers[graph.edge_index[1]]
     d, radii = graph.edge_vectors().norm(dim=1), torch.tensor(COVALENT_RADII, dtype=torch.float64)
     weight = polynomial_cutoff(d, radii[receiver] + radii[sender], power=5)
@@ -161,6 +161,25 @@ def test_repulsion_adds_half_of_every_screened_pair() -> None:
     expected = 0.7 * torch.zeros(5).double().index_add(0, graph.edge_index[0], 0.5 * pairs)
     found = repulsive(graph)["energies"] - plain(graph)["energies"]
     assert deviation(found, expected) < tolerances.BACKEND_PARITY.float64
+
+
+def test_the_smooth_repulsion_ends_with_a_continuous_third_derivative_and_the_published_one_does_not() -> None:
+    """At the sum of the covalent radii, where bonds vibrate: a jump there costs dynamics their conserved energy."""
+    reach = COVALENT_RADII[8] + COVALENT_RADII[14]
+    numbers = (torch.tensor([8]), torch.tensor([14]))
+
+    def derivative(kind: str, order: int, distance: float) -> float:
+        d = torch.tensor([distance], dtype=torch.float64, requires_grad=True)
+        value = mace(repulsion=kind).repulsion(d, *numbers)
+        for _ in range(order):
+            (value,) = torch.autograd.grad(value.sum(), d, create_graph=True)
+        return float(value.detach())
+
+    inside, scale = reach - 1e-4, derivative("published", 3, reach - 1e-4)
+    assert abs(scale) > 1  # eV/Å³
+    assert all(abs(derivative("smooth", order, inside)) < 1e-3 * abs(scale) for order in range(4))
+    assert all(derivative(kind, order, reach) == 0 for kind in ("smooth", "published") for order in range(3))
+    assert derivative("smooth", 0, 0.8) > 0.5  # eV: nuclei that come close still repel each other
 
 
 def test_distance_transforms_equal_their_equations() -> None:

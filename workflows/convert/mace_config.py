@@ -155,7 +155,7 @@ def config_of(foreign: ForeignMACE, head: int) -> MACEConfig:
             readout_hidden=hidden_width,
             readout_activation=activation,
             last_readout_only=foreign.n_layers > 1 and "readouts.1" not in foreign.modules,
-            repulsion="pair_repulsion_fn" in settings,
+            repulsion="published" if "pair_repulsion_fn" in settings else "none",
             first_density=None if first[1] == later[1] else first[1],
             frequencies=_frequencies(foreign),
         )

@@ -106,7 +106,7 @@ class MACEEngine(Engine):
         vectors, rows, edges = self._prepared(graph)
         energies, kept = self._forward(rows, edges, graph)
         self._reverse(rows, edges, kept)
-        if self._model.config.repulsion:
+        if self._model.config.repulsion != "none":
             energies = add_repulsion(self._model, graph, edges, energies)
         degree = self._model.config.max_degree
         slopes = cpp_vjp(edges.harmonics_gradient, vectors, degree, True, _COMPONENT)
@@ -117,7 +117,7 @@ class MACEEngine(Engine):
         """See ``Engine``; the forward sweep alone."""
         _, rows, edges = self._prepared(graph)
         energies, _ = self._forward(rows, edges, graph)
-        if self._model.config.repulsion:
+        if self._model.config.repulsion != "none":
             energies = add_repulsion(self._model, graph, edges, energies)
         return self._model.total(energies, rows.species)
 

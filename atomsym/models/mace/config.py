@@ -15,6 +15,7 @@ from atomsym.symmetry import Irrep, Irreps, sorted_irreps
 Interaction = Literal["residual", "plain"]
 RadialBasis = Literal["bessel", "gaussian", "chebyshev"]
 DistanceTransform = Literal["none", "agnesi", "soft"]
+Repulsion = Literal["none", "smooth", "published"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ class MACEConfig(LearnedConfig):
         readout_hidden: width of the last layer's readout.
         readout_activation: of that readout.
         last_readout_only: leave out the linear readouts of the earlier layers.
-        repulsion: add the Ziegler–Biersack–Littmark repulsion below the sum of the covalent radii, where its third
-            derivative jumps.
+        repulsion: the Ziegler–Biersack–Littmark repulsion below the sum of the covalent radii. It ends there with five
+            continuous derivatives (``smooth``), or with two (``published``, that of imported weights). Bonds vibrate
+            about that distance, and dynamics with a jump in the third derivative do not conserve the energy well.
         first_density: ``density`` of the first layer, if it is another one.
         frequencies: k_n of the Bessel functions, 1/Å, one a radial function; empty: n π / cutoff.
     """
@@ -73,7 +75,7 @@ class MACEConfig(LearnedConfig):
     readout_hidden: int = 16
     readout_activation: str = "silu"
     last_readout_only: bool = False
-    repulsion: bool = False
+    repulsion: Repulsion = "none"
     first_density: bool | None = None
     frequencies: tuple[float, ...] = ()
 
@@ -131,4 +133,5 @@ _CHOICES = {
     "interaction": Interaction,
     "radial_basis": RadialBasis,
     "distance_transform": DistanceTransform,
+    "repulsion": Repulsion,
 }

@@ -16,7 +16,7 @@ from atomsym.models.mace.radial import RadialBasis
 from atomsym.models.potential import PotentialOutput
 from atomsym.models.registry import register_architecture
 from atomsym.models.zbl import Screening, zbl_energy
-from atomsym.nn import edge_lengths, polynomial_cutoff
+from atomsym.nn import edge_lengths, polynomial_cutoff, polynomial_envelope
 
 # MACE's rounded constants; with them imported weights keep their energies.
 ROUNDED_SCREENING = Screening(
@@ -26,6 +26,7 @@ ROUNDED_SCREENING = Screening(
     length=0.4543 * 0.529,
 )
 _ROUNDED_COULOMB = 14.3996  # eV Å
+_SMOOTH_ORDER = 6  # five continuous derivatives, and a few meV at the shortest O–H distances of liquid water
 
 
 @register_architecture
@@ -81,7 +82,7 @@ class MACE(LearnedPotential):
         )
         species = self.species(graph.numbers)
         energies = self._learned(species, edges)
-        if config.repulsion:
+        if config.repulsion != "none":
             pairs = self.repulsion(distance, *numbers)
             energies = energies + segment_sum(pairs, graph.edge_index[0], graph.n_atoms)
         return {"energies": self.total(energies, species)}
@@ -99,7 +100,10 @@ class MACE(LearnedPotential):
         """
         radii = self.radial_basis.radii(distance)
         reach = radii[receiver_number] + radii[sender_number]
-        weight = polynomial_cutoff(distance, reach, power=self.config.envelope_power) * (distance < self.cutoff)
+        if self.config.repulsion == "smooth":
+            weight = polynomial_envelope(distance, reach.clamp(max=self.cutoff), order=_SMOOTH_ORDER)
+        else:
+            weight = polynomial_cutoff(distance, reach, power=self.config.envelope_power) * (distance < self.cutoff)
         pairs = zbl_energy(distance, receiver_number, sender_number, ROUNDED_SCREENING)
         return 0.5 * (_ROUNDED_COULOMB / COULOMB) * pairs * weight
 
