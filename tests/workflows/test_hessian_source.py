@@ -1,0 +1,141 @@
+"""The Hessian of any calculator: its own or of its forces, of the atoms that move, and stated as such."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms, FixBondLength
+
+from atomsym.calculators.ase import AtomsymCalculator
+from atomsym.core import AtomsymError, CalculationError, ConfigError, InputError, PropertyNotAvailableError
+from atomsym.testing import tolerances
+from atomsym.workflows.hessian_source import forces_of, hessian_of
+
+
+@pytest.fixture
+def copper() -> Atoms:
+    atoms = bulk("Cu", cubic=True)
+    atoms.rattle(0.05, seed=0)
+    atoms.calc = AtomsymCalculator("copper-morse")
+    return atoms
+
+
+def test_own_hessian_is_taken_and_differences_agree_with_it(copper: Atoms) -> None:
+    analytic, numerical = hessian_of(copper), hessian_of(copper, source="finite-difference", step=1e-3)
+    assert (analytic.method, analytic.step, analytic.evaluations) == ("analytic", None, 0)
+    assert (numerical.method, numerical.step, numerical.evaluations) == ("finite-difference", 1e-3, 24)
+    assert analytic.asymmetry <= tolerances.HESSIAN_SYMMETRY.float64
+    assert 0 < numerical.asymmetry < 1e-5
+    for found in (analytic, numerical):
+        assert np.array_equal(found.hessian, found.hessian.T)
+    scale = np.abs(analytic.hessian).max()
+    # central differences: an error of h² = 1e-6 Å² times the ratio of the fourth to the second derivative
+    assert np.abs(analytic.hessian - numerical.hessian).max() < 1e-5 * scale
+    assert "±0.001 Å" in str(numerical)
+
+
+@pytest.mark.parametrize("source", ["analytic", "finite-difference"])
+def test_held_atoms_are_left_out(copper: Atoms, source: Any) -> None:
+    whole = hessian_of(copper, source=source).hessian
+    copper.set_constraint(FixAtoms([0, 2]))
+    part = hessian_of(copper, source=source)
+    rows = [3, 4, 5, 9, 10, 11]
+    assert part.indices.tolist() == [1, 3]
+    assert part.hessian == pytest.approx(whole[np.ix_(rows, rows)], abs=1e-9)
+
+
+def test_indices_keep_their_order(copper: Atoms) -> None:
+    whole = hessian_of(copper).hessian
+    part = hessian_of(copper, indices=[-1, 0])
+    rows = [9, 10, 11, 0, 1, 2]
+    assert part.indices.tolist() == [3, 0]
+    assert part.hessian == pytest.approx(whole[np.ix_(rows, rows)], abs=1e-9)
+
+
+def test_the_structure_is_left_as_it_was() -> None:
+    atoms = molecule("N2", calculator=EMT())
+    before = atoms.positions.copy()
+    hessian_of(atoms)
+    assert np.array_equal(atoms.positions, before)
+    assert isinstance(atoms.calc, EMT)
+
+
+def test_progress_counts_coordinates() -> None:
+    seen: list[tuple[int, int]] = []
+    hessian_of(molecule("N2", calculator=EMT()), progress=lambda done, of: seen.append((done, of)))
+    assert seen == [(k, 6) for k in range(1, 7)]
+
+
+class Odd(EMT):
+    """EMT with a Hessian as other packages give it: of another shape, or announced but not there."""
+
+    def __init__(self, answer: str) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def get_hessian(self, atoms: Atoms) -> np.ndarray:
+        n = len(atoms)
+        if self.answer == "none":
+            raise PropertyNotImplementedError("hessian")
+        if self.answer == "broken":
+            raise RuntimeError("out of luck")
+        if self.answer == "nan":
+            return np.full((3 * n, 3 * n), np.nan)
+        return np.ones(5) if self.answer == "misshapen" else np.eye(3 * n).reshape(3 * n, n, 3)
+
+
+def test_other_shapes_are_understood_and_a_missing_hessian_is_replaced() -> None:
+    assert np.array_equal(hessian_of(molecule("N2", calculator=Odd("4d"))).hessian, np.eye(6))
+    assert hessian_of(molecule("N2", calculator=Odd("none"))).method == "finite-difference"
+    with pytest.raises(PropertyNotAvailableError):
+        hessian_of(molecule("N2", calculator=Odd("none")), source="analytic")
+
+
+@pytest.mark.parametrize("answer", ["broken", "nan", "misshapen"])
+def test_a_hessian_that_cannot_be_used_is_an_error(answer: str) -> None:
+    with pytest.raises(CalculationError):
+        hessian_of(molecule("N2", calculator=Odd(answer)))
+
+
+class NoForces(Calculator):
+    implemented_properties = ("energy",)
+
+
+def test_wrong_input_is_named() -> None:
+    atoms = molecule("N2", calculator=EMT())
+    cases: list[tuple[dict[str, Any], type[AtomsymError], str]] = [
+        ({"source": "guess"}, ConfigError, "guess"),
+        ({"step": 0.0}, ConfigError, "step"),
+        ({"step": float("nan")}, ConfigError, "step"),
+        ({"indices": [2]}, InputError, "no atom 2"),
+        ({"indices": [0, -2]}, InputError, "twice"),
+        ({"indices": [0.5]}, InputError, "integers"),
+        ({"indices": []}, InputError, "no atom may move"),
+        ({"source": "analytic"}, PropertyNotAvailableError, "EMT"),
+    ]
+    for arguments, error, words in cases:
+        with pytest.raises(error, match=words):
+            hessian_of(atoms, **arguments)
+    with pytest.raises(InputError, match="no calculator"):
+        hessian_of(molecule("N2"))
+    with pytest.raises(InputError, match="nothing to differentiate"):
+        hessian_of(Atoms(calculator=EMT()))
+    atoms.set_constraint(FixAtoms([0]))
+    with pytest.raises(InputError, match="holds it fixed"):
+        hessian_of(atoms, indices=[0])
+    atoms.set_constraint(FixBondLength(0, 1))
+    with pytest.raises(InputError, match="FixBondLength"):
+        hessian_of(atoms)
+    with pytest.raises(PropertyNotAvailableError, match="NoForces"):
+        forces_of(molecule("N2", calculator=NoForces()))
+
+
+def test_an_element_the_calculator_does_not_know_is_one_message() -> None:
+    with pytest.raises(CalculationError, match=r"EMT could not compute forces of U.*U"):
+        hessian_of(Atoms("UO", [[0, 0, 0], [0, 0, 1.8]], calculator=EMT()))

@@ -1,0 +1,213 @@
+"""The Hessian of a structure with whatever calculator it has: the calculator's own, or differences of its forces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+from numpy.typing import NDArray
+
+from atomsym.core import AtomsymError, CalculationError, ConfigError, InputError, PropertyNotAvailableError
+from atomsym.workflows.md.integrators.particles import held_atoms
+
+FloatArray = NDArray[np.float64]
+Source = Literal["auto", "analytic", "finite-difference"]
+Progress = Callable[[int, int], None]
+
+SOURCES = ("auto", "analytic", "finite-difference")
+STEP = 0.005
+"""Å, of central differences: the error of a bond's force constant is near 1e-4 of it, forces in eV/Å need no more than
+six good digits."""
+
+
+@dataclass(frozen=True)
+class HessianResult:
+    """A Hessian and where it comes from.
+
+    Attributes:
+        hessian: second derivatives of the energy by the positions of ``indices`` in their order, shape (3m, 3m),
+            x1 y1 z1 x2 …, eV/Å², float64, exactly symmetric.
+        indices: the atoms that may move, shape (m,).
+        method: ``analytic`` (the calculator's own ``get_hessian``) or ``finite-difference`` (of its forces).
+        asymmetry: largest |H − Hᵀ| / largest |H| before it was made symmetric: noise and, for differences, their error.
+        step: displacement of the differences, Å; None if analytic.
+        evaluations: how many times forces were computed; 0 if analytic.
+    """
+
+    hessian: FloatArray
+    indices: NDArray[np.int64]
+    method: Literal["analytic", "finite-difference"]
+    asymmetry: float
+    step: float | None
+    evaluations: int
+
+    def __str__(self) -> str:
+        origin = self.method if self.step is None else f"central differences of forces, ±{self.step:g} Å"
+        return f"{origin}, asymmetry {self.asymmetry:.1e}"
+
+
+def hessian_of(
+    atoms: Atoms,
+    *,
+    source: Source = "auto",
+    step: float = STEP,
+    indices: Sequence[int] | NDArray[np.int64] | None = None,
+    progress: Progress | None = None,
+) -> HessianResult:
+    """Second derivatives of the energy by the positions, with any ASE calculator.
+
+    H[3i+a, 3j+b] = ∂²E/∂x_ia ∂x_jb; as differences −(F_jb(x_ia + h) − F_jb(x_ia − h)) / 2h with an error of order h².
+
+    Args:
+        atoms: with a calculator; not changed. Atoms that ``FixAtoms`` holds are left out of the Hessian.
+        source: ``analytic`` needs ``calc.get_hessian(atoms)``; ``finite-difference`` needs forces; ``auto`` takes the
+            first if the calculator has it. Which it was is in the result.
+        step: displacement of the differences, Å.
+        indices: atoms whose rows and columns are wanted, in that order; negative ones count from the end. Default:
+            all that no constraint holds.
+        progress: called with the finished and the total number of displaced coordinates.
+
+    Raises:
+        InputError: if there is no calculator, nothing moves, a constraint other than ``FixAtoms`` is set, or an index
+            does not exist, is given twice or is held.
+        ConfigError: if the source is unknown or the step is not a positive number.
+        PropertyNotAvailableError: if the calculator cannot do what is asked.
+        CalculationError: if the calculator fails or what it returns is not finite.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> from ase.calculators.emt import EMT
+        >>> nitrogen = molecule("N2", calculator=EMT())
+        >>> found = hessian_of(nitrogen)
+        >>> found.method, found.hessian.shape, found.evaluations
+        ('finite-difference', (6, 6), 12)
+    """
+    if atoms.calc is None:
+        raise InputError("the structure has no calculator: set atoms.calc")
+    if source not in SOURCES:
+        raise ConfigError(f"the source of a Hessian must be one of {', '.join(SOURCES)}; found '{source}'")
+    if not (np.isfinite(step) and step > 0):
+        raise ConfigError(f"the step of finite differences must be a positive number of Å; found {step}")
+    moving = moving_atoms(atoms, indices)
+    raw = None if source == "finite-difference" else _analytic(atoms, moving)
+    if raw is not None:
+        return _result(raw, moving, "analytic", None, 0)
+    if source == "analytic":
+        raise PropertyNotAvailableError(
+            f"{type(atoms.calc).__name__} has no analytic Hessian (get_hessian); take differences of forces instead"
+        )
+    return _result(_differences(atoms, moving, step, progress), moving, "finite-difference", step, 6 * len(moving))
+
+
+def moving_atoms(atoms: Atoms, indices: Sequence[int] | NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """The given atoms, or all that ``FixAtoms`` does not hold, checked; shape (m,).
+
+    Raises:
+        InputError: see ``hessian_of``.
+    """
+    held = held_atoms(atoms)
+    if indices is None:
+        moving = np.flatnonzero(~held)
+    else:
+        moving = np.asarray(indices)
+        if moving.dtype.kind not in "iu" and moving.size:
+            raise InputError(f"indices must be integers; found {moving.dtype}")
+        moving = moving.astype(np.int64).ravel()
+        outside = moving[(moving < -len(atoms)) | (moving >= len(atoms))]
+        if outside.size:
+            raise InputError(f"there is no atom {outside[0]} among {len(atoms)}")
+        moving = moving % max(len(atoms), 1)
+        if len(np.unique(moving)) < len(moving):
+            raise InputError("an atom is named twice among the indices of a Hessian")
+        if held[moving].any():
+            raise InputError(f"atom {moving[held[moving]][0]} is asked for, but a constraint holds it fixed")
+    if not moving.size:
+        raise InputError("no atom may move: there is nothing to differentiate by")
+    return moving
+
+
+def forces_of(atoms: Atoms) -> FloatArray:
+    """The calculator's forces, constraints left aside, shape (n_atoms, 3), eV/Å: a new array of finite numbers.
+
+    Raises:
+        PropertyNotAvailableError: if the calculator has no forces.
+        CalculationError: if it fails, or the forces are not finite.
+    """
+    forces = np.array(_asked(atoms, "forces", lambda: atoms.get_forces(apply_constraint=False)), dtype=np.float64)
+    if not np.isfinite(forces).all():
+        raise CalculationError(f"the force on atom {_first_bad(forces)} that the calculator returns is not finite")
+    return forces
+
+
+def _asked(atoms: Atoms, what: str, compute: Callable[[], Any]) -> Any:
+    """What a calculator returns; whatever it raises becomes an error of this package that names it."""
+    name = type(atoms.calc).__name__
+    try:
+        return compute()
+    except AtomsymError:
+        raise
+    except PropertyNotImplementedError as error:
+        raise PropertyNotAvailableError(f"{name} does not give {what} of this structure: {error}") from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CalculationError(f"{name} could not compute {what} of {atoms.symbols}: {reason}") from error
+
+
+def _analytic(atoms: Atoms, moving: NDArray[np.int64]) -> FloatArray | None:
+    """The calculator's own Hessian of the moving atoms; None if it has none."""
+    calculator = atoms.calc
+    if not hasattr(calculator, "get_hessian"):
+        return None
+    try:
+        # A calculator of this package takes the atoms, which saves time; others give the whole matrix, of any shape.
+        if len(moving) < len(atoms) and getattr(calculator, "name", "") == "atomsym":
+            return np.array(_asked(atoms, "a Hessian", lambda: calculator.get_hessian(atoms, indices=moving.tolist())))
+        whole = np.asarray(_asked(atoms, "a Hessian", lambda: calculator.get_hessian(atoms)), dtype=np.float64)
+    except PropertyNotAvailableError:
+        return None
+    if whole.size != (3 * len(atoms)) ** 2:
+        name = type(calculator).__name__
+        raise CalculationError(f"the Hessian of {name} has the shape {whole.shape} for {len(atoms)} atoms")
+    rows = (3 * moving[:, None] + np.arange(3)).ravel()
+    return whole.reshape(3 * len(atoms), 3 * len(atoms))[np.ix_(rows, rows)]
+
+
+def _differences(atoms: Atoms, moving: NDArray[np.int64], step: float, progress: Progress | None) -> FloatArray:
+    """Central differences of forces, one row a displaced coordinate, not symmetric yet."""
+    displaced = atoms.copy()  # the caller's positions never change, also if the calculator fails half way
+    displaced.set_constraint()
+    displaced.calc = atoms.calc
+    n = 3 * len(moving)
+    rows = np.empty((n, n))
+    for k, (atom, axis) in enumerate((int(atom), axis) for atom in moving for axis in range(3)):
+        pair = []
+        for sign in (1.0, -1.0):
+            displaced.positions[:] = atoms.positions
+            displaced.positions[atom, axis] += sign * step
+            pair.append(forces_of(displaced)[moving].ravel())
+        rows[k] = -(pair[0] - pair[1]) / (2 * step)
+        if progress is not None:
+            progress(k + 1, n)
+    return rows
+
+
+def _result(
+    raw: FloatArray,
+    moving: NDArray[np.int64],
+    method: Literal["analytic", "finite-difference"],
+    step: float | None,
+    evaluations: int,
+) -> HessianResult:
+    if not np.isfinite(raw).all():
+        raise CalculationError(f"row {_first_bad(raw)} of the Hessian that the calculator returns is not finite")
+    scale = max(float(np.abs(raw).max()), np.finfo(np.float64).tiny)
+    asymmetry = float(np.abs(raw - raw.T).max()) / scale
+    return HessianResult(0.5 * (raw + raw.T), moving, method, asymmetry, step, evaluations)
+
+
+def _first_bad(values: FloatArray) -> int:
+    return int(np.argmin(np.isfinite(values).all(axis=1)))
