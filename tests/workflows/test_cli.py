@@ -116,7 +116,7 @@ def test_r02_md_stops_at_its_time_limit_and_goes_on(small_argon: Path) -> None:
         "50",
     ]
     limited = atomsym(*arguments, "-o", "run", "--max-minutes", "1e-9", folder=small_argon)
-    assert limited.returncode == 3
+    assert limited.returncode == 75
     assert "1 of 60 steps are done. Go on with: atomsym md --resume run" in " ".join(limited.stderr.split())
     resumed = atomsym("md", "--resume", "run", "--json", folder=small_argon)
     assert resumed.returncode == 0, resumed.stderr
@@ -126,8 +126,8 @@ def test_r02_md_stops_at_its_time_limit_and_goes_on(small_argon: Path) -> None:
         assert (small_argon / "run" / name).read_bytes() == (small_argon / "whole" / name).read_bytes()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 3), (signal.SIGINT, 130)])
-def test_r02_a_signal_ends_md_in_good_order(small_argon: Path, number: int, code: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_r02_a_signal_ends_md_in_good_order(small_argon: Path, number: int) -> None:
     arguments = ["md", "small.extxyz", "--model", "argon", "--steps", "1000000", "-o", "run"]
     command = [sys.executable, "-c", "from atomsym.workflows.cli import main; main()", *arguments]
     with subprocess.Popen(command, cwd=small_argon, stderr=subprocess.PIPE, text=True) as process:
@@ -136,7 +136,7 @@ def test_r02_a_signal_ends_md_in_good_order(small_argon: Path, number: int, code
             time.sleep(0.05)
         process.send_signal(number)
         _, errors = process.communicate(timeout=120)
-    assert process.returncode == code, errors
+    assert process.returncode == 75, errors
     assert "Go on with: atomsym md --resume run" in " ".join(errors.split())
     assert json.loads((small_argon / "run/summary.json").read_text())["steps_done"] > 50
 
@@ -144,8 +144,11 @@ def test_r02_a_signal_ends_md_in_good_order(small_argon: Path, number: int, code
 def test_relax_tells_whether_it_has_converged(small_argon: Path) -> None:
     arguments = ["relax", "small.extxyz", "--model", "argon", "--cell", "--smax", "1e-4", "-o", "run"]
     short = atomsym(*arguments, "--max-steps", "1", folder=small_argon)
-    assert short.returncode == 3
+    assert short.returncode == 1
     assert "Not converged after 1 steps" in short.stderr
+    limited = atomsym("relax", "--resume", "run", "--max-steps", "90", "--max-minutes", "1e-9", folder=small_argon)
+    assert limited.returncode == 75
+    assert "Go on with: atomsym relax --resume run --max-steps 90" in limited.stderr
     resumed = atomsym("relax", "--resume", "run", "--max-steps", "100", "--json", folder=small_argon)
     assert resumed.returncode == 0, resumed.stderr
     result = json.loads(resumed.stdout)

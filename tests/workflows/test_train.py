@@ -28,7 +28,6 @@ from atomsym.training import DataSection, TrainingConfig, read_checkpoint, read_
 from atomsym.workflows.cli import main
 from atomsym.workflows.evaluate import evaluate_structures
 from atomsym.workflows.train import load_data, split_structures, with_reference_energies
-from atomsym.workflows.train.signals import StopSignals
 
 TENSORBOARD = find_spec("tensorboard") is not None  # an extra that the tests do without
 CONFIG = """
@@ -184,17 +183,6 @@ def test_r02_a_signal_leaves_a_run_that_goes_on_exactly(folder: Path, tmp_path: 
     assert result.returncode == 0, result.stderr
     steps = [row["step"] for row in read_log(tmp_path / "run" / "steps.csv")]
     assert steps == list(range(1, 2 * (reached.epoch + 2) + 1))
-
-
-def test_the_handlers_of_the_caller_are_put_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with StopSignals() as stop:
-        assert stop() == ""
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop() == "SIGTERM"
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from atomsym.workflows.md.settings import MdSettings
 from atomsym.workflows.md.simulation import MdResult, resume_md, run_md
 from atomsym.workflows.md.systems import default_settings, with_overrides
 from atomsym.workflows.run_folders import require_run_of
-from atomsym.workflows.stopping import EXIT_INTERRUPTED, EXIT_UNFINISHED, Stop, stop_requests
+from atomsym.workflows.stopping import EXIT_STOPPED, Stop, exit_stopped, stoppable
 from atomsym.workflows.structures import BUILTIN_STRUCTURES
 
 WHAT, WHEN, FILES, MACHINE = "What to simulate", "How long", "Results", "Model and machine"
@@ -81,7 +81,7 @@ def md_command(
     max_minutes: Annotated[
         float | None,
         typer.Option(
-            help=f"Stop after this time with exit code {EXIT_UNFINISHED}; --resume goes on.",
+            help=f"Stop after this time with exit code {EXIT_STOPPED}; --resume goes on.",
             show_default="no limit",
             rich_help_panel=WHEN,
         ),
@@ -161,7 +161,8 @@ def md_command(
         folder = output or Path(f"atomsym-md-{Path(system).stem}")
     if not settings.model:
         raise ConfigError(f"--model is needed to run {settings.system}; list them with: atomsym models")
-    with stop_requests(max_minutes) as stop:
+    go_on = f"atomsym md --resume {folder}"
+    with stoppable(console, go_on, max_minutes) as stop:
         result = _run_with_progress(settings, folder, resume is not None, stop, console)
     from atomsym.workflows.md.report import write_report  # matplotlib takes a while to import: only when it draws
 
@@ -173,8 +174,7 @@ def md_command(
         console.print(f"Picture: {picture}\nTrajectory: {folder / 'trajectory.extxyz'}\nLog: {folder / 'log.csv'}")
     if not result.finished:
         done = f"{result.steps_done:,} of {settings.total_steps:,} steps are done"
-        console.print(f"Stopped: {done}. Go on with: atomsym md --resume {folder}")
-        raise typer.Exit(EXIT_INTERRUPTED if stop.by_user else EXIT_UNFINISHED)
+        raise exit_stopped(console, f"Stopped ({stop()}): {done}", go_on)
 
 
 def _refuse_changes(system: str | None, output: Path | None, given: dict[str, Any]) -> None:
@@ -197,11 +197,7 @@ def _run_with_progress(settings: MdSettings, folder: Path, resuming: bool, stop:
         def progress(step: int, status: str) -> None:
             bar.update(task, completed=step, description=status)
 
-        try:
-            return resume_md(folder, progress, stop) if resuming else run_md(settings, folder, progress, stop)
-        except KeyboardInterrupt:
-            console.print(f"Interrupted. Go on with: atomsym md --resume {folder}")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+        return resume_md(folder, progress, stop) if resuming else run_md(settings, folder, progress, stop)
 
 
 def _table(settings: MdSettings, result: MdResult, diffusion: dict[str, float]) -> Table:

@@ -15,7 +15,9 @@ from atomsym.workflows.md.systems import BUILTIN_SETTINGS
 from atomsym.workflows.relax.relaxation import RelaxResult, resume_relax, run_relax
 from atomsym.workflows.relax.settings import OPTIMIZERS, RelaxSettings
 from atomsym.workflows.run_folders import require_run_of
-from atomsym.workflows.stopping import EXIT_INTERRUPTED, EXIT_UNFINISHED, Stop, stop_requests
+from atomsym.workflows.stopping import EXIT_STOPPED, Stop, exit_stopped, stoppable
+
+EXIT_NOT_CONVERGED = 1
 
 
 def relax_command(
@@ -50,7 +52,12 @@ def relax_command(
         typer.Option(help="… and, with --cell, no stress is farther from the pressure, GPa.", show_default="0.01"),
     ] = None,
     max_steps: Annotated[int | None, typer.Option(help="Give up after these many steps.", show_default="500")] = None,
-    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time.", show_default="no limit")] = None,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option(
+            help=f"Stop after this time with exit code {EXIT_STOPPED}; --resume goes on.", show_default="no limit"
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cpu")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64.", show_default="float64")] = None,
     output: Annotated[
@@ -65,8 +72,8 @@ def relax_command(
 ) -> None:
     """Relax atoms, and the cell if asked, to the nearest minimum of the energy.
 
-    Converged means: everything that is free to move is at rest, the cell too if it is free. Exit code 0 if converged,
-    3 if not (--resume goes on), 2 for wrong use.
+    Converged means: everything that is free to move is at rest, the cell too if it is free. Exit code 1 if it has not
+    converged within --max-steps.
 
     Examples: `atomsym relax structure.cif --model copper-morse --cell --fix-symmetry`,
     `atomsym relax molecule.xyz --model ase.calculators.emt:EMT`, `atomsym relax --resume atomsym-relax-structure`.
@@ -77,7 +84,8 @@ def relax_command(
         "optimizer": optimizer, "fmax": fmax, "smax": smax, "device": device, "dtype": dtype,
     }  # fmt: skip
     settings, folder = _settings(system, output, resume, given, max_steps)
-    with stop_requests(max_minutes) as stop:
+    go_on = f"atomsym relax --resume {folder}"
+    with stoppable(console, go_on, max_minutes) as stop:
         result = _run_with_progress(settings, folder, resume is not None, max_steps, stop, console)
     from atomsym.workflows.relax.report import write_report  # matplotlib takes a while to import: only when it draws
 
@@ -87,12 +95,15 @@ def relax_command(
     else:
         console.print(_table(settings, result))
         console.print(f"Structure: {result.structure}\nPicture: {picture}")
-    if not result.converged:
-        console.print(
-            f"[bold red]Not converged[/] after {result.steps} steps. Go on with: atomsym relax --resume {folder} "
-            f"--max-steps {max(2 * settings.max_steps, result.steps)}"
-        )
-        raise typer.Exit(EXIT_INTERRUPTED if stop.by_user else EXIT_UNFINISHED)
+    if result.converged:
+        return
+    limit = max_steps or settings.max_steps
+    if result.steps < limit:
+        how = f"Stopped ({stop()}): not converged after {result.steps} steps"
+        raise exit_stopped(console, how, go_on if max_steps is None else f"{go_on} --max-steps {max_steps}")
+    more = f"{go_on} --max-steps {2 * max(limit, result.steps)}"
+    console.print(f"[bold red]Not converged[/] after {result.steps} steps. Go on with: {more}", soft_wrap=True)
+    raise typer.Exit(EXIT_NOT_CONVERGED)
 
 
 def _settings(
@@ -126,13 +137,9 @@ def _run_with_progress(
         def progress(step: int, status: str) -> None:
             bar.update(task, completed=step, description=status)
 
-        try:
-            if resuming:
-                return resume_relax(folder, progress, stop, max_steps=max_steps)
-            return run_relax(settings, folder, progress, stop)
-        except KeyboardInterrupt:
-            console.print(f"Interrupted. Go on with: atomsym relax --resume {folder}")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+        if resuming:
+            return resume_relax(folder, progress, stop, max_steps=max_steps)
+        return run_relax(settings, folder, progress, stop)
 
 
 def _table(settings: RelaxSettings, result: RelaxResult) -> Table:

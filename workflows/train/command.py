@@ -39,12 +39,10 @@ from atomsym.workflows.datasets import show_report
 from atomsym.workflows.evaluate.table import error_table, result_as_data
 from atomsym.workflows.paths import make_folder
 from atomsym.workflows.run_folders import require_no_run, require_run_of
+from atomsym.workflows.stopping import exit_stopped, stoppable
 from atomsym.workflows.train.data import load_data, with_reference_energies
 from atomsym.workflows.train.progress import TensorBoardLog, TerminalProgress
 from atomsym.workflows.train.run import FinalErrors, finish_run
-from atomsym.workflows.train.signals import StopSignals
-
-EXIT_RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h: batch systems know it as "try again"
 
 
 def train_command(
@@ -74,8 +72,8 @@ def train_command(
     """Train a potential on labelled structures.
 
     The folder of the run gets the complete config, a log, checkpoints, the best model (`model.safetensors`, averaged
-    weights), its errors and plots. A run that is stopped (Ctrl-C, SIGTERM, `max_minutes`) writes a checkpoint and ends
-    with exit code 75; `--resume FOLDER` goes on exactly where it was. Several processes:
+    weights), its errors and plots. A run that is stopped (Ctrl-C, SIGTERM, `max_minutes`) writes a checkpoint;
+    `--resume FOLDER` goes on exactly where it was. Several processes:
     `torchrun --nproc-per-node 4 --no-python atomsym train CONFIG.yaml`.
 
     Examples: `atomsym train ethanol.yaml --set loss.forces=10 --set seed=1`, `atomsym train --resume
@@ -87,6 +85,7 @@ def train_command(
     model_settings(config)  # a wrong setting ends here, before any data are read
     ranks = Ranks.of_environment(usable_device(config.device))
     console = Console(stderr=True, quiet=as_json or not ranks.writes)
+    go_on = f"atomsym train --resume {folder}"
     try:
         data = load_data(config)
         if resume_folder is None:
@@ -96,7 +95,7 @@ def train_command(
             return
         make_folder(folder)
         observer = _observer(console, folder, config, ranks)
-        with StopSignals() as stop:
+        with stoppable(console, go_on) as stop:
             if resume_folder is not None:
                 result = resume(folder, data, changes=changes, observer=observer, stop=stop, ranks=ranks)
             else:
@@ -104,8 +103,7 @@ def train_command(
     finally:
         ranks.close()
     if not result.complete:
-        console.print(f"Stopped ({result.reason}). Go on with: atomsym train --resume {folder}", highlight=False)
-        raise typer.Exit(EXIT_RESUMABLE)
+        raise exit_stopped(console, f"Stopped ({result.reason})", go_on)
     if ranks.writes:
         _show_result(result, finish_run(result, data), console, as_json)
 
