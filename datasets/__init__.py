@@ -1,7 +1,8 @@
 """Layer 5: labelled structures from files, checks of their labels, splits, reference energies and known sets."""
 
+from atomsym.core import require_labels
 from atomsym.datasets.check import DatasetReport, Finding, check_dataset
-from atomsym.datasets.dataset import Dataset, require_labels
+from atomsym.datasets.dataset import Dataset
 from atomsym.datasets.duplicates import find_duplicates, overlap
 from atomsym.datasets.extxyz import write_extxyz
 from atomsym.datasets.known import KnownSet, known_sets, load_isolated_energies, load_known

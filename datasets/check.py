@@ -11,11 +11,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from atomsym.core import AtomsymError, LabelledStructure, validate_structure
+from atomsym.core import LABELS, AtomsymError, LabelledStructure, validate_structure
 from atomsym.core.elements import symbol_of
 from atomsym.datasets.consistency import EnergyForceSlope, energy_force_slope
 from atomsym.datasets.duplicates import TOLERANCE, find_duplicates
-from atomsym.datasets.labels import PROPERTIES
 from atomsym.datasets.reference_energies import composition_matrix, fit
 
 FloatArray = NDArray[np.float64]
@@ -159,7 +158,7 @@ def _check(dataset: Sequence[LabelledStructure], tolerance: float) -> DatasetRep
         largest=max(sizes, default=0),
         elements={symbol_of(number): elements[number] for number in sorted(elements)},
         pbc=dict(Counter(_directions(s) for s in structures).most_common()),
-        labels={name: sum(getattr(s, name) is not None for s in structures) for name in PROPERTIES},
+        labels={name: sum(getattr(s, name) is not None for s in structures) for name in LABELS},
         groups=dict(Counter(s.group for s in structures if s.group).most_common()),
         energy=energy,
         force_rms=force_rms,
@@ -189,7 +188,7 @@ def _labels(structures: Sequence[LabelledStructure]) -> list[Finding]:
     if not structures:
         return [Finding("empty", "error", 0, "there are no structures")]
     found = []
-    for name in PROPERTIES:
+    for name in LABELS:
         missing, examples = _where(structures, lambda s, name=name: getattr(s, name) is None)  # type: ignore[misc]
         if missing == len(structures):
             if name in ("energy", "forces"):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atomsym.core import ConfigError, DataError, LabelledStructure
+from atomsym.core import LABELS, ConfigError, DataError, LabelledStructure
 from atomsym.datasets.frame import Frame, numbers_in
 from atomsym.datasets.units import LabelUnits
 
@@ -18,8 +18,6 @@ FloatArray = NDArray[np.float64]
 Group = str | Callable[[Mapping[str, Any]], object] | None
 
 AUTO = "auto"
-PROPERTIES = ("energy", "forces", "stress", "hessian")
-"""The labels a structure can have; virials become stresses."""
 
 _PREFIXES = ("", "ref_", "dft_", "qm_", "ml_reference_", "target_")
 _STEMS = {
@@ -111,7 +109,7 @@ def _labelled(
     group_key = _group_key(group, found, path)
     factors = units.factors
     structures = [_structure(frame, chosen, units, factors, group_key) for frame in frames]
-    labels = {name: sum(getattr(s, name) is not None for s in structures) for name in PROPERTIES}
+    labels = {name: sum(getattr(s, name) is not None for s in structures) for name in LABELS}
     return structures, ReadReport(
         path, format_name, len(structures), chosen, units, labels, dict(sorted(found.items()))
     )

@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from atomsym.core import DataError, LabelledStructure, MissingDependencyError
+from atomsym.core import LABELS, DataError, LabelledStructure, MissingDependencyError
 from atomsym.datasets.dataset import Dataset
 from atomsym.datasets.frame import is_pickle, make_frame
-from atomsym.datasets.labels import PROPERTIES, ReadReport
+from atomsym.datasets.labels import ReadReport
 from atomsym.datasets.units import LabelUnits
 
 FORMAT, FORMAT_VERSION = "atomsym-dataset", 1
@@ -86,7 +86,7 @@ def open_lmdb(path: Path, *, verify: bool = True) -> Dataset:
     records = _Records(str(path.resolve()))
     header = records.header
     labels = header.get("labels")
-    counts = {name: labels[name] for name in PROPERTIES if isinstance(labels, dict) and type(labels.get(name)) is int}
+    counts = {name: labels[name] for name in LABELS if isinstance(labels, dict) and type(labels.get(name)) is int}
     return Dataset(records, str(path), ReadReport(str(path), "LMDB", len(records), {}, LabelUnits(), counts))
 
 
@@ -99,14 +99,14 @@ def _lmdb(purpose: str) -> ModuleType:
 
 
 def _fill(lmdb: ModuleType, path: Path, structures: Iterable[LabelledStructure]) -> int:
-    labels, count, size = dict.fromkeys(PROPERTIES, 0), 0, 1 << 28
+    labels, count, size = dict.fromkeys(LABELS, 0), 0, 1 << 28
     environment = lmdb.open(str(path), subdir=False, map_size=size, metasync=False, sync=False, max_dbs=0)
     try:
         batch: list[tuple[bytes, bytes]] = []
         for structure in structures:
             batch.append((_KEY.pack(count), encode(structure)))
             count += 1
-            for name in PROPERTIES:
+            for name in LABELS:
                 labels[name] += getattr(structure, name) is not None
             if len(batch) == _BATCH:
                 size = _put(lmdb, environment, batch, size)

@@ -16,10 +16,12 @@ from atomsym.core.errors import (
 )
 from atomsym.core.graph import AtomGraph
 from atomsym.core.labelled_structure import LabelledStructure
+from atomsym.core.labels import LABELS, require_labels
 from atomsym.core.topology import EdgeTopology
 from atomsym.core.validation import MIN_DISTANCE, check_elements, validate_graph, validate_structure
 
 __all__ = [
+    "LABELS",
     "MIN_DISTANCE",
     "ArtifactError",
     "AtomGraph",
@@ -37,6 +39,7 @@ __all__ = [
     "PropertyNotAvailableError",
     "UnsupportedElementError",
     "check_elements",
+    "require_labels",
     "validate_graph",
     "validate_structure",
 ]

@@ -20,7 +20,7 @@ from atomsym.training.loss import BatchLoss, Predictions, batch_loss, predict
 from atomsym.training.metrics import Errors, ErrorSums
 from atomsym.training.observers import Observer, Observers
 from atomsym.training.parallel import Ranks
-from atomsym.training.resolve import model_cutoff, new_potential, require_labels, resolved_config
+from atomsym.training.resolve import model_cutoff, new_potential, resolved_config
 from atomsym.training.runs import RESUME_ENTRIES, resume, train
 from atomsym.training.samples import Batch, LabelCounts, Samples
 from atomsym.training.statistics import dataset_statistics
@@ -64,7 +64,6 @@ __all__ = [
     "read_checkpoint",
     "read_config",
     "read_log",
-    "require_labels",
     "resolved_config",
     "resume",
     "summary_of_errors",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import MISSING, fields, replace
 from typing import Any
 
 import torch
 
 from atomsym.artifacts import checked_settings, config_from_dict, config_to_dict
-from atomsym.core import ConfigError, LabelledStructure
+from atomsym.core import ConfigError, require_labels
 from atomsym.core.elements import format_elements
 from atomsym.models import DatasetStatistics, Potential, architecture
 from atomsym.training.config import TrainingConfig
@@ -54,11 +53,11 @@ def resolved_config(config: TrainingConfig, samples: Samples) -> tuple[TrainingC
         samples: the training structures.
 
     Raises:
-        ConfigError: if the data have no labels for a term of the loss, or lack something the model needs, or hold an
-            element that the model was told not to know.
+        ConfigError: if the data lack something the model needs, or hold an element that the model was told not to know.
+        DataError: if the data have no labels for a term of the loss, or labels that are not finite.
     """
     potential_class, settings = model_settings(config)
-    require_labels(config, samples.structures)
+    require_labels(samples.structures, labels_of_loss(config))
     statistics = dataset_statistics(samples, config.data.reference_energies)
     complete = potential_class.config_from_statistics(settings, statistics)
     unknown = set(statistics.elements) - set(complete.elements)
@@ -68,26 +67,10 @@ def resolved_config(config: TrainingConfig, samples: Samples) -> tuple[TrainingC
     return replace(config, model=model), statistics
 
 
-def require_labels(config: TrainingConfig, structures: Sequence[LabelledStructure]) -> None:
-    """Refuse to train on labels that are not there (wrong keys give a loss of exactly zero).
-
-    Raises:
-        ConfigError: if a term of the loss has a weight but no structure has its label.
-    """
-    present = {
-        "energy": any(s.energy is not None for s in structures),
-        "forces": any(s.forces is not None for s in structures),
-        "stress": any(s.stress is not None for s in structures),
-        "hessian": any(s.hessian is not None for s in structures),
-    }
-    for stage in config.all_stages():
-        for term, weight in stage.loss.weights.items():
-            label = LABEL_OF_TERM[term]
-            if weight > 0 and not present[label]:
-                raise ConfigError(
-                    f"loss.{term} is {weight:g}, but none of the {len(structures)} training structures has a label "
-                    f"'{label}'; check data.keys, or set loss.{term}=0"
-                )
+def labels_of_loss(config: TrainingConfig) -> list[str]:
+    """The labels that some stage's loss compares with."""
+    weights = [term for stage in config.all_stages() for term in stage.loss.weights.items()]
+    return sorted({LABEL_OF_TERM[term] for term, weight in weights if weight > 0})
 
 
 def new_potential(config: TrainingConfig) -> Potential:

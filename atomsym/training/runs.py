@@ -47,6 +47,7 @@ def train(
 
     Raises:
         ConfigError: if the config does not fit the data or the folder holds a run.
+        DataError: if labels that the loss needs are missing or not finite.
         InputError: if a structure cannot be used.
         CalculationError: if the loss or its gradient is not finite.
         ArtifactError: if a file cannot be written.

@@ -10,12 +10,12 @@ import pytest
 import torch
 import training_problem as problem
 
-from atomsym.core import AtomGraph, ConfigError, LabelledStructure
+from atomsym.core import AtomGraph, DataError, LabelledStructure
 from atomsym.derivatives import evaluate, hessian
 from atomsym.kernels.neighbors import connect
 from atomsym.models import Potential
 from atomsym.testing import tolerances
-from atomsym.training import LossSection, Samples, batch_loss, new_potential, require_labels, resolved_config
+from atomsym.training import LossSection, Samples, batch_loss, new_potential, resolved_config
 
 ALL_TERMS = LossSection(energy=2.0, forces=3.0, stress=50.0, virial=0.5, hessian=0.7, hessian_rows=0)
 
@@ -162,8 +162,9 @@ def test_an_isolated_atom_and_an_empty_neighborhood_have_a_loss() -> None:
 
 def test_i12_training_without_labels_is_refused(structures: list[LabelledStructure]) -> None:
     bare = [replace(s, forces=None, hessian=None) for s in structures]
-    with pytest.raises(ConfigError, match="none of the 16 training structures has a label 'forces'"):
-        require_labels(problem.config(), bare)
+    samples = samples_of(bare)
+    with pytest.raises(DataError, match=r"none of 16 structures has forces labels.*data\.keys\.forces"):
+        resolved_config(problem.config(), samples)
     stages = [{"start_epoch": 1, "loss": {"hessian": 1.0}}]
-    with pytest.raises(ConfigError, match=r"loss\.hessian is 1"):
-        require_labels(problem.config(stages=stages, loss={"forces": 0.0}), bare)
+    with pytest.raises(DataError, match="has hessian labels"):
+        resolved_config(problem.config(stages=stages, loss={"forces": 0.0}), samples)

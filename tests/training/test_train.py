@@ -12,7 +12,7 @@ import torch
 import training_problem as problem
 
 from atomsym.artifacts import load_model, read_card
-from atomsym.core import CalculationError, ConfigError
+from atomsym.core import CalculationError, ConfigError, DataError
 from atomsym.derivatives import evaluate
 from atomsym.models import Morse, MorseConfig
 from atomsym.training import Observer, Samples, TrainingData, read_checkpoint, read_log, train
@@ -134,7 +134,7 @@ def test_a_gradient_that_is_not_finite_names_the_structures(tmp_path: Path, data
 def test_training_needs_validation_structures(tmp_path: Path, data: TrainingData) -> None:
     with pytest.raises(ConfigError, match="no validation structures"):
         train(problem.config(), TrainingData(data.train, []), tmp_path)
-    with pytest.raises(ConfigError, match="none of the 0"):
+    with pytest.raises(DataError, match="none of 0 structures"):
         train(problem.config(), TrainingData([], data.validation), tmp_path)
 
 

@@ -22,7 +22,7 @@ from atomsym.datasets import (
     split,
 )
 from atomsym.training import DataSection, TrainingConfig, TrainingData
-from atomsym.training.resolve import LABEL_OF_TERM
+from atomsym.training.resolve import labels_of_loss
 
 
 def load_data(config: TrainingConfig) -> TrainingData:
@@ -42,11 +42,9 @@ def load_data(config: TrainingConfig) -> TrainingData:
     else:
         train = _drawn(train, section.n_train, config.seed)
         validation = _drawn(validation, section.n_validation, config.seed)
-    terms = {
-        LABEL_OF_TERM[t] for stage in config.all_stages() for t, weight in stage.loss.weights.items() if weight > 0
-    }
-    require_labels(train, sorted(terms))
-    require_labels(validation, sorted(terms - {"hessian"}))
+    labels = labels_of_loss(config)
+    require_labels(train, labels)
+    require_labels(validation, [label for label in labels if label != "hessian"])
     return TrainingData(train, validation, parts, _description(section))
 
 
