@@ -9,9 +9,9 @@ from atomsym.datasets.known import KnownSet, known_sets, load_isolated_energies,
 from atomsym.datasets.labels import LabelKeys, ReadReport
 from atomsym.datasets.lmdb_files import open_lmdb, write_lmdb
 from atomsym.datasets.read import read_dataset, read_datasets
-from atomsym.datasets.reference_energies import ReferenceEnergies, isolated_energies, reference_energies
 from atomsym.datasets.split import split
 from atomsym.datasets.units import LabelUnits
+from atomsym.training import ReferenceEnergies, isolated_energies, reference_energies
 
 __all__ = [
     "Dataset",

@@ -15,7 +15,7 @@ from atomsym.core import LABELS, AtomsymError, LabelledStructure, validate_struc
 from atomsym.core.elements import symbol_of
 from atomsym.datasets.consistency import EnergyForceSlope, energy_force_slope
 from atomsym.datasets.duplicates import TOLERANCE, find_duplicates
-from atomsym.datasets.reference_energies import composition_matrix, fit
+from atomsym.training.reference_energies import compositions, fit_element_energies
 
 FloatArray = NDArray[np.float64]
 Severity = Literal["error", "warning", "note"]
@@ -223,8 +223,7 @@ def _energies(structures: Sequence[LabelledStructure]) -> tuple[EnergyStatistics
     chosen = [structures[i] for i in indices]
     if not chosen:
         return None, []
-    elements = sorted({int(number) for s in chosen for number in np.unique(s.numbers)})
-    counts = composition_matrix(chosen, elements)
+    counts, elements = compositions(chosen)
     energies = np.array([s.energy for s in chosen], dtype=np.float64)
     left, values, unique, outliers = _residuals(counts, energies)
     statistics = EnergyStatistics(
@@ -247,7 +246,7 @@ def _residuals(counts: FloatArray, energies: FloatArray) -> tuple[FloatArray, Fl
     """Energies per atom without composition energies, which are fitted again without the outliers until none is new."""
     outliers = np.zeros(len(energies), dtype=bool)
     for _ in range(10):
-        values, unique = fit(counts[~outliers], energies[~outliers])
+        values, unique = fit_element_energies(counts[~outliers], energies[~outliers])
         left = (energies - counts @ values) / counts.sum(axis=1)
         beyond = _beyond(left)
         # an element that only outliers hold is not fitted without them

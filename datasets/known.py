@@ -16,9 +16,9 @@ from atomsym.core import ConfigError, DataError
 from atomsym.datasets.dataset import Dataset
 from atomsym.datasets.labels import AUTO, Group
 from atomsym.datasets.read import read_dataset
-from atomsym.datasets.reference_energies import isolated_energies
 from atomsym.datasets.split import split
 from atomsym.datasets.units import LabelUnits
+from atomsym.training import isolated_energies
 
 FOLDER_VARIABLE = "ATOMSYM_DATA"
 

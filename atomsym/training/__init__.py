@@ -20,6 +20,7 @@ from atomsym.training.loss import BatchLoss, Predictions, batch_loss, predict
 from atomsym.training.metrics import Errors, ErrorSums
 from atomsym.training.observers import Observer, Observers
 from atomsym.training.parallel import Ranks
+from atomsym.training.reference_energies import ReferenceEnergies, isolated_energies, reference_energies
 from atomsym.training.resolve import model_cutoff, new_potential, resolved_config
 from atomsym.training.runs import RESUME_ENTRIES, resume, train
 from atomsym.training.samples import Batch, LabelCounts, Samples
@@ -46,6 +47,7 @@ __all__ = [
     "Predictions",
     "Progress",
     "Ranks",
+    "ReferenceEnergies",
     "Samples",
     "ScheduleSection",
     "StageSection",
@@ -56,6 +58,7 @@ __all__ = [
     "batch_loss",
     "config_to_yaml",
     "dataset_statistics",
+    "isolated_energies",
     "model_cutoff",
     "new_potential",
     "parse_yaml",
@@ -64,6 +67,7 @@ __all__ = [
     "read_checkpoint",
     "read_config",
     "read_log",
+    "reference_energies",
     "resolved_config",
     "resume",
     "summary_of_errors",

@@ -32,7 +32,7 @@ class DataSection:
         keys: names of the labels in the files, such as ``energy: REF_energy``; null leaves a label out.
         units: of the labels in the files, such as ``energy: kcal/mol``; default: eV and Å.
         group: key whose value names the group of a structure in tables of errors; "auto" looks for one.
-        reference_energies: energies of isolated atoms: fitted to the total energies by ``least-squares``, taken from
+        reference_energies: energies of isolated atoms: fitted to the energies per atom by ``least-squares``, taken from
             the ``isolated`` atoms among the structures, or given in eV by symbol.
         isolated_atoms: file with a single atom of each element; its energies become the reference energies.
     """

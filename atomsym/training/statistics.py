@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atomsym.core import ConfigError, LabelledStructure
-from atomsym.core.elements import SYMBOLS, atomic_number_of, symbol_of
+from atomsym.core.elements import atomic_number_of, symbol_of
 from atomsym.models import DatasetStatistics
+from atomsym.training.reference_energies import compositions, fit_element_energies, isolated_energies
 from atomsym.training.samples import Samples
 
 
@@ -21,18 +21,20 @@ def dataset_statistics(
 
     Args:
         samples: the training structures.
-        reference_energies: "least-squares", "isolated", or energies in eV by symbol.
+        reference_energies: "least-squares", "isolated" (both as ``reference_energies`` finds them), or energies in eV
+            by symbol.
 
     Raises:
         ConfigError: if there are no structures, or reference energies of an element cannot be found.
+        DataError: if isolated atoms of one element differ by more than 1 meV.
     """
     structures = samples.structures
     if len(structures) == 0:
         raise ConfigError("there are no structures to train on")
-    composition, elements = _composition(structures)
+    composition, elements = compositions(structures)
     n_atoms = composition.sum(axis=1)
     energies = np.array([np.nan if s.energy is None else s.energy for s in structures], dtype=np.float64)
-    atomic = _atomic_energies(composition, elements, energies, reference_energies)
+    atomic = _atomic_energies(structures, composition, elements, energies, reference_energies)
     interaction = (energies - composition @ atomic) / np.maximum(n_atoms, 1)
     squares = [np.square(s.forces[~np.isnan(s.forces)]) for s in structures if s.forces is not None]
     components = np.concatenate(squares) if squares else np.zeros(0)
@@ -47,46 +49,31 @@ def dataset_statistics(
     )
 
 
-def _composition(structures: Sequence[LabelledStructure]) -> tuple[NDArray[np.float64], list[int]]:
-    """Atoms of each element (columns, increasing) in each structure (rows)."""
-    counts = np.stack([np.bincount(s.numbers, minlength=len(SYMBOLS)) for s in structures])
-    elements = np.flatnonzero(counts.sum(axis=0))
-    return counts[:, elements].astype(np.float64), [int(number) for number in elements]
-
-
 def _atomic_energies(
-    composition: NDArray[np.float64], elements: list[int], energies: NDArray[np.float64], choice: Any
+    structures: Sequence[LabelledStructure],
+    composition: NDArray[np.float64],
+    elements: Sequence[int],
+    energies: NDArray[np.float64],
+    choice: str | Mapping[str, float],
 ) -> NDArray[np.float64]:
     if isinstance(choice, Mapping):
-        return _given(choice, elements)
-    known = ~np.isnan(energies)
+        given = {atomic_number_of(symbol): energy for symbol, energy in choice.items()}
+        return _of_all(given, elements, "data.reference_energies lack {}, which the data have")
     if choice == "isolated":
-        return _isolated(composition[known], elements, energies[known])
+        return _of_all(
+            isolated_energies(structures),
+            elements,
+            "data.reference_energies is 'isolated', but no structure is a single atom of {} with an energy (not "
+            "periodic, or of the group IsolatedAtom); use 'least-squares', or give the energies by symbol",
+        )
+    known = ~np.isnan(energies) & composition.any(axis=1)
     if not known.any():
         return np.zeros(len(elements))
-    # The solution of least norm where compositions do not tell the elements apart, as in a set of one molecule.
-    return np.asarray(np.linalg.lstsq(composition[known], energies[known], rcond=1e-10)[0], dtype=np.float64)
+    return fit_element_energies(composition[known], energies[known])[0]
 
 
-def _given(energies: Mapping[str, float], elements: list[int]) -> NDArray[np.float64]:
-    by_number = {atomic_number_of(symbol): energy for symbol, energy in energies.items()}
-    missing = [symbol_of(number) for number in elements if number not in by_number]
+def _of_all(energies: Mapping[int, float], elements: Sequence[int], message: str) -> NDArray[np.float64]:
+    missing = [symbol_of(number) for number in elements if number not in energies]
     if missing:
-        raise ConfigError(f"data.reference_energies lack {', '.join(missing)}, which the data have")
-    return np.array([by_number[number] for number in elements])
-
-
-def _isolated(
-    composition: NDArray[np.float64], elements: list[int], energies: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    single = composition.sum(axis=1) == 1
-    found = []
-    for column, number in enumerate(elements):
-        own = single & (composition[:, column] == 1)
-        if not own.any():
-            raise ConfigError(
-                f"data.reference_energies is 'isolated', but no structure is a single {symbol_of(number)} atom with "
-                "an energy; use 'least-squares', or give the energies by symbol"
-            )
-        found.append(float(energies[own].mean()))
-    return np.array(found)
+        raise ConfigError(message.format(", ".join(missing)))
+    return np.array([energies[number] for number in elements])

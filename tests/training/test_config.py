@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,13 +199,19 @@ def test_reference_energies_are_fitted_taken_or_given() -> None:
     assert given.atomic_energies == (-1.0, -6.0)
     with pytest.raises(ConfigError, match="lack O"):
         dataset_statistics(samples, {"H": -1.0})
-    with pytest.raises(ConfigError, match="no structure is a single H atom"):
+    with pytest.raises(ConfigError, match="no structure is a single atom of H, O"):
         dataset_statistics(samples, "isolated")
     alone = Samples([*mixed, water(1, 0, -1.25), water(0, 1, -6.5)], 2.0, DTYPES["float64"])
     assert dataset_statistics(alone, "isolated").atomic_energies == (-1.25, -6.5)
 
 
+def test_a_crystal_with_one_atom_is_not_taken_for_an_isolated_atom() -> None:
+    crystal = replace(water(1, 0, -3.0), cell=2.0 * np.eye(3), pbc=np.ones(3, bool))
+    with pytest.raises(ConfigError, match="no structure is a single atom of H"):
+        dataset_statistics(Samples([crystal], 1.5, DTYPES["float64"]), "isolated")
+
+
 def test_one_composition_alone_still_gives_reference_energies() -> None:
     samples = Samples([water(2, 1, -10.0), water(2, 1, -10.2)], 2.0, DTYPES["float64"])
     found = dataset_statistics(samples)
-    assert 2 * found.atomic_energies[0] + found.atomic_energies[1] == pytest.approx(-10.1)
+    assert found.atomic_energies == pytest.approx((-10.1 / 3, -10.1 / 3))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atomsym.core import ConfigError, DataError, LabelledStructure
-from atomsym.core.elements import format_elements, symbol_of
+from atomsym.core.elements import SYMBOLS, format_elements, symbol_of
 
 Method = Literal["auto", "isolated", "least_squares"]
 
@@ -89,7 +89,7 @@ def reference_energies(
     if method not in ("auto", "isolated", "least_squares"):
         raise ConfigError(f"method '{method}' is unknown; known are auto, isolated, least_squares")
     structures = [s for s in dataset if s.energy is not None and np.isfinite(s.energy)]
-    elements = sorted({int(number) for s in structures for number in np.unique(s.numbers)})
+    _, elements = compositions(structures)
     if isinstance(isolated, Mapping):
         _require_all(elements, isolated, "the given energies")
         return ReferenceEnergies({int(number): float(energy) for number, energy in isolated.items()}, "given")
@@ -101,7 +101,7 @@ def reference_energies(
             return ReferenceEnergies(atoms, "isolated")
     if not structures:
         raise DataError("no structure has an energy, so there are no reference energies to fit")
-    return _fitted(structures, elements)
+    return _fitted(structures)
 
 
 def isolated_energies(structures: Iterable[LabelledStructure]) -> dict[int, float]:
@@ -125,18 +125,24 @@ def isolated_energies(structures: Iterable[LabelledStructure]) -> dict[int, floa
     return found
 
 
-def composition_matrix(structures: Sequence[LabelledStructure], elements: Sequence[int]) -> NDArray[np.float64]:
-    """Number of atoms of each element, shape (n_structures, n_elements)."""
-    columns = np.full(max(elements, default=0) + 1, -1)
-    columns[list(elements)] = np.arange(len(elements))
-    counts = np.zeros((len(structures), len(elements)))
+def compositions(structures: Sequence[LabelledStructure]) -> tuple[NDArray[np.float64], list[int]]:
+    """Number of atoms of each element, shape (n_structures, n_elements), and the elements in increasing order."""
+    counts = np.zeros((len(structures), len(SYMBOLS)))
     for row, structure in enumerate(structures):
-        np.add.at(counts[row], columns[structure.numbers], 1.0)
-    return counts
+        counts[row] = np.bincount(structure.numbers, minlength=len(SYMBOLS))
+    elements = np.flatnonzero(counts.any(axis=0))
+    return counts[:, elements], elements.tolist()
 
 
-def fit(counts: NDArray[np.float64], energies: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
-    """Least-squares element energies, and whether the compositions determine them."""
+def fit_element_energies(
+    counts: NDArray[np.float64], energies: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], bool]:
+    """Least-squares energies of the elements as in ``reference_energies``, and whether the compositions determine them.
+
+    Args:
+        counts: atoms of each element, shape (n_structures, n_elements); each structure has some.
+        energies: total energies, eV, shape (n_structures,).
+    """
     n_atoms = counts.sum(axis=1)
     per_atom = energies / n_atoms
     mean = per_atom.mean()
@@ -144,10 +150,10 @@ def fit(counts: NDArray[np.float64], energies: NDArray[np.float64]) -> tuple[NDA
     return mean + change, bool(rank == counts.shape[1])
 
 
-def _fitted(structures: Sequence[LabelledStructure], elements: Sequence[int]) -> ReferenceEnergies:
-    counts = composition_matrix(structures, elements)
+def _fitted(structures: Sequence[LabelledStructure]) -> ReferenceEnergies:
+    counts, elements = compositions(structures)
     energies = np.array([s.energy for s in structures], dtype=np.float64)
-    values, unique = fit(counts, energies)
+    values, unique = fit_element_energies(counts, energies)
     left = (energies - counts @ values) / counts.sum(axis=1)
     by_number = {number: float(value) for number, value in zip(elements, values, strict=True)}
     return ReferenceEnergies(by_number, "least_squares", unique, float(np.sqrt((left**2).mean())))
