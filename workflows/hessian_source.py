@@ -12,7 +12,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import NDArray
 
 from atomsym.core import AtomsymError, CalculationError, ConfigError, InputError, PropertyNotAvailableError
-from atomsym.workflows.md.integrators.particles import held_atoms
+from atomsym.workflows.structures import held_atoms
 
 FloatArray = NDArray[np.float64]
 Source = Literal["auto", "analytic", "finite-difference"]

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ase.io
+import numpy as np
 from ase import Atoms, units
 from ase.build import bulk
+from ase.constraints import FixAtoms
+from numpy.typing import NDArray
 
 from atomsym.core import InputError
 from atomsym.workflows.water_box import water_box
@@ -19,9 +22,10 @@ ARGON_DENSITY = 1.374
 
 @dataclass(frozen=True)
 class BuiltinStructure:
-    """A structure that is made by a function."""
+    """A structure that is made by a function, and the model that suits it."""
 
     description: str
+    model: str
     build: Callable[[], Atoms]
 
 
@@ -39,10 +43,10 @@ def _silicon() -> Atoms:
 
 
 BUILTIN_STRUCTURES = {
-    "argon": BuiltinStructure("500 argon atoms at 1.374 g/cm³, on the fcc lattice", _argon),
-    "copper": BuiltinStructure("108 copper atoms on the fcc lattice", _copper),
-    "silicon": BuiltinStructure("64 silicon atoms on the diamond lattice", _silicon),
-    "water": BuiltinStructure("64 water molecules at 0.997 g/cm³, mixed with a point-charge model", water_box),
+    "argon": BuiltinStructure("500 argon atoms at 1.374 g/cm³, on the fcc lattice", "argon", _argon),
+    "copper": BuiltinStructure("108 copper atoms on the fcc lattice", "cu", _copper),
+    "silicon": BuiltinStructure("64 silicon atoms on the diamond lattice", "si", _silicon),
+    "water": BuiltinStructure("64 water molecules at 0.997 g/cm³, mixed with a point-charge model", "water", water_box),
 }
 
 
@@ -78,3 +82,20 @@ def load_structure(name: str) -> Atoms:
     if len(atoms) == 0:
         raise InputError(f"{name}: the structure has no atoms")
     return atoms
+
+
+def held_atoms(atoms: Atoms) -> NDArray[np.bool_]:
+    """Which atoms ``FixAtoms`` holds, shape (n_atoms,).
+
+    Raises:
+        InputError: if the structure has another constraint.
+    """
+    held = np.zeros(len(atoms), dtype=bool)
+    for constraint in atoms.constraints:
+        if not isinstance(constraint, FixAtoms):
+            raise InputError(
+                f"the structure has the constraint {type(constraint).__name__}; only FixAtoms is known here. "
+                "Remove it with: del atoms.constraints"
+            )
+        held[constraint.get_indices()] = True
+    return held

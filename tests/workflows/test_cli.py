@@ -46,7 +46,7 @@ def test_help_names_every_command() -> None:
         (["relax"], "name a SYSTEM to relax"),
         (["relax", "no-such-file.cif", "--model", "argon"], "neither a file nor a built-in system"),
         (["relax", "argon", "--pressure", "1"], "add --cell"),
-        (["relax", "argon", "--resume", "run"], "but not SYSTEM"),
+        (["relax", "argon", "--resume", "run"], "no other setting than --max-steps; found SYSTEM"),
         (["relax", "--resume", "no-such-folder"], "holds no relaxation"),
         (["benchmark", "neighbors", "-o", "no/rows.json"], "no does not exist"),
         (["check", "no.such.module:Calculator"], "no.such.module"),

@@ -18,10 +18,10 @@ from ase.constraints import FixAtoms, FixBondLengths
 
 from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.core import AtomsymError, CalculationError, ConfigError, InputError, MissingDependencyError
-from atomsym.workflows.md import read_trajectory
 from atomsym.workflows.relax import RelaxSettings, resume_relax, run_relax
 from atomsym.workflows.relax.relaxation import _Relaxation
 from atomsym.workflows.relax.report import write_report
+from atomsym.workflows.run_files import read_trajectory
 
 EMT_NAME = "ase.calculators.emt:EMT"
 

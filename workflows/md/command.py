@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ from atomsym.workflows.md.settings import MdSettings
 from atomsym.workflows.md.simulation import MdResult, resume_md, run_md
 from atomsym.workflows.md.systems import default_settings, with_overrides
 from atomsym.workflows.run_folders import require_run_of
+from atomsym.workflows.run_settings import refuse_changes
 from atomsym.workflows.stopping import EXIT_STOPPED, Stop, exit_stopped, stoppable
 from atomsym.workflows.structures import BUILTIN_STRUCTURES
 
@@ -151,7 +152,7 @@ def md_command(
     }  # fmt: skip
     references = [read_reference(text) for text in reference or ()]
     if resume is not None:
-        _refuse_changes(system, output, given)
+        refuse_changes({"SYSTEM": system, "output": output, **given})
         require_run_of("md", resume)
         settings, folder = MdSettings.from_file(resume / "settings.json"), resume
     elif system is None:
@@ -175,15 +176,6 @@ def md_command(
     if not result.finished:
         done = f"{result.steps_done:,} of {settings.total_steps:,} steps are done"
         raise exit_stopped(console, f"Stopped ({stop()}): {done}", go_on)
-
-
-def _refuse_changes(system: str | None, output: Path | None, given: dict[str, Any]) -> None:
-    changed = [name for name, value in {"SYSTEM": system, "output": output, **given}.items() if value is not None]
-    if changed:
-        raise ConfigError(
-            f"--resume continues a run as it was begun and takes no other setting; found {', '.join(changed)}. "
-            "For other settings start a new run"
-        )
 
 
 def _run_with_progress(settings: MdSettings, folder: Path, resuming: bool, stop: Stop, console: Console) -> MdResult:

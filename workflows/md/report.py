@@ -27,9 +27,9 @@ from atomsym.workflows.md.analysis import (
 )
 from atomsym.workflows.md.radial_distribution import radial_distributions
 from atomsym.workflows.md.references import Extrema, LiquidReference, by_pair, reference_for
-from atomsym.workflows.md.run_files import read_log, read_trajectory
 from atomsym.workflows.md.settings import MdSettings
 from atomsym.workflows.md.simulation import MdResult
+from atomsym.workflows.run_files import read_log, read_trajectory
 
 logger = logging.getLogger(__name__)
 

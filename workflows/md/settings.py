@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from atomsym.core import ConfigError
+from atomsym.workflows.run_settings import read_settings, require_dtype, require_positive, settings_to_json
 
 Ensemble = Literal["nve", "nvt-langevin", "nvt-nose-hoover", "npt-isotropic", "npt-full-cell"]
 ENSEMBLES: tuple[str, ...] = get_args(Ensemble)
@@ -64,14 +63,12 @@ class MdSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ensemble", SHORT_NAMES.get(self.ensemble, self.ensemble))
-        positive = (
-            "timestep", "steps", "thermostat_time", "barostat_time",
-            "log_every", "trajectory_every", "checkpoint_every",
-        )  # fmt: skip
-        for name in positive:
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"{name} must be positive and finite; found {value}")
+        object.__setattr__(self, "repeat", tuple(self.repeat))  # a list in JSON
+        require_positive(
+            self,
+            *("timestep", "steps", "thermostat_time", "barostat_time"),
+            *("log_every", "trajectory_every", "checkpoint_every"),
+        )
         for name in ("temperature", "equilibration_steps", "seed"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
@@ -87,8 +84,7 @@ class MdSettings:
         self._require_slow("barostat_time", self.ensemble.startswith("npt"))
         if len(self.repeat) != 3 or min(self.repeat) < 1:
             raise ConfigError(f"repeat must be three positive integers; found {self.repeat}")
-        if self.dtype not in ("float32", "float64"):
-            raise ConfigError(f"dtype must be float32 or float64; found '{self.dtype}'")
+        require_dtype(self.dtype)
 
     def _require_slow(self, name: str, is_used: bool) -> None:
         value = getattr(self, name)
@@ -108,19 +104,9 @@ class MdSettings:
         return self.steps * self.timestep * 1e-3
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        return settings_to_json(self)
 
     @classmethod
     def from_file(cls, path: Path) -> MdSettings:
-        """Read settings written by ``to_json``.
-
-        Raises:
-            ConfigError: if the file cannot be read or has an unknown or missing setting.
-        """
-        if not path.is_file():
-            raise ConfigError(f"{path.parent} holds no run: there is no {path.name} in it")
-        try:
-            values = json.loads(path.read_text())
-            return cls(**{**values, "repeat": tuple(values["repeat"])})
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path}: not the settings of a molecular dynamics run ({error})") from error
+        """See ``read_settings``."""
+        return read_settings(cls, path, "molecular dynamics run")

@@ -27,15 +27,19 @@ from atomsym.workflows.calculator import absolute, content_hash_of, make_calcula
 from atomsym.workflows.md.analysis import energy_drift
 from atomsym.workflows.md.guard import BlowUpGuard, SimulationBlewUpError
 from atomsym.workflows.md.integrators import Integrator, Particles, make_integrator
-from atomsym.workflows.md.run_files import RestartState, RunFiles, read_log
 from atomsym.workflows.md.settings import MdSettings
 from atomsym.workflows.md.systems import load_system
 from atomsym.workflows.paths import make_folder
+from atomsym.workflows.run_files import RestartState, RunFiles, read_log
 from atomsym.workflows.run_folders import require_no_run
 from atomsym.workflows.stopping import Stop
 
 logger = logging.getLogger(__name__)
 
+LOG_COLUMNS = (
+    "step", "time_fs", "phase", "temperature_K", "potential_eV", "kinetic_eV", "total_eV", "conserved_eV",
+    "pressure_GPa", "volume_A3", "density_g_cm3",
+)  # fmt: skip
 LARGE_FORCE = 5.0  # eV/Å: thermal motion rarely exceeds it, overlapping molecules do
 RELAXED_FORCE = 2.5  # eV/Å
 RELAXING_STEPS, RELAXING_LENGTH = 200, 0.05  # steps, Å per step at most
@@ -127,7 +131,7 @@ class _Simulation:
     integrator: Integrator
 
     def __init__(self, settings: MdSettings, folder: Path) -> None:
-        self.settings, self.folder, self.files = settings, folder, RunFiles(folder)
+        self.settings, self.folder, self.files = settings, folder, RunFiles(folder, LOG_COLUMNS)
         self.generator = np.random.default_rng(settings.seed)
         self.guard = BlowUpGuard(settings.temperature)
         self.step = 0

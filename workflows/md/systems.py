@@ -3,57 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from ase import Atoms
 
 from atomsym.core import InputError
 from atomsym.workflows.md.settings import MdSettings
-from atomsym.workflows.structures import load_structure, require_structure
+from atomsym.workflows.structures import BUILTIN_STRUCTURES, load_structure, require_structure
 
+_CHOSEN: dict[str, dict[str, Any]] = {
+    "argon": {
+        "ensemble": "nve", "temperature": 94.4, "timestep": 5.0, "equilibration_steps": 4000, "steps": 8000,
+        "thermostat_time": 500.0,
+    },
+    "water": {
+        "ensemble": "nvt-nose-hoover", "timestep": 0.5, "equilibration_steps": 4000, "steps": 8000, "dtype": "float32",
+    },
+    "copper": {"ensemble": "nve", "timestep": 2.0, "equilibration_steps": 1000, "steps": 4000},
+    "silicon": {"ensemble": "nve", "timestep": 1.0, "equilibration_steps": 1000, "steps": 4000},
+}  # fmt: skip
 BUILTIN_SETTINGS = {
-    "argon": MdSettings(
-        system="argon",
-        model="argon",
-        ensemble="nve",
-        temperature=94.4,
-        timestep=5.0,
-        equilibration_steps=4000,
-        steps=8000,
-        thermostat_time=500.0,
-        trajectory_every=20,
-    ),
-    "water": MdSettings(
-        system="water",
-        model="water",
-        ensemble="nvt-nose-hoover",
-        temperature=300.0,
-        timestep=0.5,
-        equilibration_steps=4000,
-        steps=8000,
-        thermostat_time=100.0,
-        trajectory_every=20,
-        dtype="float32",
-    ),
-    "copper": MdSettings(
-        system="copper",
-        model="cu",
-        ensemble="nve",
-        temperature=300.0,
-        timestep=2.0,
-        equilibration_steps=1000,
-        steps=4000,
-        trajectory_every=20,
-    ),
-    "silicon": MdSettings(
-        system="silicon",
-        model="si",
-        ensemble="nve",
-        temperature=300.0,
-        timestep=1.0,
-        equilibration_steps=1000,
-        steps=4000,
-        trajectory_every=20,
-    ),
+    name: MdSettings(system=name, model=structure.model, trajectory_every=20, **_CHOSEN[name])
+    for name, structure in BUILTIN_STRUCTURES.items()
 }
 
 

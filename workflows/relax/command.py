@@ -11,11 +11,12 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from atomsym.core import ConfigError
-from atomsym.workflows.md.systems import BUILTIN_SETTINGS
 from atomsym.workflows.relax.relaxation import RelaxResult, resume_relax, run_relax
 from atomsym.workflows.relax.settings import OPTIMIZERS, RelaxSettings
 from atomsym.workflows.run_folders import require_run_of
+from atomsym.workflows.run_settings import refuse_changes
 from atomsym.workflows.stopping import EXIT_STOPPED, Stop, exit_stopped, stoppable
+from atomsym.workflows.structures import BUILTIN_STRUCTURES
 
 EXIT_NOT_CONVERGED = 1
 
@@ -24,7 +25,7 @@ def relax_command(
     system: Annotated[
         str | None,
         typer.Argument(
-            help=f"A structure file that ASE reads, or a built-in system ({', '.join(BUILTIN_SETTINGS)}).",
+            help=f"A structure file that ASE reads, or a built-in system ({', '.join(BUILTIN_STRUCTURES)}).",
             show_default=False,
         ),
     ] = None,
@@ -110,17 +111,13 @@ def _settings(
     system: str | None, output: Path | None, resume: Path | None, given: dict[str, Any], max_steps: int | None
 ) -> tuple[RelaxSettings, Path]:
     if resume is not None:
-        changed = [name for name, value in {"SYSTEM": system, "output": output, **given}.items() if value is not None]
-        if changed:
-            raise ConfigError(
-                f"--resume continues a relaxation as it was begun; it takes --max-steps, but not {', '.join(changed)}"
-            )
+        refuse_changes({"SYSTEM": system, "output": output, **given}, allowed="--max-steps")
         require_run_of("relax", resume)
         return RelaxSettings.from_file(resume / "settings.json"), resume
     if system is None:
         raise ConfigError("name a SYSTEM to relax (for example a CIF file), or a folder to --resume")
-    if given["model"] is None and system in BUILTIN_SETTINGS:
-        given["model"] = BUILTIN_SETTINGS[system].model
+    if given["model"] is None and system in BUILTIN_STRUCTURES:
+        given["model"] = BUILTIN_STRUCTURES[system].model
     if given["model"] is None:
         raise ConfigError(f"--model is needed to relax {system}; list them with: atomsym models")
     chosen = {name: value for name, value in {**given, "max_steps": max_steps}.items() if value is not None}

@@ -25,14 +25,13 @@ from ase.optimize import BFGS, FIRE, LBFGS
 from atomsym.artifacts import write_atomically
 from atomsym.core import CalculationError, InputError, PropertyNotAvailableError
 from atomsym.workflows.calculator import absolute, content_hash_of, make_calculator, require_known_charge
-from atomsym.workflows.md.integrators.particles import held_atoms
-from atomsym.workflows.md.run_files import RestartState, RunFiles
 from atomsym.workflows.paths import make_folder
 from atomsym.workflows.relax.settings import RelaxSettings
 from atomsym.workflows.relax.symmetry import SpaceGroup, find_space_group, keep_symmetry
+from atomsym.workflows.run_files import RestartState, RunFiles
 from atomsym.workflows.run_folders import require_no_run
 from atomsym.workflows.stopping import Stop
-from atomsym.workflows.structures import load_structure
+from atomsym.workflows.structures import held_atoms, load_structure
 
 LOG_COLUMNS = ("step", "energy_eV", "enthalpy_eV", "max_force_eV_A", "max_stress_GPa", "volume_A3")
 SAVE_EVERY = 20  # steps

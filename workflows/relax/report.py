@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from atomsym.artifacts import write_atomically
-from atomsym.workflows.md.run_files import read_log
-from atomsym.workflows.relax.relaxation import LOG_COLUMNS, RelaxResult
+from atomsym.workflows.relax.relaxation import RelaxResult
 from atomsym.workflows.relax.settings import RelaxSettings
+from atomsym.workflows.run_files import read_log
 
 COLORS = {"curve": "#1f5a94", "bound": "#c0392b"}
 SMALLEST = 1e-4  # of the bound: what is below is drawn there
@@ -21,7 +21,7 @@ SMALLEST = 1e-4  # of the bound: what is below is drawn there
 
 def write_report(settings: RelaxSettings, result: RelaxResult) -> Path:
     """Draw ``report.png`` into the folder of a relaxation and return its path."""
-    log = read_log(result.folder, LOG_COLUMNS)
+    log = read_log(result.folder)
     panels = 3 if settings.cell else 2
     figure = Figure(figsize=(4.7 * panels, 3.8), layout="constrained")
     axes = figure.subplots(1, panels)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from atomsym.core import ConfigError
+from atomsym.workflows.run_settings import read_settings, require_dtype, require_positive, settings_to_json
 
 OPTIMIZERS = ("lbfgs", "bfgs", "fire")
 
@@ -46,32 +45,19 @@ class RelaxSettings:
     dtype: str = "float64"
 
     def __post_init__(self) -> None:
-        for name in ("fmax", "smax", "symprec", "max_steps"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"{name} must be positive and finite; found {value}")
+        require_positive(self, "fmax", "smax", "symprec", "max_steps")
         if not math.isfinite(self.pressure):
             raise ConfigError(f"pressure must be finite; found {self.pressure}")
         if self.pressure and not self.cell:
             raise ConfigError("a pressure acts on the cell: add --cell to relax it")
         if self.optimizer not in OPTIMIZERS:
             raise ConfigError(f"optimizer must be one of {', '.join(OPTIMIZERS)}; found '{self.optimizer}'")
-        if self.dtype not in ("float32", "float64"):
-            raise ConfigError(f"dtype must be float32 or float64; found '{self.dtype}'")
+        require_dtype(self.dtype)
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        return settings_to_json(self)
 
     @classmethod
     def from_file(cls, path: Path) -> RelaxSettings:
-        """Read settings written by ``to_json``.
-
-        Raises:
-            ConfigError: if the file cannot be read or has an unknown or missing setting.
-        """
-        if not path.is_file():
-            raise ConfigError(f"{path.parent} holds no relaxation: there is no {path.name} in it")
-        try:
-            return cls(**json.loads(path.read_text()))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path}: not the settings of a relaxation ({error})") from error
+        """See ``read_settings``."""
+        return read_settings(cls, path, "relaxation")

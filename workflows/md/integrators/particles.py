@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import PropertyNotImplementedError
-from ase.constraints import FixAtoms
 from numpy.typing import NDArray
 
 from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.core import CalculationError, InputError, PropertyNotAvailableError
+from atomsym.workflows.structures import held_atoms
 
 FloatArray = NDArray[np.float64]
 
@@ -120,20 +120,3 @@ class Particles:
         if self.stress is None:
             raise PropertyNotAvailableError("the stress of these positions was not computed")
         return self.momenta.T @ (self.momenta / self.masses) / self.volume - self.stress
-
-
-def held_atoms(atoms: Atoms) -> NDArray[np.bool_]:
-    """Which atoms ``FixAtoms`` holds, shape (n_atoms,).
-
-    Raises:
-        InputError: if the structure has another constraint.
-    """
-    held = np.zeros(len(atoms), dtype=bool)
-    for constraint in atoms.constraints:
-        if not isinstance(constraint, FixAtoms):
-            raise InputError(
-                f"the structure has the constraint {type(constraint).__name__}; only FixAtoms is known here. "
-                "Remove it with: del atoms.constraints"
-            )
-        held[constraint.get_indices()] = True
-    return held

@@ -23,12 +23,8 @@ from ase.io.extxyz import write_extxyz
 
 from atomsym.artifacts import write_atomically
 from atomsym.core import InputError
-from atomsym.workflows.md.integrators.particles import held_atoms
+from atomsym.workflows.structures import held_atoms
 
-LOG_COLUMNS = (
-    "step", "time_fs", "phase", "temperature_K", "potential_eV", "kinetic_eV", "total_eV", "conserved_eV",
-    "pressure_GPa", "volume_A3", "density_g_cm3",
-)  # fmt: skip
 RESTART_FORMAT = 2
 
 
@@ -60,7 +56,7 @@ class RunFiles:
         with_momenta: whether frames have momenta.
     """
 
-    def __init__(self, folder: Path, columns: tuple[str, ...] = LOG_COLUMNS, *, with_momenta: bool = True) -> None:
+    def __init__(self, folder: Path, columns: tuple[str, ...], *, with_momenta: bool = True) -> None:
         self.folder, self.columns = folder, columns
         self._arrays = ["symbols", "positions", *(["momenta"] if with_momenta else []), "forces"]
         self.log = folder / "log.csv"
@@ -136,14 +132,15 @@ def read_trajectory(folder: Path) -> list[Atoms]:
     return list(ase.io.iread(path, index=":", format="extxyz")) if path.stat().st_size else []
 
 
-def read_log(folder: Path, columns: tuple[str, ...] = LOG_COLUMNS) -> dict[str, np.ndarray]:
+def read_log(folder: Path) -> dict[str, np.ndarray]:
     """The log's columns by name; NaN where a quantity does not exist."""
     with (folder / "log.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return {
-        name: np.array([row[name] if name == "phase" else float(row[name] or "nan") for row in rows])
-        for name in columns
-    }
+        names, *rows = csv.reader(stream)
+    return {name: _column(name, [row[number] for row in rows]) for number, name in enumerate(names)}
+
+
+def _column(name: str, values: list[str]) -> np.ndarray:
+    return np.array(values if name == "phase" else [float(value or "nan") for value in values])
 
 
 def _state(found: Any) -> RestartState:
