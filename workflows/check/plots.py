@@ -5,31 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from atomsym.testing.outcome import CheckResult, Verdict
+from atomsym.workflows.plot_style import BLUE, GREY, INK, ORANGE, PALE_BLUE, RED, plot_style
 
-BLUE, ORANGE, GREY, RED, GREEN, INK = "#2a6fb0", "#d9822b", "#8a94a3", "#c23b3b", "#2e8b57", "#2b3440"
-STYLE = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.edgecolor": "#b9c1cc",
-    "axes.labelcolor": INK,
-    "axes.titlesize": 10.5,
-    "axes.titlecolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "xtick.color": "#5b6675",
-    "ytick.color": "#5b6675",
-    "grid.color": "#e6eaef",
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-}
 LOWEST = 1e-17  # errors below are drawn here, as zero has no logarithm
 
 
@@ -38,7 +20,7 @@ def plot_svg(result: CheckResult) -> str | None:
     draw = PLOTS.get(result.id)
     if draw is None or not result.data:
         return None
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": result.id}):
+    with plot_style({"svg.hashsalt": result.id}):
         figure = Figure(figsize=(7.6, 2.7), layout="constrained")
         draw(figure, result)
         buffer = io.StringIO()
@@ -184,7 +166,7 @@ def _bending(figure: Figure, result: CheckResult) -> None:
 def _dynamics(figure: Figure, result: CheckResult) -> None:
     axes = figure.subplots()
     times = np.array(result.data["times"])
-    axes.plot(times, result.data["total"], color="#b5cde4", linewidth=0.8, label="total energy")
+    axes.plot(times, result.data["total"], color=PALE_BLUE, linewidth=0.8, label="total energy")
     shadow = np.array(result.data["shadow"])
     axes.plot(times, shadow, color=verdict_color(result.verdict), linewidth=1.3, label="without the dt² term")
     fitted = times > times[-1] * 0.2

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from atomsym.training import ErrorSums
 from atomsym.workflows.evaluate.run import Parity
+from atomsym.workflows.plot_style import BLUE, GREY, INK, plot_style, save_picture
 
-BLUE, GREY, INK = "#1f5a94", "#8a8f98", "#2b3440"
 DENSE = 3000  # points beyond which their density is drawn
 _LABELS = {"energy": ("energy", "eV/atom", "meV/atom"), "forces": ("force components", "eV/Å", "meV/Å"),
            "stress": ("stress components", "eV/Å³", "meV/Å³")}  # fmt: skip
@@ -31,16 +31,16 @@ def write_parity(parity: dict[str, Parity], errors: ErrorSums, path: Path, *, ti
         title: above all.
     """
     shown = {name: values for name, values in ((n, p.values()) for n, p in parity.items()) if len(values[0])}
-    figure = Figure(figsize=(4.1 * max(len(shown), 1) + 0.3, 6.2), layout="constrained")
-    axes = figure.subplots(2, max(len(shown), 1), squeeze=False, height_ratios=[2.6, 1])
-    for column, (name, (reference, predicted)) in enumerate(shown.items()):
-        _draw_parity(axes[0, column], reference, predicted, name, errors)
-        _draw_errors(axes[1, column], predicted - reference, name)
-    if not shown:
-        axes[0, 0].text(0.5, 0.5, "no labels", transform=axes[0, 0].transAxes, ha="center", color=GREY)
-    figure.suptitle(title, fontsize=12)
-    figure.savefig(path, dpi=150)
-    return path
+    with plot_style():
+        figure = Figure(figsize=(4.1 * max(len(shown), 1) + 0.3, 6.2), layout="constrained")
+        axes = figure.subplots(2, max(len(shown), 1), squeeze=False, height_ratios=[2.6, 1])
+        for column, (name, (reference, predicted)) in enumerate(shown.items()):
+            _draw_parity(axes[0, column], reference, predicted, name, errors)
+            _draw_errors(axes[1, column], predicted - reference, name)
+        if not shown:
+            axes[0, 0].text(0.5, 0.5, "no labels", transform=axes[0, 0].transAxes, ha="center", color=GREY)
+        figure.suptitle(title)
+        return save_picture(figure, path)
 
 
 def _draw_parity(axes: Axes, reference: Floats, predicted: Floats, name: str, errors: ErrorSums) -> None:

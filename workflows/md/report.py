@@ -8,6 +8,7 @@ import json
 import logging
 import math
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,12 @@ from atomsym.workflows.md.radial_distribution import radial_distributions
 from atomsym.workflows.md.references import Extrema, LiquidReference, by_pair, reference_for
 from atomsym.workflows.md.settings import MdSettings
 from atomsym.workflows.md.simulation import MdResult
+from atomsym.workflows.plot_style import BLUE, GREY, INK, RED, SERIES, plot_style, save_picture
 from atomsym.workflows.run_files import read_log, read_trajectory
 
 logger = logging.getLogger(__name__)
 
 FEWEST_FRAMES = 10  # for a mean squared displacement
-COLORS = {"curve": "#1f5a94", "second": "#2a8c6e", "third": "#8a5aa8", "reference": "#c0392b", "quiet": "#8a8f98"}
 NAMES = {
     "nve": "NVE", "nvt-langevin": "NVT (Langevin)", "nvt-nose-hoover": "NVT (Nosé–Hoover)",
     "npt-isotropic": "NPT (isotropic)", "npt-full-cell": "NPT (full cell)",
@@ -110,11 +111,8 @@ def write_report(
     )
     if analysis.structure:
         write_atomically(result.folder / "rdf.csv", _rdf_table(analysis.structure).encode())
-    path = result.folder / "report.png"
-    picture = io.BytesIO()
-    _draw(analysis, settings, result).savefig(picture, dpi=160, format="png")
-    write_atomically(path, picture.getvalue())
-    return path, analysis
+    with plot_style():
+        return save_picture(_draw(analysis, settings, result), result.folder / "report.png"), analysis
 
 
 def _structure(frames: list[Atoms]) -> tuple[dict[str, Curve], str]:
@@ -189,7 +187,7 @@ def _draw(analysis: Analysis, settings: MdSettings, result: MdResult) -> Figure:
     if result.ns_per_day > 0:  # a finished run that is drawn anew has no speed
         run = f"{run}, {result.ns_per_day:.3g} ns/day"
     title = f"{formula}: {result.n_atoms} atoms, {NAMES[settings.ensemble]}, model “{Path(settings.model).stem}”, {run}"
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(title)
     return figure
 
 
@@ -200,7 +198,7 @@ def _groups(pairs: list[str]) -> list[list[str]]:
 
 def _say(axes: Axes, text: str, title: str, xlabel: str, ylabel: str) -> None:
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=COLORS["quiet"])
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
 
 
 def _draw_structure(axes: Axes, analysis: Analysis, pairs: list[str]) -> None:
@@ -208,19 +206,19 @@ def _draw_structure(axes: Axes, analysis: Analysis, pairs: list[str]) -> None:
     for pair in pairs:
         curve = analysis.structure[pair]
         label = "this run" if len(pairs) == 1 else _pretty(pair)
-        color = COLORS["curve"] if len(pairs) == 1 else None
+        color = BLUE if len(pairs) == 1 else None
         axes.plot(curve.x, curve.y, color=color, linewidth=1.6, label=label, zorder=3)
         tallest, end = max(tallest, _visible_height(pair, curve)), max(end, float(curve.x[-1]))
         overlay = analysis.overlays.get(pair)
         if overlay is not None:
-            axes.plot(overlay.x, overlay.y, color="black", linewidth=1, linestyle="--", label="reference file")
+            axes.plot(overlay.x, overlay.y, color=INK, linewidth=1, linestyle="--", label="reference file")
         known = analysis.reference.extrema.get(pair) if analysis.reference else None
         if known is not None:
             tallest = max(tallest, _draw_extrema(axes, known))
-    axes.axhline(1.0, color=COLORS["quiet"], linewidth=0.8, linestyle=":")
+    axes.axhline(1.0, color=GREY, linewidth=0.8, linestyle=":")
     name = _pretty(pairs[0]) if len(pairs) == 1 else "Radial distribution"
     axes.set(title=name, xlabel="r (Å)", ylabel="g(r)", xlim=(0, end), ylim=(0, 1.3 * tallest))
-    axes.legend(fontsize=9, loc="upper right", edgecolor="none", framealpha=0.85)
+    axes.legend(loc="upper right", frameon=True, edgecolor="none", framealpha=0.85)
 
 
 def _draw_extrema(axes: Axes, known: Extrema) -> float:
@@ -232,7 +230,7 @@ def _draw_extrema(axes: Axes, known: Extrema) -> float:
             points[:, 0],
             points[:, 1],
             "o",
-            color=COLORS["reference"],
+            color=RED,
             markersize=6,
             mfc="none",
             mew=1.6,
@@ -242,7 +240,7 @@ def _draw_extrema(axes: Axes, known: Extrema) -> float:
         return max(heights)
     for number, (position, _) in enumerate(known.points):
         label = f"maxima of {known.source}" if number == 0 else None
-        axes.axvline(position, color=COLORS["reference"], linewidth=1, linestyle="--", label=label)
+        axes.axvline(position, color=RED, linewidth=1, linestyle="--", label=label)
     return 0.0
 
 
@@ -257,9 +255,9 @@ def _visible_height(pair: str, curve: Curve) -> float:
 def _draw_temperature(axes: Axes, log: dict[str, np.ndarray], settings: MdSettings) -> None:
     time = log["time_fs"] * 1e-3
     style = "-" if len(time) > 1 else "o"
-    axes.plot(time, log["temperature_K"], style, color=COLORS["curve"], linewidth=0.8)
+    axes.plot(time, log["temperature_K"], style, color=BLUE, linewidth=0.8)
     label = "start" if settings.ensemble == "nve" and not settings.equilibration_steps else "target"
-    axes.axhline(settings.temperature, color=COLORS["quiet"], linewidth=1, linestyle="--", label=label)
+    axes.axhline(settings.temperature, color=GREY, linewidth=1, linestyle="--", label=label)
     _shade_equilibration(axes, settings)
     production = log["step"] >= settings.equilibration_steps
     if production.any():
@@ -267,13 +265,13 @@ def _draw_temperature(axes: Axes, log: dict[str, np.ndarray], settings: MdSettin
         axes.text(0.03, 0.97, f"mean {mean:.1f} K", transform=axes.transAxes, va="top", fontsize=9)
     axes.set(xlabel="time (ps)", ylabel="temperature (K)", title="Temperature")
     axes.margins(x=0, y=0.2)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    axes.legend(loc="lower right")
 
 
 def _shade_equilibration(axes: Axes, settings: MdSettings) -> None:
     if settings.equilibration_steps:
         start = settings.equilibration_steps * settings.timestep * 1e-3
-        axes.axvspan(0, start, color=COLORS["quiet"], alpha=0.15, linewidth=0, label="equilibration")
+        axes.axvspan(0, start, color=GREY, alpha=0.15, linewidth=0, label="equilibration")
 
 
 def _draw_energy(axes: Axes, log: dict[str, np.ndarray], settings: MdSettings, result: MdResult) -> None:
@@ -282,7 +280,7 @@ def _draw_energy(axes: Axes, log: dict[str, np.ndarray], settings: MdSettings, r
     energy = log["conserved_eV"][production] / result.n_atoms * 1e3
     if len(energy):
         style = "-" if len(energy) > 1 else "o"
-        axes.plot(time, energy - energy.mean(), style, color=COLORS["curve"], linewidth=0.8)
+        axes.plot(time, energy - energy.mean(), style, color=BLUE, linewidth=0.8)
     name = "Total energy" if settings.ensemble == "nve" else "Conserved energy"
     axes.set(xlabel="time (ps)", ylabel="deviation from the mean (meV/atom)", title=name)
     axes.margins(x=0, y=0.25)
@@ -293,7 +291,7 @@ def _draw_energy(axes: Axes, log: dict[str, np.ndarray], settings: MdSettings, r
 
 
 def _draw_density(axes: Axes, log: dict[str, np.ndarray], settings: MdSettings) -> None:
-    axes.plot(log["time_fs"] * 1e-3, log["density_g_cm3"], color=COLORS["curve"], linewidth=0.9)
+    axes.plot(log["time_fs"] * 1e-3, log["density_g_cm3"], color=BLUE, linewidth=0.9)
     _shade_equilibration(axes, settings)
     production = log["step"] >= settings.equilibration_steps
     if production.any():
@@ -309,18 +307,17 @@ def _draw_diffusion(axes: Axes, analysis: Analysis) -> None:
         _say(axes, "too few frames", "Diffusion", "lag time (ps)", "mean squared displacement (Å²)")
         return
     axes.set(xlabel="lag time (ps)", ylabel="mean squared displacement (Å²)", title="Diffusion")
-    colors = [COLORS["curve"], COLORS["second"], COLORS["third"]]
-    for number, (symbol, curve) in enumerate(analysis.displacement.items()):
+    for color, (symbol, curve) in zip(cycle(SERIES), analysis.displacement.items(), strict=False):
         value = analysis.diffusion.get(symbol)
         label = f"{symbol}: too short for D" if value is None else f"{symbol}: D = {value:.2f} · 10⁻⁵ cm²/s"
-        axes.plot(curve.x, curve.y, color=colors[number % 3], label=label)
+        axes.plot(curve.x, curve.y, color=color, label=label)
         known = analysis.reference.diffusion.get(symbol) if analysis.reference else None
         if value is not None and known is not None and analysis.reference is not None:
             offset = curve.y[len(curve.y) // 2] - 0.6 * known * curve.x[len(curve.x) // 2]
             label = f"slope of D = {known:.2f}, {analysis.reference.diffusion_source}"
             line = max(offset, 0.0) + 0.6 * known * curve.x
-            axes.plot(curve.x, line, "--", color=COLORS["reference"], linewidth=1.2, label=label)
-    axes.legend(frameon=False, fontsize=9, loc="upper left")
+            axes.plot(curve.x, line, "--", color=RED, linewidth=1.2, label=label)
+    axes.legend(loc="upper left")
     axes.set_xlim(left=0)
     axes.set_ylim(0, axes.get_ylim()[1] * 1.2)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from atomsym.artifacts import write_atomically
+from atomsym.workflows.plot_style import BLUE, RED, plot_style, save_picture
 from atomsym.workflows.relax.relaxation import RelaxResult
 from atomsym.workflows.relax.settings import RelaxSettings
 from atomsym.workflows.run_files import read_log
 
-COLORS = {"curve": "#1f5a94", "bound": "#c0392b"}
 SMALLEST = 1e-4  # of the bound: what is below is drawn there
 
 
 def write_report(settings: RelaxSettings, result: RelaxResult) -> Path:
     """Draw ``report.png`` into the folder of a relaxation and return its path."""
+    with plot_style():
+        return save_picture(_draw(settings, result), result.folder / "report.png")
+
+
+def _draw(settings: RelaxSettings, result: RelaxResult) -> Figure:
     log = read_log(result.folder)
     panels = 3 if settings.cell else 2
     figure = Figure(figsize=(4.7 * panels, 3.8), layout="constrained")
@@ -32,17 +35,13 @@ def write_report(settings: RelaxSettings, result: RelaxResult) -> Path:
         _draw_residual(axes[2], log["step"], log["max_stress_GPa"], settings.smax, "Stress beyond the pressure", "GPa")
     state = "converged" if result.converged else "not converged"
     model = Path(settings.model).stem
-    figure.suptitle(f"{Path(settings.system).stem}: {result.n_atoms} atoms, model “{model}”, {state}", fontsize=12)
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=150, format="png")
-    path = result.folder / "report.png"
-    write_atomically(path, picture.getvalue())
-    return path
+    figure.suptitle(f"{Path(settings.system).stem}: {result.n_atoms} atoms, model “{model}”, {state}")
+    return figure
 
 
 def _draw_energy(axes: Axes, steps: np.ndarray, energy: np.ndarray, name: str) -> None:
     above = energy - energy.min()
-    axes.plot(steps, above, "o-", color=COLORS["curve"], markersize=3)
+    axes.plot(steps, above, "o-", color=BLUE, markersize=3)
     axes.set(xlabel="step", ylabel="above the lowest (meV/atom)", title=name.capitalize())
     if len(above) > 1 and above.max() > 0:
         axes.set_yscale("symlog", linthresh=max(float(above.max()) * 1e-4, 1e-9))
@@ -51,12 +50,12 @@ def _draw_energy(axes: Axes, steps: np.ndarray, energy: np.ndarray, name: str) -
 
 
 def _draw_residual(axes: Axes, steps: np.ndarray, values: np.ndarray, bound: float, title: str, unit: str) -> None:
-    axes.semilogy(steps, np.maximum(values, SMALLEST * bound), "o-", color=COLORS["curve"], markersize=3)
-    axes.axhline(bound, color=COLORS["bound"], linestyle="--", linewidth=1, label=f"asked: {bound:g} {unit}")
+    axes.semilogy(steps, np.maximum(values, SMALLEST * bound), "o-", color=BLUE, markersize=3)
+    axes.axhline(bound, color=RED, linestyle="--", linewidth=1, label=f"asked: {bound:g} {unit}")
     axes.set(xlabel="step", ylabel=unit, title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if values.max() < SMALLEST * bound:
         axes.text(
             0.5, 0.1, f"always below {SMALLEST * bound:g} {unit}", transform=axes.transAxes, ha="center", fontsize=9
         )
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend()

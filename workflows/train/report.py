@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from atomsym.training import TrainingConfig, read_log
+from atomsym.workflows.plot_style import BLUE, GREY, ORANGE, plot_style, save_picture
 
-BLUE, ORANGE, GREY = "#1f5a94", "#d9822b", "#8a8f98"
 _PANELS = (
     ("loss", "loss", "train_loss", "validation_loss"),
     ("energy", "energy MAE (meV/atom)", "train_energy_mae_meV/atom", "validation_energy_mae_meV/atom"),
@@ -29,6 +29,11 @@ def write_learning_curves(folder: Path, config: TrainingConfig) -> Path | None:
     rows = read_log(folder / "log.csv")
     if not rows:
         return None
+    with plot_style():
+        return save_picture(_draw(rows, config), folder / "learning.png")
+
+
+def _draw(rows: list[dict[str, float]], config: TrainingConfig) -> Figure:
     shown = [panel for panel in _PANELS if any(panel[3] in row for row in rows)]
     figure = Figure(figsize=(4.0 * len(shown) + 0.3, 3.8), layout="constrained")
     for axes, (_, label, train, validation) in zip(
@@ -44,14 +49,11 @@ def write_learning_curves(folder: Path, config: TrainingConfig) -> Path | None:
         for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
             axis(FuncFormatter(_plain))
         axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-        axes.grid(color="#e6eaef", which="both", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(which="both", linewidth=0.6)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
-    figure.suptitle(f"{config.output.name}: {config.model['architecture']}", fontsize=12)
-    path = folder / "learning.png"
-    figure.savefig(path, dpi=150)
-    return path
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
+    figure.suptitle(f"{config.output.name}: {config.model['architecture']}")
+    return figure
 
 
 def _curve(axes: Axes, rows: list[dict[str, float]], key: str, label: str, color: str) -> None:
