@@ -7,11 +7,14 @@ from pathlib import Path
 
 from atomsym.core import InputError
 
-_SETTING_OF = {"md": "ensemble", "relax": "fmax"}  # a setting that only this program has
+_SETTING_OF = {  # a setting that only this program has
+    "md": "ensemble", "relax": "fmax", "vibrations": "rotor_cutoff", "phonons": "supercell",
+}  # fmt: skip
+_NOT_RESUMED = ("vibrations", "phonons")
 
 
 def kind_of_run(folder: Path) -> str | None:
-    """Which program's run a folder holds: ``md``, ``relax`` or ``train``; "" if not known, None if there is none."""
+    """Which program's run a folder holds: ``md``, ``relax``, ``train`` …; "" if not known, None if there is none."""
     if (folder / "checkpoint.safetensors").exists():
         return "train"
     if not (folder / "settings.json").exists():
@@ -30,6 +33,8 @@ def require_no_run(folder: Path) -> None:
         InputError: if it holds a run.
     """
     kind = kind_of_run(folder)
+    if kind in _NOT_RESUMED:
+        raise InputError(f"{folder} holds results of atomsym {kind} already; choose another folder with --output")
     if kind is not None:
         go_on = f"resume it with: atomsym {kind} --resume {folder}" if kind else "its settings.json cannot be read"
         raise InputError(f"{folder} holds a run already; {go_on}. Or choose another folder with --output")
@@ -42,5 +47,7 @@ def require_run_of(kind: str, folder: Path) -> None:
         InputError: if it does; a folder without a run is for the program itself to refuse.
     """
     found = kind_of_run(folder)
+    if found in _NOT_RESUMED:
+        raise InputError(f"{folder} holds results of atomsym {found}, which cannot be resumed")
     if found and found != kind:
         raise InputError(f"{folder} holds a run of atomsym {found}; go on with: atomsym {found} --resume {folder}")
