@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -11,128 +10,41 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from atomsym.core import ConfigError
+from atomsym.workflows.md import options
 from atomsym.workflows.md.analysis import SHORTEST
 from atomsym.workflows.md.references import read_reference
 from atomsym.workflows.md.settings import MdSettings
 from atomsym.workflows.md.simulation import MdResult, resume_md, run_md
 from atomsym.workflows.md.systems import default_settings, with_overrides
 from atomsym.workflows.run_folders import require_run_of
+from atomsym.workflows.run_options import AsJson, Device, Dtype, MaxMinutes, Model, Output, System
 from atomsym.workflows.run_settings import refuse_changes
-from atomsym.workflows.stopping import EXIT_STOPPED, Stop, exit_stopped, stoppable
-from atomsym.workflows.structures import BUILTIN_STRUCTURES
-
-WHAT, WHEN, FILES, MACHINE = "What to simulate", "How long", "Results", "Model and machine"
+from atomsym.workflows.stopping import Stop, exit_stopped, stoppable
 
 
 def md_command(
-    system: Annotated[
-        str | None,
-        typer.Argument(
-            help=f"A built-in system ({', '.join(BUILTIN_STRUCTURES)}) or a structure file that ASE reads.",
-            show_default=False,
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Model name or file (see `atomsym models`), or module:factory of another ASE calculator.",
-            show_default=False,
-            rich_help_panel=MACHINE,
-        ),
-    ] = None,
-    ensemble: Annotated[
-        str | None,
-        typer.Option(
-            help="nve, nvt-langevin (nvt), nvt-nose-hoover, npt-isotropic (npt) or npt-full-cell.",
-            show_default="nvt",
-            rich_help_panel=WHAT,
-        ),
-    ] = None,
-    temperature: Annotated[float | None, typer.Option(help="K.", show_default="300", rich_help_panel=WHAT)] = None,
-    pressure: Annotated[
-        float | None,
-        typer.Option(help="GPa, for npt; 1 bar is 0.0001.", show_default="0.0001", rich_help_panel=WHAT),
-    ] = None,
-    thermostat_time: Annotated[
-        float | None,
-        typer.Option(help="fs; shorter couples more strongly.", show_default="100", rich_help_panel=WHAT),
-    ] = None,
-    barostat_time: Annotated[
-        float | None,
-        typer.Option(help="fs, for npt; shorter couples more strongly.", show_default="1000", rich_help_panel=WHAT),
-    ] = None,
-    repeat: Annotated[
-        tuple[int, int, int] | None,
-        typer.Option(help="Supercell, e.g. 2 2 2.", show_default="1 1 1", rich_help_panel=WHAT),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Of velocities and noise.", show_default="0", rich_help_panel=WHAT)
-    ] = None,
-    timestep: Annotated[
-        float | None,
-        typer.Option(help="fs; 0.5 with hydrogen.", show_default="1", rich_help_panel=WHEN),
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Production steps.", show_default="1000", rich_help_panel=WHEN)
-    ] = None,
-    equilibration_steps: Annotated[
-        int | None,
-        typer.Option(help="Langevin steps before production.", show_default="0", rich_help_panel=WHEN),
-    ] = None,
-    max_minutes: Annotated[
-        float | None,
-        typer.Option(
-            help=f"Stop after this time with exit code {EXIT_STOPPED}; --resume goes on.",
-            show_default="no limit",
-            rich_help_panel=WHEN,
-        ),
-    ] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            help="Continue the run in this folder as it was begun; its report is drawn anew.",
-            show_default=False,
-            rich_help_panel=WHEN,
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", help="Folder of the run.", show_default="atomsym-md-SYSTEM", rich_help_panel=FILES
-        ),
-    ] = None,
-    log_every: Annotated[
-        int | None, typer.Option(help="Steps between log rows.", show_default="10", rich_help_panel=FILES)
-    ] = None,
-    trajectory_every: Annotated[
-        int | None, typer.Option(help="Steps between frames.", show_default="50", rich_help_panel=FILES)
-    ] = None,
-    checkpoint_every: Annotated[
-        int | None, typer.Option(help="Steps between restart files.", show_default="1000", rich_help_panel=FILES)
-    ] = None,
-    reference: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Draw a measured g(r) over ours: a file with columns r (Å) and g, or PAIR=FILE such as O-H=goh.dat; "
-            "repeatable.",
-            show_default=False,
-            rich_help_panel=FILES,
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON and nothing else.", rich_help_panel=FILES)
-    ] = False,
-    device: Annotated[
-        str | None, typer.Option(help="cpu or cuda.", show_default="cpu", rich_help_panel=MACHINE)
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(
-            help="float32 or float64, of the model; positions are always float64.",
-            show_default="float64",
-            rich_help_panel=MACHINE,
-        ),
-    ] = None,
+    system: System = None,
+    model: Model = None,
+    ensemble: options.Ensemble = None,
+    temperature: options.Temperature = None,
+    pressure: options.Pressure = None,
+    thermostat_time: options.ThermostatTime = None,
+    barostat_time: options.BarostatTime = None,
+    repeat: options.Repeat = None,
+    seed: options.Seed = None,
+    timestep: options.Timestep = None,
+    steps: options.Steps = None,
+    equilibration_steps: options.EquilibrationSteps = None,
+    max_minutes: MaxMinutes = None,
+    resume: options.Resume = None,
+    output: Output = None,
+    log_every: options.LogEvery = None,
+    trajectory_every: options.TrajectoryEvery = None,
+    checkpoint_every: options.CheckpointEvery = None,
+    reference: options.Reference = None,
+    as_json: AsJson = False,
+    device: Device = None,
+    dtype: Dtype = None,
 ) -> None:
     """Run molecular dynamics: a trajectory, a log and a report picture in one folder.
 

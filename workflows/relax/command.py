@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -11,65 +11,35 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from atomsym.core import ConfigError
+from atomsym.workflows.relax import options
 from atomsym.workflows.relax.relaxation import RelaxResult, resume_relax, run_relax
-from atomsym.workflows.relax.settings import OPTIMIZERS, RelaxSettings
+from atomsym.workflows.relax.settings import RelaxSettings
 from atomsym.workflows.run_folders import require_run_of
+from atomsym.workflows.run_options import AsJson, Device, Dtype, MaxMinutes, Model, Output, System
 from atomsym.workflows.run_settings import refuse_changes
-from atomsym.workflows.stopping import EXIT_STOPPED, Stop, exit_stopped, stoppable
+from atomsym.workflows.stopping import Stop, exit_stopped, stoppable
 from atomsym.workflows.structures import BUILTIN_STRUCTURES
 
 EXIT_NOT_CONVERGED = 1
 
 
 def relax_command(
-    system: Annotated[
-        str | None,
-        typer.Argument(
-            help=f"A structure file that ASE reads, or a built-in system ({', '.join(BUILTIN_STRUCTURES)}).",
-            show_default=False,
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Model name or file (see `atomsym models`), or module:factory of another ASE calculator.",
-            show_default="that of a built-in system",
-        ),
-    ] = None,
-    cell: Annotated[bool | None, typer.Option("--cell", help="Relax the lattice vectors too.")] = None,
-    pressure: Annotated[float | None, typer.Option(help="GPa, with --cell.", show_default="0")] = None,
-    fix_symmetry: Annotated[
-        bool | None, typer.Option("--fix-symmetry", help="Keep the space group of the start (needs spglib).")
-    ] = None,
-    symprec: Annotated[
-        float | None, typer.Option(help="Å, within which atoms count as symmetric.", show_default="0.01")
-    ] = None,
-    optimizer: Annotated[str | None, typer.Option(help=f"{', '.join(OPTIMIZERS)}.", show_default="lbfgs")] = None,
-    fmax: Annotated[
-        float | None, typer.Option(help="Converged when no force is larger, eV/Å …", show_default="0.01")
-    ] = None,
-    smax: Annotated[
-        float | None,
-        typer.Option(help="… and, with --cell, no stress is farther from the pressure, GPa.", show_default="0.01"),
-    ] = None,
-    max_steps: Annotated[int | None, typer.Option(help="Give up after these many steps.", show_default="500")] = None,
-    max_minutes: Annotated[
-        float | None,
-        typer.Option(
-            help=f"Stop after this time with exit code {EXIT_STOPPED}; --resume goes on.", show_default="no limit"
-        ),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cpu")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64.", show_default="float64")] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder of the results.", show_default="atomsym-relax-SYSTEM"),
-    ] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(help="Continue in this folder; --max-steps may be raised.", show_default=False),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
+    system: System = None,
+    model: Model = None,
+    cell: options.Cell = None,
+    pressure: options.Pressure = None,
+    fix_symmetry: options.FixSymmetry = None,
+    symprec: options.Symprec = None,
+    optimizer: options.Optimizer = None,
+    fmax: options.Fmax = None,
+    smax: options.Smax = None,
+    max_steps: options.MaxSteps = None,
+    max_minutes: MaxMinutes = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    output: Output = None,
+    resume: options.Resume = None,
+    as_json: AsJson = False,
 ) -> None:
     """Relax atoms, and the cell if asked, to the nearest minimum of the energy.
 
