@@ -21,6 +21,7 @@ from atomsym.workflows.models import models_command
 from atomsym.workflows.relax.command import relax_command
 from atomsym.workflows.stopping import EXIT_CODES
 from atomsym.workflows.train.command import train_command
+from atomsym.workflows.transition_states.command import ts_command
 from atomsym.workflows.vibrations.command import vibrations_command
 
 EXIT_BAD_INPUT = 2
@@ -54,6 +55,7 @@ app.command("train", epilog=EXIT_CODES, rich_help_panel="Learn")(train_command)
 app.command("evaluate", rich_help_panel="Learn")(evaluate_command)
 app.command("relax", epilog=EXIT_CODES, rich_help_panel="Simulate")(relax_command)
 app.command("vibrations", rich_help_panel="Simulate")(vibrations_command)
+app.command("ts", epilog=EXIT_CODES, rich_help_panel="Simulate")(ts_command)
 app.command("check", rich_help_panel="Trust")(check_command)
 app.command("benchmark", rich_help_panel="Trust")(benchmark_command)
 app.command("datasets", rich_help_panel="Learn")(datasets_command)

@@ -8,7 +8,8 @@ from pathlib import Path
 from atomsym.core import InputError
 
 _SETTING_OF = {  # a setting that only this program has
-    "md": "ensemble", "relax": "fmax", "vibrations": "rotor_cutoff", "phonons": "supercell",
+    "md": "ensemble", "relax": "smax", "vibrations": "rotor_cutoff", "phonons": "supercell",
+    "ts": "neb_fmax",
 }  # fmt: skip
 _NOT_RESUMED = ("vibrations", "phonons")
 

@@ -51,6 +51,7 @@ class PRFO(SecondOrderOptimizer):
         **options: Any,
     ) -> None:
         self._first_mode, self._mode = mode, np.zeros(0)
+        self._curvature: float | None = None
         if isinstance(mode, bool) or mode < 0:
             raise ConfigError(f"the mode to follow must be 0 for the lowest, 1, 2, …; found {mode}")
         super().__init__(atoms, trust_radius=trust_radius, largest_radius=largest_radius, **options)
@@ -65,10 +66,16 @@ class PRFO(SecondOrderOptimizer):
             whole[~self._held] = self._mode.reshape(-1, 3)
         return whole
 
+    @property
+    def followed_curvature(self) -> float | None:
+        """Curvature along the followed mode at the last step, eV/Å²; None before the first."""
+        return self._curvature
+
     def choose_step(self, model: LocalModel, radius: float) -> FloatArray:
         followed = self._find(model)
         forward = 1.0 if not self._mode.size or model.modes[:, followed] @ self._mode >= 0 else -1.0
         self._mode = forward * model.modes[:, followed]
+        self._curvature = float(model.curvatures[followed])
         rest = np.arange(len(model.curvatures)) != followed
         step = np.zeros_like(model.gradient)
         step[followed] = _uphill(float(model.curvatures[followed]), float(model.gradient[followed]))

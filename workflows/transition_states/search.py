@@ -1,0 +1,104 @@
+"""From a guess to the saddle point by P-RFO; every step is saved and can be gone on from exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from atomsym.core import InputError
+from atomsym.workflows.hessian_source import HessianResult
+from atomsym.workflows.optimizers import PRFO
+from atomsym.workflows.run_files import RestartState, RunFiles
+from atomsym.workflows.transition_states.molecules import Work, explained, largest_force, snapshot
+from atomsym.workflows.vibrations.modes import normal_modes
+
+FloatArray = NDArray[np.float64]
+
+LOG_COLUMNS = ("step", "energy_eV", "max_force_eV_A", "followed_curvature_eV_A2")
+AT_REST = 0.1
+"""eV/Å: a guess with smaller forces and no imaginary mode is a minimum."""
+
+
+class SaddleSearch:
+    """One search in a run's folder.
+
+    Args:
+        work: settings and calculator.
+        folder: of the run.
+        atoms: the guess, with its calculator; or None to go on from the folder's restart file.
+        direction: to follow at the start, shape (n, 3); None: the mode of the settings.
+
+    Attributes:
+        atoms: where the search stands.
+        optimizer: which moves them.
+        steps: made, over all resumptions.
+    """
+
+    def __init__(self, work: Work, folder: Path, atoms: Atoms | None, direction: FloatArray | None) -> None:
+        self.work, self.folder = work, folder
+        self.files = RunFiles(folder, LOG_COLUMNS, with_momenta=False)
+        saved = self.files.load() if atoms is None else None
+        self.atoms = atoms if saved is None else saved.atoms
+        self.atoms.calc = work.calculator
+        self.steps = 0 if saved is None else saved.step
+        self._first: HessianResult | None = None
+        settings = work.settings
+        self.optimizer = PRFO(
+            self.atoms,
+            mode=settings.mode or 0,
+            direction=direction,
+            hessian_every=settings.hessian_every,
+            hessian=self._hessian,
+        )
+        if saved is not None:
+            self.optimizer.set_state(saved.integrator)
+            work.hessians = saved.generator.get("hessians", 0)
+
+    def start(self) -> None:
+        """Check the guess, then open the files.
+
+        Raises:
+            InputError: if the guess is a minimum and no mode was asked for.
+        """
+        force = largest_force(self.atoms)
+        self._first = self.work.hessian(self.atoms)
+        if self.work.settings.mode is None and self.work.settings.guess is not None and force < AT_REST:
+            lowest = float(normal_modes(self.atoms, self._first).wavenumbers.min())
+            if lowest > -self.work.settings.imaginary:
+                raise InputError(
+                    f"the guess is a minimum: its largest force is {force:.3g} eV/Å and its lowest mode has "
+                    f"{lowest:.0f} 1/cm. Displace it towards the transition state, or name the --mode to follow uphill"
+                )
+        self.files.start()
+        self._record()
+
+    def run(self) -> bool:
+        """Steps until convergence or the last allowed one; whether it has converged."""
+        settings = self.work.settings
+        while not (done := largest_force(self.atoms) <= settings.fmax) and self.steps < settings.max_steps:
+            with explained(f"step {self.steps + 1} of the search"):
+                self.optimizer.step()
+                self.steps += 1
+                self._record()
+            self.work.report("search", self.steps, self.atoms)
+        return done
+
+    def _hessian(self, atoms: Atoms) -> FloatArray:
+        first, self._first = self._first, None
+        return (first or self.work.hessian(atoms)).hessian
+
+    def _record(self) -> None:
+        energy, force = float(self.atoms.get_potential_energy()), largest_force(self.atoms)
+        self.files.add_row((self.steps, energy, force, self.optimizer.followed_curvature))
+        self.files.add_frame(snapshot(self.atoms, step=self.steps))
+        self.files.save(
+            RestartState(
+                step=self.steps,
+                atoms=self.atoms,
+                generator={"hessians": self.work.hessians},
+                integrator=self.optimizer.state(),
+            )
+        )
