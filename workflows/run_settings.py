@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from atomsym.core import ConfigError
+from atomsym.core.precision import dtype_named
 
 Settings = TypeVar("Settings")
 
@@ -75,5 +76,4 @@ def require_dtype(dtype: str) -> None:
     Raises:
         ConfigError: if it is neither float32 nor float64.
     """
-    if dtype not in ("float32", "float64"):
-        raise ConfigError(f"dtype must be float32 or float64; found '{dtype}'")
+    dtype_named(dtype)

@@ -10,12 +10,12 @@ import torch
 from atomsym.artifacts import checked_settings, config_from_dict, config_to_dict
 from atomsym.core import ConfigError, require_labels
 from atomsym.core.elements import format_elements
+from atomsym.core.precision import dtype_named
 from atomsym.models import DatasetStatistics, Potential, architecture
 from atomsym.training.config import TrainingConfig
 from atomsym.training.samples import Samples
 from atomsym.training.statistics import dataset_statistics
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 LABEL_OF_TERM = {"energy": "energy", "forces": "forces", "stress": "stress", "virial": "stress", "hessian": "hessian"}
 """The label that each term of the loss is compared with."""
 
@@ -86,4 +86,4 @@ def new_potential(config: TrainingConfig) -> Potential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         potential = potential_class(config_from_dict(potential_class.Config, entries))
-    return potential.to(DTYPES[config.dtype])
+    return potential.to(dtype_named(config.dtype))

@@ -10,11 +10,12 @@ import torch
 
 from atomsym.artifacts import usable_device
 from atomsym.core import ConfigError
+from atomsym.core.precision import dtype_named
 from atomsym.training.checkpoints import FILE_NAME, read_checkpoint
 from atomsym.training.config import TrainingConfig
 from atomsym.training.observers import Observer
 from atomsym.training.parallel import Ranks
-from atomsym.training.resolve import DTYPES, model_cutoff, resolved_config
+from atomsym.training.resolve import model_cutoff, resolved_config
 from atomsym.training.samples import Samples
 from atomsym.training.trainer import StopRequest, Trainer, TrainingData, TrainingResult
 
@@ -56,7 +57,7 @@ def train(
     device = _device(config, processes)
     if processes.any((folder / FILE_NAME).exists(), device):  # all ranks look before the first one writes
         raise ConfigError(f"{folder} holds a training run; go on with it by resuming, or choose another folder")
-    samples = Samples(data.train, model_cutoff(config), DTYPES[config.dtype], device)
+    samples = Samples(data.train, model_cutoff(config), dtype_named(config.dtype), device)
     complete, _ = resolved_config(config, samples)
     trainer = Trainer(complete, data, folder, samples, None, observer or Observer(), processes)
     trainer.save()
@@ -93,7 +94,7 @@ def resume(
         )
     config = replace(checkpoint.config, **dict(changes or {}))  # type: ignore[arg-type]
     processes = ranks or Ranks()
-    samples = Samples(data.train, float(config.model["cutoff"]), DTYPES[config.dtype], _device(config, processes))
+    samples = Samples(data.train, float(config.model["cutoff"]), dtype_named(config.dtype), _device(config, processes))
     trainer = Trainer(config, data, folder, samples, checkpoint, observer or Observer(), processes)
     return trainer.run(stop)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import training_problem as problem
 
 from atomsym.artifacts import config_from_json, config_to_json
@@ -24,7 +25,6 @@ from atomsym.training import (
     resolved_config,
     with_overrides,
 )
-from atomsym.training.resolve import DTYPES
 
 YAML = """
 model:
@@ -147,7 +147,7 @@ def test_overrides_leave_the_data_they_are_applied_to_alone() -> None:
 
 
 def test_what_a_model_takes_from_the_data_is_written_into_the_config(structures: list[LabelledStructure]) -> None:
-    samples = Samples(structures, 4.5, DTYPES["float64"])
+    samples = Samples(structures, 4.5, torch.float64)
     config = problem.config(
         model={"architecture": "mace", "cutoff": 4.5, "channels": 4, "max_degree": 1, "hidden": "0e"}
     )
@@ -178,7 +178,7 @@ def test_a_wrong_model_section_is_named(
 ) -> None:
     config = problem.config(model=model)
     with pytest.raises(ConfigError) as caught:
-        resolved_config(config, Samples(structures, model_cutoff(config), DTYPES["float64"]))
+        resolved_config(config, Samples(structures, model_cutoff(config), torch.float64))
     assert message in str(caught.value)
 
 
@@ -190,7 +190,7 @@ def water(n_h: int, n_o: int, energy: float) -> LabelledStructure:
 
 def test_reference_energies_are_fitted_taken_or_given() -> None:
     mixed = [water(2, 1, 2 * -1.5 - 7.0), water(1, 1, -8.5), water(4, 1, 4 * -1.5 - 7.0)]
-    samples = Samples(mixed, 2.0, DTYPES["float64"])
+    samples = Samples(mixed, 2.0, torch.float64)
     fitted = dataset_statistics(samples)
     assert fitted.elements == (1, 8)
     assert fitted.atomic_energies == pytest.approx((-1.5, -7.0))
@@ -201,17 +201,17 @@ def test_reference_energies_are_fitted_taken_or_given() -> None:
         dataset_statistics(samples, {"H": -1.0})
     with pytest.raises(ConfigError, match="no structure is a single atom of H, O"):
         dataset_statistics(samples, "isolated")
-    alone = Samples([*mixed, water(1, 0, -1.25), water(0, 1, -6.5)], 2.0, DTYPES["float64"])
+    alone = Samples([*mixed, water(1, 0, -1.25), water(0, 1, -6.5)], 2.0, torch.float64)
     assert dataset_statistics(alone, "isolated").atomic_energies == (-1.25, -6.5)
 
 
 def test_a_crystal_with_one_atom_is_not_taken_for_an_isolated_atom() -> None:
     crystal = replace(water(1, 0, -3.0), cell=2.0 * np.eye(3), pbc=np.ones(3, bool))
     with pytest.raises(ConfigError, match="no structure is a single atom of H"):
-        dataset_statistics(Samples([crystal], 1.5, DTYPES["float64"]), "isolated")
+        dataset_statistics(Samples([crystal], 1.5, torch.float64), "isolated")
 
 
 def test_one_composition_alone_still_gives_reference_energies() -> None:
-    samples = Samples([water(2, 1, -10.0), water(2, 1, -10.2)], 2.0, DTYPES["float64"])
+    samples = Samples([water(2, 1, -10.0), water(2, 1, -10.2)], 2.0, torch.float64)
     found = dataset_statistics(samples)
     assert found.atomic_energies == pytest.approx((-10.1 / 3, -10.1 / 3))

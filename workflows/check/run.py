@@ -15,6 +15,7 @@ from ase.calculators.calculator import BaseCalculator
 from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.core import ConfigError
 from atomsym.core.elements import format_elements
+from atomsym.core.precision import dtype_named
 from atomsym.testing.dimers import find_cutoff
 from atomsym.testing.outcome import CheckResult
 from atomsym.testing.precision import detect_precision
@@ -25,8 +26,7 @@ from atomsym.workflows.check.ase_evaluator import AseEvaluator, declared_dtype
 from atomsym.workflows.check.card import ReportCard
 from atomsym.workflows.check.own_models import own_evaluator
 from atomsym.workflows.check.samples import samples_for, start_temperature
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+from atomsym.workflows.run_settings import require_dtype
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class CheckOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.dtype is not None and self.dtype not in DTYPES:
-            raise ConfigError(f"dtype must be float32 or float64; found '{self.dtype}'")
+        if self.dtype is not None:
+            require_dtype(self.dtype)
         for name in ("cutoff", "timestep", "temperature", "duration"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -128,10 +128,10 @@ def evaluator_for(calculator: BaseCalculator, name: str | None = None) -> AseEva
 
 def _precision(evaluator: AseEvaluator, samples: Samples, options: CheckOptions) -> tuple[torch.dtype, str]:
     if options.dtype is not None:
-        return DTYPES[options.dtype], "chosen by the user"
+        return dtype_named(options.dtype), "chosen by the user"
     declared = declared_dtype(evaluator.calculator)
     if declared is not None:
-        return DTYPES[declared], "declared by the calculator"
+        return dtype_named(declared), "declared by the calculator"
     small = samples.small()
     if not small:
         return torch.float64, "assumed"

@@ -6,21 +6,18 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import atomsym.calculators  # noqa: F401 - the shipped models become known
 from atomsym.artifacts import config_from_dict, load_with_description, write_atomically
-from atomsym.core import ConfigError
+from atomsym.core.precision import dtype_named
 from atomsym.datasets import LabelKeys, LabelUnits, read_datasets
 from atomsym.training import with_overrides
 from atomsym.workflows.evaluate.run import EvaluationResult, evaluate_structures
 from atomsym.workflows.evaluate.table import error_table, result_as_data, structures_as_csv
 from atomsym.workflows.paths import require_writable
-
-_DTYPES = {None: None, "float32": torch.float32, "float64": torch.float64}
 
 
 def evaluate_command(
@@ -51,9 +48,7 @@ def evaluate_command(
     for path in (csv_file, plot):
         if path is not None:
             require_writable(path)
-    if dtype not in _DTYPES:
-        raise ConfigError(f"--dtype must be float32 or float64; found '{dtype}'")
-    potential, description = load_with_description(model, device, _DTYPES[dtype])
+    potential, description = load_with_description(model, device, None if dtype is None else dtype_named(dtype))
     keys = config_from_dict(LabelKeys, with_overrides({}, key)) if key else None
     units = config_from_dict(LabelUnits, with_overrides({}, unit)) if unit else None
     structures = read_datasets(data, keys=keys, units=units, group=group, index=index)

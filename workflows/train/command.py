@@ -14,6 +14,7 @@ from rich.table import Table
 from atomsym.artifacts import usable_device
 from atomsym.core import ConfigError
 from atomsym.core.elements import symbol_of
+from atomsym.core.precision import dtype_named
 from atomsym.datasets import check_dataset
 from atomsym.training import (
     RESUME_ENTRIES,
@@ -34,7 +35,7 @@ from atomsym.training import (
     train,
     with_overrides,
 )
-from atomsym.training.resolve import DTYPES, model_settings
+from atomsym.training.resolve import model_settings
 from atomsym.workflows.datasets import show_report
 from atomsym.workflows.evaluate.table import error_table, result_as_data
 from atomsym.workflows.paths import make_folder
@@ -135,7 +136,7 @@ def _observer(console: Console, folder: Path, config: TrainingConfig, ranks: Ran
 
 
 def _show_plan(config: TrainingConfig, data: TrainingData) -> None:
-    samples = Samples(data.train, model_cutoff(config), DTYPES[config.dtype])
+    samples = Samples(data.train, model_cutoff(config), dtype_named(config.dtype))
     complete, statistics = resolved_config(config, samples)
     n_weights = sum(weight.numel() for weight in new_potential(complete).parameters())
     typer.echo(config_to_yaml(complete), nl=False)
