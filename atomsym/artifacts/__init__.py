@@ -2,7 +2,9 @@
 
 from atomsym.artifacts.atomic import write_atomically
 from atomsym.artifacts.card import ModelCard, ModelDescription
-from atomsym.artifacts.configs import (
+from atomsym.artifacts.files import load_model, load_with_description, read_card, save_model, usable_device
+from atomsym.artifacts.folders import find_model, model_files, register_model_folder
+from atomsym.core.configs import (
     checked_settings,
     config_from_dict,
     config_from_json,
@@ -10,8 +12,6 @@ from atomsym.artifacts.configs import (
     config_to_json,
     did_you_mean,
 )
-from atomsym.artifacts.files import load_model, load_with_description, read_card, save_model, usable_device
-from atomsym.artifacts.folders import find_model, model_files, register_model_folder
 
 __all__ = [
     "ModelCard",

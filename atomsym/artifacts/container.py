@@ -23,8 +23,8 @@ import torch
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from atomsym.artifacts.configs import read_json_object
 from atomsym.core import ArtifactError, ConfigError
+from atomsym.core.configs import read_json_object
 
 HASH_KEY = "content_hash"
 MAX_HEADER_BYTES = 16 * 1024 * 1024

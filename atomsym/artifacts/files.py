@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 import atomsym
+import atomsym.heads
 from atomsym.artifacts.atomic import write_atomically
 from atomsym.artifacts.card import UNITS, ModelCard, ModelDescription
-from atomsym.artifacts.configs import config_from_dict, config_to_json, read_json_object
 from atomsym.artifacts.container import Header, check_content, chunks_of, encode, read_header, read_tensors
 from atomsym.artifacts.folders import find_model
 from atomsym.artifacts.upgrades import FORMAT, FORMAT_VERSION, Content, format_version, upgraded
 from atomsym.core import ArtifactError, AtomsymError, ConfigError, InputError
+from atomsym.core.configs import config_from_dict, config_to_json, read_json_object
 from atomsym.core.elements import MAX_ATOMIC_NUMBER
 from atomsym.models import Potential, architecture
 

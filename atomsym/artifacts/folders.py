@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from atomsym.artifacts.configs import did_you_mean
 from atomsym.core import InputError
+from atomsym.core.configs import did_you_mean
 
 SUFFIX = ".safetensors"
 _FOLDERS: list[Path] = []

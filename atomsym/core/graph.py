@@ -217,6 +217,25 @@ class AtomGraph:
             connected.__dict__["topology"] = topology
         return connected
 
+    def subset(self, systems: Tensor) -> AtomGraph:
+        """Some systems of a batch, without edges and strain.
+
+        Args:
+            systems: their numbers, increasing, int64.
+        """
+        chosen = torch.isin(self.system_index, systems)
+        number = torch.zeros(self.n_systems, dtype=torch.int64, device=self.device)
+        number[systems] = torch.arange(systems.shape[0], device=self.device)
+        return AtomGraph(
+            positions=self.positions[chosen],
+            numbers=self.numbers[chosen],
+            cell=self.cell[systems],
+            pbc=self.pbc[systems],
+            system_index=number[self.system_index[chosen]],
+            edge_index=self.edge_index[:, :0],
+            edge_shift=self.edge_shift[:0],
+        )
+
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> AtomGraph:
         """The graph on another device or in another floating-point type; integers keep theirs."""
         changed: dict[str, Any] = {}

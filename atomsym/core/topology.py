@@ -67,6 +67,12 @@ class EdgeTopology:
         return cls._of_sorted(receiver, sender, n_nodes)
 
     @classmethod
+    def one_to_one(cls, n_nodes: int, device: torch.device | str = "cpu") -> EdgeTopology:
+        """Every node receives from itself alone: sums over edges become functions of the edges."""
+        order = torch.arange(n_nodes + 1, device=device)
+        return cls(order[:-1], order[:-1], order, order[:-1], order)
+
+    @classmethod
     def _of_sorted(cls, receiver: Tensor, sender: Tensor, n_nodes: int) -> EdgeTopology:
         return cls(
             receiver=receiver,

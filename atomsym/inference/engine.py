@@ -97,6 +97,7 @@ def engine_for(potential: Potential, dtype: torch.dtype) -> Engine | None:
         >>> engine_for(LennardJones(ARGON), torch.float64) is None
         True
     """
+    potential = potential.energy_model
     tensors = (*potential.parameters(), *potential.buffers())
     if any(tensor.device.type != "cpu" or tensor.is_inference() for tensor in tensors):
         return None

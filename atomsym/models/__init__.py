@@ -1,5 +1,6 @@
 """Layer 3: interatomic potentials, one file or folder per published architecture, found by name."""
 
+from atomsym.models.backbone import Backbone, Description
 from atomsym.models.learned import LearnedConfig, LearnedPotential
 from atomsym.models.lennard_jones import ARGON, LennardJones, LennardJonesConfig, lorentz_berthelot
 from atomsym.models.mace import MACE, MACEConfig
@@ -18,7 +19,9 @@ __all__ = [
     "MACE",
     "UNIVERSAL",
     "ZBL",
+    "Backbone",
     "DatasetStatistics",
+    "Description",
     "LearnedConfig",
     "LearnedPotential",
     "LennardJones",

@@ -33,7 +33,6 @@ class PotentialOutput(TypedDict, total=False):
     """What ``Potential.forward`` returns; ``energies`` is always there.
 
     energies: energy of each atom, shape (n_atoms,), eV. The energy of a system is their sum.
-    hessian_blocks and other direct outputs are declared by ``Potential.direct_outputs``.
     """
 
     energies: Tensor
@@ -46,7 +45,7 @@ class Potential(torch.nn.Module):
 
     Attributes:
         architecture: the name it is registered and saved under.
-        direct_outputs: names of outputs besides ``energies`` that forward returns.
+        direct_outputs: what it predicts besides energies instead of differentiating them, such as "hessian".
         continuous: whether the energy is a continuous function of positions; molecular dynamics asks.
     """
 
@@ -66,6 +65,11 @@ class Potential(torch.nn.Module):
     @property
     def elements(self) -> tuple[int, ...]:
         return self.config.elements
+
+    @property
+    def energy_model(self) -> Potential:
+        """The part whose energies these are, without heads that energies do not pass through; usually itself."""
+        return self
 
     @classmethod
     def config_from_statistics(cls, settings: Mapping[str, Any], statistics: DatasetStatistics) -> PotentialConfig:

@@ -13,6 +13,9 @@ from atomsym.core import ConfigError
 
 ReferenceEnergies = Literal["least-squares", "isolated"]
 
+TERMS = ("energy", "forces", "stress", "virial", "hessian", "predicted_hessian", "hessian_subspace")
+"""Terms of the loss; each has a weight of its name."""
+
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
@@ -69,8 +72,11 @@ class LossSection:
         forces: weight of the force components.
         stress: weight of the stress components in eV/Å³.
         virial: weight of the virial per atom, in eV; an alternative to ``stress``, from the same labels.
-        hessian: weight of the Hessian entries.
-        hessian_rows: random rows of each Hessian in a step; 0 for all of them.
+        hessian: weight of the Hessian entries, of derivatives of the energy.
+        hessian_rows: random rows of each of these Hessians in a step; 0 for all of them.
+        predicted_hessian: weight of the entries of predicted Hessians, of models with a Hessian head; the residual is
+            its absolute value, whatever ``function`` is.
+        hessian_subspace: weight of predicted Hessians in the subspace of the softest modes, likewise.
         function: of a residual: its square, or ``huber``, which is linear beyond ``huber_delta``.
         huber_delta: in the unit of each label.
     """
@@ -81,11 +87,13 @@ class LossSection:
     virial: float = 0.0
     hessian: float = 0.0
     hessian_rows: int = 1
+    predicted_hessian: float = 0.0
+    hessian_subspace: float = 0.0
     function: Literal["squared", "huber"] = "squared"
     huber_delta: float = 0.01
 
     def __post_init__(self) -> None:
-        for name in ("energy", "forces", "stress", "virial", "hessian"):
+        for name in TERMS:
             _require(getattr(self, name) >= 0, f"loss.{name} must be >= 0; found {getattr(self, name)}")
         _require(self.huber_delta > 0, f"loss.huber_delta must be > 0; found {self.huber_delta}")
         _require(self.hessian_rows >= 0, f"loss.hessian_rows must be >= 0; found {self.hessian_rows}")
@@ -94,7 +102,7 @@ class LossSection:
     @property
     def weights(self) -> dict[str, float]:
         """Weight of each term by name."""
-        return {name: getattr(self, name) for name in ("energy", "forces", "stress", "virial", "hessian")}
+        return {name: getattr(self, name) for name in TERMS}
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from atomsym.core import InputError
+from atomsym.training.config import TERMS
 
 EPOCH_COLUMNS = (
     "epoch", "step", "seconds", "learning_rate", "train_loss", "validation_loss",
     "train_energy_mae_meV/atom", "train_forces_mae_meV/A",
     "validation_energy_mae_meV/atom", "validation_energy_rmse_meV/atom",
     "validation_forces_mae_meV/A", "validation_forces_rmse_meV/A",
-    "validation_stress_mae_meV/A^3", "validation_stress_rmse_meV/A^3", "best",
+    "validation_stress_mae_meV/A^3", "validation_stress_rmse_meV/A^3",
+    "validation_hessian_mae_meV/A^2", "validation_hessian_rmse_meV/A^2", "best",
 )  # fmt: skip
 STEP_COLUMNS = (
     "step", "epoch", "batch", "structures", "learning_rate", "gradient_norm", "loss",
-    "loss_energy", "loss_forces", "loss_stress", "loss_virial", "loss_hessian",
+    *(f"loss_{term}" for term in TERMS),
 )  # fmt: skip
 Value = float | int | str
 

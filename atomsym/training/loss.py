@@ -10,12 +10,17 @@ import torch
 from torch import Tensor
 
 from atomsym.core import AtomGraph
-from atomsym.derivatives import Evaluation, evaluate
+from atomsym.derivatives import EnergyFunction, Evaluation, evaluate
+from atomsym.heads import HessianPotential
 from atomsym.models import Potential
-from atomsym.training.config import LossSection
+from atomsym.training.config import TERMS, LossSection
+from atomsym.training.predicted_hessian import (
+    WithHessians,
+    labelled_systems,
+    predicted_hessian_sums,
+    subspace_entries,
+)
 from atomsym.training.samples import Batch, LabelCounts
-
-TERMS = ("energy", "forces", "stress", "virial", "hessian")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +31,13 @@ class Predictions:
         energy: shape (n_systems,), float64, eV.
         forces: shape (n_atoms, 3), eV/Å, or None if not computed.
         stress: shape (n_systems, 3, 3), eV/Å³, zero for systems without a volume; or None if not computed.
+        hessians: of a Hessian head for the systems with a label, in their order, each (3n, 3n), eV/Å².
     """
 
     energy: Tensor
     forces: Tensor | None
     stress: Tensor | None
+    hessians: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +46,7 @@ class BatchLoss:
 
     Attributes:
         total: Σ of the weighted terms, a scalar; differentiable in the model's weights.
-        terms: the weighted terms in the order of ``TERMS``, detached, shape (5,).
+        terms: the weighted terms in the order of ``TERMS``, detached, shape (len(TERMS),).
         predictions: detached.
     """
 
@@ -66,7 +73,8 @@ def batch_loss(
     so that the losses of its parts add up to the loss of the whole. A label that is missing is in neither sum. Items
     are energies divided by the number of atoms, force components, stress components, components of the virial divided
     by the number of atoms, and entries of the Hessian in rows drawn at random. ℓ(x) is x², or Huber's
-    x² for |x| <= δ and 2 δ |x| - δ² beyond.
+    x² for |x| <= δ and 2 δ |x| - δ² beyond. Predicted Hessians have terms of their own, with ℓ(x) = |x|; see
+    ``predicted_hessian_sums``.
 
     Args:
         potential: the model.
@@ -88,14 +96,18 @@ def batch_loss(
     graph = batch.graph
     if curved:
         graph = graph.with_positions(graph.positions.detach().requires_grad_())
-    found = evaluate(potential, graph, ("energy", *wanted), create_graph=create_graph or curved)
-    predictions = _predictions(found, graph)
+    function = _with_head(potential, batch, loss, all_properties)
+    found = evaluate(function, graph, ("energy", *wanted), create_graph=create_graph or curved)
+    predictions = _predictions(found, graph, function)
     sums = _first_order_sums(predictions, batch, loss)
     if curved:
         sums["hessian"] = _hessian_sum(found, graph, batch, loss, seed, create_graph)
+    if predictions.hessians:
+        sums |= predicted_hessian_sums(list(predictions.hessians), batch, loss)
     numbers = {
         "energy": counts.energy, "forces": counts.forces, "stress": counts.stress, "virial": counts.stress,
-        "hessian": counts.hessian_entries(loss.hessian_rows),
+        "hessian": counts.hessian_entries(loss.hessian_rows), "predicted_hessian": counts.hessian_entries(0),
+        "hessian_subspace": subspace_entries(counts.hessian),
     }  # fmt: skip
     zero = torch.zeros((), dtype=torch.float64, device=graph.device)
     terms = [loss.weights[t] * sums[t] / max(numbers[t], 1) if t in sums else zero for t in TERMS]
@@ -104,13 +116,24 @@ def batch_loss(
 
 
 def predict(potential: Potential, batch: Batch) -> Predictions:
-    """Energies of a batch, and forces and stresses where there are labels of them; detached.
+    """Energies of a batch, and forces, stresses and (with a head) Hessians where there are labels of them; detached.
 
     Raises:
         CalculationError: if a prediction is not finite.
     """
     wanted = _wanted(batch, LossSection(), all_properties=True)
-    return _detached(_predictions(evaluate(potential, batch.graph, ("energy", *wanted)), batch.graph))
+    function = _with_head(potential, batch, LossSection(), all_properties=True)
+    found = evaluate(function, batch.graph, ("energy", *wanted))
+    return _detached(_predictions(found, batch.graph, function))
+
+
+def _with_head(potential: Potential, batch: Batch, loss: LossSection, all_properties: bool) -> EnergyFunction:
+    """The potential, or what runs its Hessian head too if there are labels for it and somebody looks."""
+    wanted = all_properties or loss.predicted_hessian > 0 or loss.hessian_subspace > 0
+    systems = labelled_systems(batch)
+    if not wanted or not len(systems) or not isinstance(potential, HessianPotential):
+        return potential
+    return WithHessians(potential, systems)
 
 
 def _wanted(batch: Batch, loss: LossSection, all_properties: bool) -> list[str]:
@@ -122,13 +145,14 @@ def _wanted(batch: Batch, loss: LossSection, all_properties: bool) -> list[str]:
     return [name for name, needed in (("forces", forces), ("virial", virial)) if needed]
 
 
-def _predictions(found: Evaluation, graph: AtomGraph) -> Predictions:
+def _predictions(found: Evaluation, graph: AtomGraph, function: EnergyFunction) -> Predictions:
     stress = None
     if found.virial is not None:
         volume = graph.volume.to(torch.float64)[:, None, None]
         stress = torch.where(volume > 0, -found.virial.to(torch.float64) / volume.clamp_min(1e-30), 0.0)
     forces = None if found.forces is None else found.forces.to(torch.float64)
-    return Predictions(found.energy, forces, stress)
+    hessians = tuple(function.matrices()) if isinstance(function, WithHessians) else ()
+    return Predictions(found.energy, forces, stress, hessians)
 
 
 def _first_order_sums(predictions: Predictions, batch: Batch, loss: LossSection) -> dict[str, Tensor]:
@@ -211,4 +235,5 @@ def _detached(predictions: Predictions) -> Predictions:
     def free(tensor: Tensor | None) -> Tensor | None:
         return None if tensor is None else tensor.detach()
 
-    return Predictions(predictions.energy.detach(), free(predictions.forces), free(predictions.stress))
+    hessians = tuple(matrix.detach() for matrix in predictions.hessians)
+    return Predictions(predictions.energy.detach(), free(predictions.forces), free(predictions.stress), hessians)

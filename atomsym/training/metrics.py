@@ -13,8 +13,8 @@ from atomsym.core.elements import symbol_of
 from atomsym.training.loss import Predictions
 from atomsym.training.samples import Batch
 
-QUANTITIES = ("energy", "forces", "stress")
-UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³"}
+QUANTITIES = ("energy", "forces", "stress", "hessian")
+UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³", "hessian": "meV/Å²"}
 ALL = "all"
 
 
@@ -24,7 +24,8 @@ class Errors:
 
     Attributes:
         count: number of values compared.
-        mae: mean absolute error, eV/atom, eV/Å or eV/Å³; NaN if nothing was compared.
+        mae: mean absolute error, eV/atom, eV/Å, eV/Å³ or (entries of predicted Hessians) eV/Å²; NaN if nothing was
+            compared.
         rmse: root mean square error, same unit.
         largest: largest absolute error, same unit.
     """
@@ -35,6 +36,10 @@ class Errors:
     largest: float
 
 
+def _zeros() -> Tensor:
+    return torch.zeros(len(QUANTITIES), 4, dtype=torch.float64)
+
+
 class ErrorSums:
     """Sums of errors, added up batch by batch; those of several processes can be merged.
 
@@ -42,11 +47,11 @@ class ErrorSums:
     whatever the weight of its structure.
 
     Attributes:
-        rows: count, Σ|e|, Σe², max|e| of each quantity by row, shape (3, 4), float64.
+        rows: count, Σ|e|, Σe², max|e| of each quantity by row, shape (len(QUANTITIES), 4), float64.
     """
 
     def __init__(self) -> None:
-        self.rows: dict[str, Tensor] = {ALL: torch.zeros(3, 4, dtype=torch.float64)}
+        self.rows: dict[str, Tensor] = {ALL: _zeros()}
 
     def add(self, batch: Batch, predictions: Predictions) -> None:
         """Add the errors of a batch."""
@@ -65,13 +70,23 @@ class ErrorSums:
                 self._add(name, 1, forces[chosen[system_index]])
             if stress is not None:
                 self._add(name, 2, stress[chosen])
+        self._add_hessians(batch, predictions)
         if forces is not None:
             numbers = graph.numbers.cpu()
             for number in numbers.unique().tolist():
                 self._add(f"element {symbol_of(number)}", 1, forces[numbers == number])
 
+    def _add_hessians(self, batch: Batch, predictions: Predictions) -> None:
+        if not predictions.hessians:
+            return
+        known = [(number, hessian) for number, hessian in enumerate(batch.hessians) if hessian is not None]
+        for (number, reference), predicted in zip(known, predictions.hessians, strict=True):
+            errors = (predicted - reference).flatten().cpu()
+            for name in (ALL, f"group {batch.groups[number]}")[: 2 if batch.groups[number] else 1]:
+                self._add(name, QUANTITIES.index("hessian"), errors)
+
     def _add(self, name: str, quantity: int, errors: Tensor) -> None:
-        row = self.rows.setdefault(name, torch.zeros(3, 4, dtype=torch.float64))[quantity]
+        row = self.rows.setdefault(name, _zeros())[quantity]
         known = errors[~errors.isnan()]
         if known.numel():
             row[:3] += torch.stack([torch.tensor(float(known.numel())), known.abs().sum(), known.square().sum()])
@@ -81,7 +96,7 @@ class ErrorSums:
         """Add the rows of other processes."""
         for rows in others:
             for name, values in rows.items():
-                own = self.rows.setdefault(name, torch.zeros(3, 4, dtype=torch.float64))
+                own = self.rows.setdefault(name, _zeros())
                 own[:, :3] += values[:, :3]
                 own[:, 3] = torch.maximum(own[:, 3], values[:, 3])
 

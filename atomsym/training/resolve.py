@@ -16,7 +16,10 @@ from atomsym.training.config import TrainingConfig
 from atomsym.training.samples import Samples
 from atomsym.training.statistics import dataset_statistics
 
-LABEL_OF_TERM = {"energy": "energy", "forces": "forces", "stress": "stress", "virial": "stress", "hessian": "hessian"}
+LABEL_OF_TERM = {
+    "energy": "energy", "forces": "forces", "stress": "stress", "virial": "stress", "hessian": "hessian",
+    "predicted_hessian": "hessian", "hessian_subspace": "hessian",
+}  # fmt: skip
 """The label that each term of the loss is compared with."""
 
 
@@ -57,6 +60,7 @@ def resolved_config(config: TrainingConfig, samples: Samples) -> tuple[TrainingC
         DataError: if the data have no labels for a term of the loss, or labels that are not finite.
     """
     potential_class, settings = model_settings(config)
+    _require_head(config, potential_class)
     require_labels(samples.structures, labels_of_loss(config))
     statistics = dataset_statistics(samples, config.data.reference_energies)
     complete = potential_class.config_from_statistics(settings, statistics)
@@ -87,3 +91,18 @@ def new_potential(config: TrainingConfig) -> Potential:
         torch.manual_seed(config.seed)
         potential = potential_class(config_from_dict(potential_class.Config, entries))
     return potential.to(dtype_named(config.dtype))
+
+
+def _require_head(config: TrainingConfig, potential_class: type[Potential]) -> None:
+    """Refuse to train on predictions that the model does not make.
+
+    Raises:
+        ConfigError: if predicted Hessians have a weight but the architecture predicts none.
+    """
+    for stage in config.all_stages():
+        for term in ("predicted_hessian", "hessian_subspace"):
+            if stage.loss.weights[term] > 0 and "hessian" not in potential_class.direct_outputs:
+                raise ConfigError(
+                    f"loss.{term} is {stage.loss.weights[term]:g}, but '{potential_class.architecture}' predicts no "
+                    "Hessians; take architecture: hessian with this one as its backbone"
+                )

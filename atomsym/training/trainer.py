@@ -25,11 +25,11 @@ from atomsym.artifacts import write_atomically
 from atomsym.core import CalculationError, ConfigError, LabelledStructure
 from atomsym.training.batches import BatchIndices, EdgeBatcher
 from atomsym.training.checkpoints import Checkpoint, Progress, write_checkpoint
-from atomsym.training.config import TrainingConfig
+from atomsym.training.config import TERMS, TrainingConfig
 from atomsym.training.config_files import config_to_yaml
 from atomsym.training.export import save_trained_model
 from atomsym.training.logs import EPOCH_COLUMNS, STEP_COLUMNS, CsvLog, Value
-from atomsym.training.loss import TERMS, batch_loss
+from atomsym.training.loss import batch_loss
 from atomsym.training.metrics import ErrorSums
 from atomsym.training.observers import Observer
 from atomsym.training.optimizers import MovingAverage, make_optimizer, optimizer_tensors, restore_optimizer
@@ -343,7 +343,7 @@ class Trainer:
             row["train_energy_mae_meV/atom"] = 1e3 * energy / n_energies
         if n_forces:
             row["train_forces_mae_meV/A"] = 1e3 * forces / n_forces
-        units = {"energy": "meV/atom", "forces": "meV/A", "stress": "meV/A^3"}
+        units = {"energy": "meV/atom", "forces": "meV/A", "stress": "meV/A^3", "hessian": "meV/A^2"}
         for quantity, values in found.table["all"].items():
             for kind in ("mae", "rmse"):
                 row[f"validation_{quantity}_{kind}_{units[quantity]}"] = 1e3 * values[kind]

@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from atomsym.artifacts.configs import read_json_object
+from atomsym.core.configs import read_json_object
 from atomsym.core import ArtifactError, ConfigError, InputError, MissingDependencyError
 from atomsym.workflows.convert import extract_mace
 from atomsym.workflows.convert.checkpoint import kind_of

@@ -14,7 +14,12 @@ from rich.table import Table
 from atomsym.training import Errors, ErrorSums, plain_table
 from atomsym.workflows.evaluate.run import EvaluationResult, StructureErrors
 
-_COLUMNS = (("energy", "energy, meV/atom"), ("forces", "forces, meV/Å"), ("stress", "stress, meV/Å³"))
+_COLUMNS = (
+    ("energy", "energy, meV/atom"),
+    ("forces", "forces, meV/Å"),
+    ("stress", "stress, meV/Å³"),
+    ("hessian", "predicted Hessian, meV/Å²"),
+)
 
 
 def error_table(errors: ErrorSums, title: str) -> Table:
@@ -42,7 +47,7 @@ def result_as_data(result: EvaluationResult, **labels: Any) -> dict[str, Any]:
         **labels,
         "n_structures": result.n_structures,
         "n_atoms": result.n_atoms,
-        "units": {"energy": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³"},
+        "units": {"energy": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³", "hessian": "eV/Å²"},
         "errors": plain_table(result.errors),
     }
 

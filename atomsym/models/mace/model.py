@@ -9,14 +9,14 @@ from atomsym.core import AtomGraph
 from atomsym.core.units import COULOMB
 from atomsym.kernels.segments import segment_sum
 from atomsym.kernels.spherical_harmonics import spherical_harmonics
-from atomsym.models.learned import LearnedPotential
+from atomsym.models.backbone import Backbone, Description
 from atomsym.models.mace.config import MACEConfig
 from atomsym.models.mace.layer import Edges, Interaction, ProductBasis, Readout
 from atomsym.models.mace.radial import RadialBasis
-from atomsym.models.potential import PotentialOutput
 from atomsym.models.registry import register_architecture
 from atomsym.models.zbl import Screening, zbl_energy
 from atomsym.nn import edge_lengths, polynomial_cutoff, polynomial_envelope
+from atomsym.symmetry import Irreps
 
 # MACE's rounded constants; with them imported weights keep their energies.
 ROUNDED_SCREENING = Screening(
@@ -30,7 +30,7 @@ _SMOOTH_ORDER = 6  # five continuous derivatives, and a few meV at the shortest 
 
 
 @register_architecture
-class MACE(LearnedPotential):
+class MACE(Backbone):
     """E_i = E0(z_i) + scale · (Σ_layers readout(h_i) + ½ Σ_j ZBL_ij) + shift.
 
     Each layer sums messages of the neighbors (``Interaction``), then multiplies up to ``correlation`` of the sums
@@ -68,8 +68,19 @@ class MACE(LearnedPotential):
         sizes = (config.channels, config.readout_hidden, 1) if last else (config.channels, 1)
         return Readout(config.features(layer + 1), sizes, config.readout_activation)
 
-    def forward(self, graph: AtomGraph) -> PotentialOutput:
-        """Energies of the atoms, shape (n_atoms,), float64, eV."""
+    @property
+    def feature_irreps(self) -> Irreps:
+        """Those of the features that enter the last layer, of its messages, and of the scalars that leave it."""
+        config = self.config
+        last = config.n_layers - 1
+        return Irreps((*config.features(last), *config.messages(last), *config.features(config.n_layers)))
+
+    @property
+    def feature_channels(self) -> int:
+        return self.config.channels
+
+    def describe(self, graph: AtomGraph) -> Description:
+        """Energies, and features with the receptive field of all layers; see ``feature_irreps``."""
         self.require_edges(graph)
         config = self.config
         vectors = graph.edge_vectors()
@@ -81,11 +92,11 @@ class MACE(LearnedPotential):
             *self.radial_basis(distance, *numbers),
         )
         species = self.species(graph.numbers)
-        energies = self._learned(species, edges)
+        energies, features = self._learned(species, edges)
         if config.repulsion != "none":
             pairs = self.repulsion(distance, *numbers)
             energies = energies + segment_sum(pairs, graph.edge_index[0], graph.n_atoms)
-        return {"energies": self.total(energies, species)}
+        return Description(self.total(energies, species), features)
 
     def decay_parameters(self) -> frozenset[str]:
         """The linear maps of messages, and the products with theirs, as in the published training."""
@@ -107,13 +118,14 @@ class MACE(LearnedPotential):
         pairs = zbl_energy(distance, receiver_number, sender_number, ROUNDED_SCREENING)
         return 0.5 * (_ROUNDED_COULOMB / COULOMB) * pairs * weight
 
-    def _learned(self, species: Tensor, edges: Edges) -> Tensor:
+    def _learned(self, species: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
         features = (self.embedding * len(self.config.elements) ** -0.5)[species].unsqueeze(1)
         readouts = iter(self.readouts)
         energies = features.new_zeros(species.shape[0])
         for layer, (interaction, product) in enumerate(zip(self.interactions, self.products, strict=True)):
-            messages, skipped = interaction(features, species, edges)
+            entering = features
+            messages, skipped = interaction(entering, species, edges)
             features = product(messages, species, skipped)
             if self._reads(layer):
                 energies = energies + next(readouts)(features)
-        return energies
+        return energies, torch.cat((entering, messages, features), dim=1)

@@ -8,16 +8,16 @@ import torch
 
 from atomsym.core import AtomGraph
 from atomsym.kernels.spherical_harmonics import spherical_harmonics
-from atomsym.models.learned import LearnedPotential
+from atomsym.models.backbone import Backbone, Description
 from atomsym.models.nequip.config import NequIPConfig
 from atomsym.models.nequip.layer import InteractionLayer
-from atomsym.models.potential import PotentialOutput
 from atomsym.models.registry import register_architecture
 from atomsym.nn import Perceptron, bessel_basis, edge_lengths, polynomial_cutoff
+from atomsym.symmetry import Irreps
 
 
 @register_architecture
-class NequIP(LearnedPotential):
+class NequIP(Backbone):
     """E_i = E0(z_i) + scale · (w · h_i) + shift, with h_i the scalars after the last layer.
 
     Differentiable any number of times. Energies are float64 whatever the weights are.
@@ -52,8 +52,18 @@ class NequIP(LearnedPotential):
         self.layers = torch.nn.ModuleList(InteractionLayer(config, layer) for layer in range(config.n_layers))
         self.readout = Perceptron((config.channels, 1))
 
-    def forward(self, graph: AtomGraph) -> PotentialOutput:
-        """Energies of the atoms, shape (n_atoms,), float64, eV."""
+    @property
+    def feature_irreps(self) -> Irreps:
+        """Those of the features that enter the last layer, and of the scalars that leave it."""
+        config = self.config
+        return Irreps((*config.features(config.n_layers - 1), *config.features(config.n_layers)))
+
+    @property
+    def feature_channels(self) -> int:
+        return self.config.channels
+
+    def describe(self, graph: AtomGraph) -> Description:
+        """Energies and features; see ``feature_irreps``."""
         self.require_edges(graph)
         config = self.config
         species = self.species(graph.numbers)
@@ -63,9 +73,12 @@ class NequIP(LearnedPotential):
         basis = bessel_basis(distance, config.cutoff, config.n_radial, frequencies=self.frequencies) * envelope
         harmonics = spherical_harmonics(vectors, config.max_degree)
         features = (self.embedding * len(config.elements) ** -0.5)[species].unsqueeze(1)
+        entering = features
         for layer in self.layers:
-            features = layer(features, species, harmonics, basis, graph.topology)
-        return {"energies": self.total(self.readout(features[:, 0]).squeeze(-1), species)}
+            entering = features
+            features = layer(entering, species, harmonics, basis, graph.topology)
+        energies = self.total(self.readout(features[:, 0]).squeeze(-1), species)
+        return Description(energies, torch.cat((entering, features), dim=1))
 
     def decay_parameters(self) -> frozenset[str]:
         """The linear maps of features."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from atomsym.core import ConfigError
+from atomsym.core.errors import ConfigError
 
 Config = TypeVar("Config")
 Plain = dict[str, Any]
