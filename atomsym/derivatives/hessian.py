@@ -13,8 +13,9 @@ from atomsym.core import AtomGraph, AtomsymWarning, InputError, OutOfMemoryError
 from atomsym.derivatives.energies import EnergyFunction, differentiable, prepared
 from atomsym.derivatives.hessian_rows import RowFunction, rows_by_autograd, rows_by_finite_difference, rows_by_vmap
 from atomsym.derivatives.memory import free_memory, in_words, kept_bytes
+from atomsym.heads import HessianPotential
 
-HessianMethod = Literal["auto", "rows", "vmap", "finite-difference"]
+HessianMethod = Literal["auto", "rows", "vmap", "finite-difference", "predicted"]
 
 _STEP = {torch.float32: 2e-2, torch.float64: 2e-3}  # Å; truncation ~ step⁴ against rounding ~ eps / step
 _ASYMMETRY_WARNING = {torch.float32: 1e-3, torch.float64: 1e-6}
@@ -47,6 +48,8 @@ def hessian(
     once (relative error below 1e-6 where the energy is smooth, up to 1e-5 where a step straddles the onset of a switch
     or the cutoff; edges are kept, so an energy has to fade out smoothly there). ``auto`` is ``vmap``, or ``rows`` where
     two rows at a time would be too large to fit or to gain anything. Memory is estimated before the work starts.
+    ``predicted`` differentiates nothing: it is the answer of a Hessian head, for the price of little more than an
+    energy and as accurate as the head is.
 
     Args:
         potential: a ``Potential`` or a function from a graph to the energies of its atoms.
@@ -112,12 +115,26 @@ def hessians(
     with differentiable(graph.device):
         graph = prepared(potential, graph)
         moving = _moving(graph, indices)
+        if method == "predicted":
+            return _predicted(potential, graph, moving)
         matrix_bytes = _matrix_bytes(graph, moving)
         rows, chunk = _plan(potential, graph, moving, matrix_bytes, method, chunk_size, step)
         matrices = _assembled(rows, graph, moving, chunk)
     for matrix in matrices:
         _warn_if_asymmetric(matrix)
     return [0.5 * (matrix + matrix.T) for matrix in matrices] if symmetrize else matrices
+
+
+def _predicted(potential: EnergyFunction, graph: AtomGraph, moving: list[Tensor]) -> list[Tensor]:
+    """The head's matrices, cut to the atoms that move; the sum rule holds for the whole ones."""
+    if not isinstance(potential, HessianPotential):
+        raise InputError(
+            "this model predicts no Hessians; take another method, or a model of the architecture 'hessian'"
+        )
+    first = torch.cumsum(graph.atoms_per_system, 0) - graph.atoms_per_system
+    rows = [chosen - 3 * start for chosen, start in zip(moving, first, strict=True)]
+    matrices = potential.hessians(graph)
+    return [matrix[chosen][:, chosen] for matrix, chosen in zip(matrices, rows, strict=True)]
 
 
 def hessian_asymmetry(matrix: Tensor) -> float:

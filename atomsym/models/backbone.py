@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from atomsym.core import AtomGraph
-from atomsym.models.learned import LearnedPotential
+from atomsym.models.learned import LearnedConfig, LearnedPotential
 from atomsym.models.potential import PotentialOutput
 from atomsym.symmetry import Irreps
 
@@ -29,6 +30,8 @@ class Description:
 
 class Backbone(LearnedPotential):
     """A potential whose energies and features come from one pass, so that a head costs little beside it."""
+
+    Config: ClassVar[type[LearnedConfig]]
 
     @property
     @abstractmethod

@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -74,6 +74,8 @@ class AtomsymCalculator(Calculator):
         engine: "auto" computes first derivatives with the architecture's inference engine where there is one (MACE on
             the CPU): several times faster, equal within 1e-6 of the largest force. "autograd" never does. Hessians do
             not use it.
+        hessian: method of Hessians that are asked for without one: "auto" differentiates the energy, "predicted" asks
+            the model's Hessian head.
         **kwargs: ``atoms``, ``label`` and ``directory``, as for every ASE calculator.
 
     Raises:
@@ -106,11 +108,12 @@ class AtomsymCalculator(Calculator):
         allow_overlap: bool = False,
         content_hash: str | None = None,
         engine: str = "auto",
+        hessian: str = "auto",
         **kwargs: Any,
     ) -> None:
         _refuse_unknown(kwargs, ("atoms", "label", "directory"))
         with as_ase_errors():
-            settings = Settings(str(device), str(dtype), skin, backend, allow_overlap, content_hash, engine)
+            settings = Settings(str(device), str(dtype), skin, backend, allow_overlap, content_hash, engine, hessian)
             self._adopt(model, settings)
         super().__init__(**kwargs)
 
@@ -296,8 +299,8 @@ class AtomsymCalculator(Calculator):
 
         Args:
             atoms: the structure; default: that of the last calculation.
-            method: "auto", "vmap" (fast), "rows" (little memory) or "finite-difference"; see
-                ``atomsym.derivatives.hessian``.
+            method: "auto", "vmap" (fast), "rows" (little memory), "finite-difference", or "predicted" for the answer of
+                a model's Hessian head; see ``atomsym.derivatives.hessian``. "auto" is the calculator's ``hessian``.
             indices: atoms whose rows and columns are wanted, in that order; negative ones count from the end.
                 Default: all.
 
@@ -404,7 +407,8 @@ class AtomsymCalculator(Calculator):
     ) -> NDArray[np.float64]:
         if indices is not None:
             indices = _counted(indices, len(atoms))
-        return self._ready().hessian(*_arrays(atoms), method=method, indices=indices)
+        chosen = cast(HessianMethod, self._settings.hessian) if method == "auto" else method
+        return self._ready().hessian(*_arrays(atoms), method=chosen, indices=indices)
 
     def __repr__(self) -> str:
         potential = self._ready().potential

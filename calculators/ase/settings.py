@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 
 from atomsym.calculators.evaluator import ENGINES
 from atomsym.core import ConfigError, InputError
+from atomsym.derivatives import HessianMethod
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -24,6 +26,7 @@ class Settings:
         allow_overlap: accept atoms closer than 0.1 Å.
         content_hash: refuse a model file with another content hash; None accepts any.
         engine: "auto" uses the architecture's inference engine where there is one, "autograd" never does.
+        hessian: method of Hessians, one of ``atomsym.derivatives.HessianMethod``.
     """
 
     device: str = "cpu"
@@ -33,12 +36,13 @@ class Settings:
     allow_overlap: bool = False
     content_hash: str | None = None
     engine: str = "auto"
+    hessian: str = "auto"
 
     def __post_init__(self) -> None:
         """Accept torch's own objects for device and dtype, and store their names.
 
         Raises:
-            ConfigError: if the dtype or the engine is another one.
+            ConfigError: if the dtype, the engine or the method of Hessians is another one.
             InputError: if the skin is not a length.
         """
         object.__setattr__(self, "device", str(self.device))
@@ -47,6 +51,9 @@ class Settings:
             raise ConfigError(f"dtype is {self.dtype!r}; allowed are 'float64', 'float32' and 'auto'")
         if self.engine not in ENGINES:
             raise ConfigError(f"engine is {self.engine!r}; allowed are {', '.join(map(repr, ENGINES))}")
+        methods = get_args(HessianMethod)
+        if self.hessian not in methods:
+            raise ConfigError(f"hessian is {self.hessian!r}; allowed are {', '.join(map(repr, methods))}")
         if isinstance(self.skin, bool) or not isinstance(self.skin, int | float) or not 0 <= self.skin < float("inf"):
             raise InputError(f"skin must be a length in Å, 0 or more; found {self.skin!r}")
 

@@ -90,7 +90,7 @@ class HessianPotential(Potential):
 
     def forward(self, graph: AtomGraph) -> PotentialOutput:
         """Energies of the backbone; the head is not run."""
-        return self.backbone(graph)  # type: ignore[no-any-return]
+        return self.backbone.forward(graph)
 
     def with_hessians(self, graph: AtomGraph, systems: Tensor | None = None) -> EnergiesAndHessians:
         """Energies of all systems and predicted Hessians of some.
