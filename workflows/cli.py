@@ -11,7 +11,7 @@ from rich.markup import escape
 
 import atomsym
 from atomsym.core import AtomsymError
-from atomsym.workflows.benchmarks.command import benchmark_command
+from atomsym.workflows.benchmarks.commands import benchmark_app
 from atomsym.workflows.check.command import check_command
 from atomsym.workflows.convert.command import convert_command
 from atomsym.workflows.datasets import datasets_command
@@ -57,7 +57,7 @@ app.command("relax", epilog=EXIT_CODES, rich_help_panel="Simulate")(relax_comman
 app.command("vibrations", rich_help_panel="Simulate")(vibrations_command)
 app.command("ts", epilog=EXIT_CODES, rich_help_panel="Simulate")(ts_command)
 app.command("check", rich_help_panel="Trust")(check_command)
-app.command("benchmark", rich_help_panel="Trust")(benchmark_command)
+app.add_typer(benchmark_app, name="benchmark", rich_help_panel="Trust")
 app.command("datasets", rich_help_panel="Learn")(datasets_command)
 app.command("models", rich_help_panel="Models")(models_command)
 app.command("convert", rich_help_panel="Models")(convert_command)

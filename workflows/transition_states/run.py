@@ -51,8 +51,11 @@ def run_ts(
         CalculationError: if the calculator fails.
     """
     require_no_run(folder)
-    files = {name: getattr(settings, name) for name in ("guess", "reactant", "product", "model")}
-    settings = dataclasses.replace(settings, **{k: v and absolute(v) for k, v in files.items()})
+    files: dict[str, Any] = {}
+    for name in ("guess", "reactant", "product", "model"):
+        given = getattr(settings, name)
+        files[name] = given if given is None else absolute(given)
+    settings = dataclasses.replace(settings, **files)
     work = make_work(settings)
     if settings.guess is None:
         load_ends(work)  # bad input ends here, before anything is written

@@ -40,8 +40,11 @@ class SaddleSearch:
     def __init__(self, work: Work, folder: Path, atoms: Atoms | None, direction: FloatArray | None) -> None:
         self.work, self.folder = work, folder
         self.files = RunFiles(folder, LOG_COLUMNS, with_momenta=False)
-        saved = self.files.load() if atoms is None else None
-        self.atoms = atoms if saved is None else saved.atoms
+        saved = None
+        if atoms is None:
+            saved = self.files.load()
+            atoms = saved.atoms
+        self.atoms: Atoms = atoms
         self.atoms.calc = work.calculator
         self.steps = 0 if saved is None else saved.step
         self._first: HessianResult | None = None

@@ -1,0 +1,31 @@
+"""``atomsym benchmark``: kernels and potentials by their names, and programs of their own options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from atomsym.workflows.benchmarks.command import benchmark_command
+from atomsym.workflows.benchmarks.geometry_optimization_command import geometry_optimization_command
+
+KERNELS = "kernels"
+
+
+class _KernelsUnlessNamed(TyperGroup):
+    """``atomsym benchmark neighbors`` is short for ``atomsym benchmark kernels neighbors``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        first = args[0] if args else ""
+        named = first in self.commands or first in ("--help", "--show-completion", "--install-completion")
+        return super().parse_args(ctx, args if named else [KERNELS, *args])
+
+
+benchmark_app = typer.Typer(
+    cls=_KernelsUnlessNamed,
+    help="Measure kernels and potentials beside their peers, and optimizers beside each other.",
+    rich_markup_mode="markdown",
+)
+benchmark_app.command(KERNELS)(benchmark_command)
+benchmark_app.command("geometry-optimization")(geometry_optimization_command)

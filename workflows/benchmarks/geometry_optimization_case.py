@@ -1,0 +1,154 @@
+"""One optimization: a structure, a calculator, an optimizer; measured, and recorded whatever happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import CalculatorError
+from ase.optimize import BFGS, FIRE, LBFGS, BFGSLineSearch
+from ase.optimize.optimize import Optimizer
+
+from atomsym.core import AtomsymError, ConfigError
+from atomsym.workflows.benchmarks.geometry_optimization_counting import CountingCalculator
+from atomsym.workflows.benchmarks.geometry_optimization_sets import Case
+from atomsym.workflows.check.load import load_calculator
+from atomsym.workflows.hessian_source import hessian_of
+from atomsym.workflows.optimizers import PRFO, RFO, Newton
+from atomsym.workflows.vibrations.modes import normal_modes
+
+Make = Callable[[Atoms, CountingCalculator], Optimizer]
+FAILURES = (AtomsymError, CalculatorError, RuntimeError, ValueError, ArithmeticError)
+IMAGINARY = 30.0  # 1/cm
+
+
+def _second_order(kind: Any, every: int) -> Make:
+    return lambda atoms, counter: kind(atoms, hessian_every=every, hessian=counter.hessian)
+
+
+def _first_order(kind: Any) -> Make:
+    return lambda atoms, _: kind(atoms, logfile=None)
+
+
+OPTIMIZERS: dict[str, Make] = {
+    "bfgs": _first_order(BFGS),
+    "lbfgs": _first_order(LBFGS),
+    "fire": _first_order(FIRE),
+    "bfgs-linesearch": _first_order(BFGSLineSearch),
+    "rfo": _second_order(RFO, 1),
+    "rfo-5": _second_order(RFO, 5),
+    "rfo-start": _second_order(RFO, 0),
+    "newton": _second_order(Newton, 1),
+    "newton-start": _second_order(Newton, 0),
+}
+SADDLE_OPTIMIZERS: dict[str, Make] = {
+    "prfo": _second_order(PRFO, 1),
+    "prfo-5": _second_order(PRFO, 5),
+    "prfo-start": _second_order(PRFO, 0),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one optimization.
+
+    Attributes:
+        set_name, structure, target, calculator, optimizer: which one it was.
+        n_atoms: number of atoms.
+        converged: no force is larger than the bound.
+        steps: of the optimizer.
+        evaluations: structures whose energy and forces it asked for.
+        hessians: computed.
+        hessian_evaluations: structures evaluated for Hessians, 0 if the calculator has its own.
+        wall_s: seconds, all of it.
+        energy: at the end, eV.
+        max_force: at the end, eV/Å.
+        n_imaginary: modes beyond 30 1/cm at the end, not counted above; None if not converged.
+        error: what went wrong; empty if nothing did.
+    """
+
+    set_name: str
+    structure: str
+    target: str
+    calculator: str
+    optimizer: str
+    n_atoms: int
+    converged: bool
+    steps: int
+    evaluations: int
+    hessians: int
+    hessian_evaluations: int
+    wall_s: float
+    energy: float | None
+    max_force: float | None
+    n_imaginary: int | None
+    error: str
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        return self.set_name, self.structure, self.calculator, self.optimizer
+
+    @property
+    def succeeded(self) -> bool:
+        """Converged, and to a first-order saddle point where one was sought."""
+        return self.converged and (self.target == "minimum" or self.n_imaginary == 1)
+
+    @property
+    def all_evaluations(self) -> int:
+        """With those for Hessians."""
+        return self.evaluations + self.hessian_evaluations
+
+
+def optimizers_for(names: list[str], target: str) -> dict[str, Make]:
+    """Those of the named optimizers that seek what is sought.
+
+    Raises:
+        ConfigError: if a name is not known.
+    """
+    known = {**OPTIMIZERS, **SADDLE_OPTIMIZERS}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigError(f"there is no optimizer '{unknown[0]}'; known are {', '.join(known)}")
+    kind = OPTIMIZERS if target == "minimum" else SADDLE_OPTIMIZERS
+    return {name: kind[name] for name in names if name in kind}
+
+
+def measure(
+    case: Case, calculator: str, kwargs: dict[str, Any], optimizer: str, fmax: float, max_steps: int
+) -> Outcome:
+    """Run one optimization to its end; a failure is an outcome too."""
+    make = {**OPTIMIZERS, **SADDLE_OPTIMIZERS}[optimizer]
+    atoms = case.atoms()
+    counter = CountingCalculator(load_calculator(calculator, kwargs if ":" in calculator else {}))
+    atoms.calc = counter
+    start, error, steps, converged = time.perf_counter(), "", 0, False
+    try:
+        runner = make(atoms, counter)
+        for done in runner.irun(fmax=fmax, steps=max_steps):
+            steps, converged = runner.nsteps, bool(done)
+    except FAILURES as problem:
+        error, converged = f"{type(problem).__name__}: {problem}", False
+    wall = time.perf_counter() - start
+    outcome = partial(
+        Outcome, case.set_name, case.name, case.target, calculator, optimizer, len(atoms), converged, steps,
+        counter.evaluations, counter.hessians, counter.hessian_evaluations, wall,
+    )  # fmt: skip
+    return outcome(*_end(atoms, converged, error))
+
+
+def _end(atoms: Atoms, converged: bool, error: str) -> tuple[float | None, float | None, int | None, str]:
+    if error:
+        return None, None, None, error
+    try:
+        energy, forces = float(atoms.get_potential_energy()), atoms.get_forces()
+        imaginary = None
+        if converged and not atoms.pbc.any():
+            imaginary = int((normal_modes(atoms, hessian_of(atoms)).wavenumbers < -IMAGINARY).sum())
+    except FAILURES as problem:
+        return None, None, None, f"{type(problem).__name__}: {problem}"
+    return energy, float(np.linalg.norm(forces, axis=1).max()), imaginary, ""

@@ -1,0 +1,129 @@
+"""``atomsym benchmark geometry-optimization``: optimizers beside each other on sets of molecules."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from atomsym.artifacts import write_atomically
+from atomsym.workflows.benchmarks.geometry_optimization import BenchmarkSettings, run_benchmark
+from atomsym.workflows.benchmarks.geometry_optimization_case import OPTIMIZERS, SADDLE_OPTIMIZERS, Outcome
+from atomsym.workflows.benchmarks.geometry_optimization_tables import Summary, summaries, to_csv
+from atomsym.workflows.check.load import parse_kwargs
+from atomsym.workflows.stopping import Stop, exit_stopped, stoppable
+
+DEFAULT = "bfgs,lbfgs,fire,bfgs-linesearch,rfo,rfo-start,newton,newton-start,prfo,prfo-5,prfo-start"
+
+
+def geometry_optimization_command(
+    calculators: Annotated[
+        list[str], typer.Argument(help="Model names or files, or module:factory of other ASE calculators.")
+    ],
+    sets: Annotated[
+        str, typer.Option(help="baker, baker-ts, s22, or folders of xyz files, separated by commas.")
+    ] = "baker",
+    optimizers: Annotated[
+        str, typer.Option(help=f"Of {', '.join([*OPTIMIZERS, *SADDLE_OPTIMIZERS])}, separated by commas.")
+    ] = DEFAULT,
+    kwargs: Annotated[
+        str | None, typer.Option(help="Arguments of the calculators' factories, as JSON.", show_default=False)
+    ] = None,
+    fmax: Annotated[float, typer.Option(help="Converged when no force is larger, eV/Å.")] = 0.01,
+    max_steps: Annotated[int, typer.Option(help="Of every optimizer.")] = 300,
+    data: Annotated[
+        Path | None, typer.Option(help="The data folder with the sets.", show_default="ATOMSYM_DATA")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the results; one that holds some is gone on with.")
+    ] = Path("atomsym-geometry-optimization"),
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time.", show_default="no limit")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")] = False,
+) -> None:
+    """Compare optimizers: steps, evaluations, Hessians, the minimum reached; Dolan–Moré performance profiles.
+
+    Steps and evaluations do not depend on the machine. Failures are recorded, not fatal. Charged and open-shell
+    structures of the published sets are left out. The same command goes on with a folder, and adds what is new.
+
+    Example: `atomsym benchmark geometry-optimization tblite.ase:TBLite --kwargs '{"verbosity": 0}' --sets baker`
+    """
+    console = Console(stderr=True, quiet=as_json)
+    settings = BenchmarkSettings(
+        calculators=tuple(calculators),
+        sets=_listed(sets),
+        optimizers=_listed(optimizers),
+        kwargs=parse_kwargs(kwargs),
+        fmax=fmax,
+        max_steps=max_steps,
+        data=data,
+    )
+    with stoppable(console, "the same command", max_minutes) as stop:
+        outcomes, finished = _run_with_progress(settings, output, stop, console)
+        how = f"Stopped ({stop()})"
+    rows = summaries(outcomes)
+    pictures = _write(outcomes, rows, output)
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+    else:
+        for table in _tables(rows):
+            console.print(table)
+        console.print("Folder: ", output, "\nPictures: ", ", ".join(map(str, pictures)), sep="", soft_wrap=True)
+    if not finished:
+        raise exit_stopped(console, how, "the same command")
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _run_with_progress(
+    settings: BenchmarkSettings, folder: Path, stop: Stop, console: Console
+) -> tuple[list[Outcome], bool]:
+    columns = (MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=console.quiet) as bar:
+        task = bar.add_task("preparing")
+
+        def progress(finished: int, total: int, case: str) -> None:
+            bar.update(task, completed=finished, total=total, description=case)
+
+        return run_benchmark(settings, folder, progress, stop)
+
+
+def _write(outcomes: list[Outcome], rows: list[Summary], folder: Path) -> list[Path]:
+    from atomsym.workflows.benchmarks.geometry_optimization_plots import write_profiles  # matplotlib is slow to import
+
+    write_atomically(folder / "cases.csv", to_csv(outcomes).encode())
+    write_atomically(folder / "summary.csv", to_csv(rows).encode())
+    summary = json.dumps([asdict(row) for row in rows], indent=2) + "\n"
+    write_atomically(folder / "summary.json", summary.encode())
+    return write_profiles(outcomes, folder)
+
+
+def _tables(rows: list[Summary]) -> list[Table]:
+    """One table a set and calculator."""
+    tables: dict[tuple[str, str], Table] = {}
+    for row in rows:
+        key = row.set_name, row.calculator
+        if key not in tables:
+            names = ("solved", "errors", "best minimum", "false minima", "median steps", "mean steps", "evaluations")
+            tables[key] = Table("optimizer", title=f"{key[0]}, {row.cases} structures, {key[1]}")
+            for name in (*names, "Hessians", "with those of Hessians"):
+                tables[key].add_column(name, justify="right")
+        tables[key].add_row(row.optimizer, *_cells(row))
+    return list(tables.values())
+
+
+def _cells(row: Summary) -> list[str]:
+    def percent(value: float | None) -> str:
+        return "–" if value is None else f"{100 * value:.0f} %"
+
+    fractions = [percent(value) for value in (row.succeeded, row.failed, row.best, row.false_minima)]
+    means = (row.mean_steps, row.mean_evaluations, row.mean_hessians, row.mean_all_evaluations)
+    median = "–" if row.median_steps is None else f"{row.median_steps:g}"
+    return [*fractions, median, *("–" if value is None else f"{value:.1f}" for value in means)]

@@ -1,0 +1,65 @@
+"""A calculator that counts: structures evaluated for the optimizer, and for Hessians by differences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+from numpy.typing import NDArray
+
+from atomsym.workflows.hessian_source import hessian_of
+
+
+class CountingCalculator:
+    """Passes everything on to another calculator and counts the structures that it sees.
+
+    Several properties of the same positions are one evaluation.
+
+    Attributes:
+        evaluations: for the optimizer.
+        hessian_evaluations: for finite differences of forces.
+        hessians: computed, by either way.
+    """
+
+    def __init__(self, calculator: BaseCalculator) -> None:
+        self._inner = calculator
+        self._last = np.zeros((0, 3))
+        self._in_hessian = False
+        self.evaluations = self.hessian_evaluations = self.hessians = 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # copies and pickles look for these before there is an inner calculator
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+    def get_potential_energy(self, atoms: Atoms | None = None, **options: Any) -> float:
+        self._count(atoms)
+        return float(self._inner.get_potential_energy(atoms, **options))
+
+    def get_forces(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
+        self._count(atoms)
+        return np.asarray(self._inner.get_forces(atoms))
+
+    def get_property(self, name: str, atoms: Atoms | None = None, **options: Any) -> Any:
+        self._count(atoms)
+        return self._inner.get_property(name, atoms, **options)
+
+    def hessian(self, atoms: Atoms) -> NDArray[np.float64]:
+        """The Hessian of the atoms that move, counted; for the optimizers' argument ``hessian``."""
+        self.hessians += 1
+        self._in_hessian = True
+        try:
+            return hessian_of(atoms).hessian
+        finally:
+            self._in_hessian = False
+
+    def _count(self, atoms: Atoms | None) -> None:
+        if atoms is None or np.array_equal(atoms.positions, self._last):
+            return
+        self._last = atoms.positions.copy()
+        if self._in_hessian:
+            self.hessian_evaluations += 1
+        else:
+            self.evaluations += 1
