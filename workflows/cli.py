@@ -16,8 +16,10 @@ from atomsym.workflows.check.command import check_command
 from atomsym.workflows.convert.command import convert_command
 from atomsym.workflows.datasets import datasets_command
 from atomsym.workflows.evaluate.command import evaluate_command
+from atomsym.workflows.label.command import label_command
 from atomsym.workflows.md.command import md_command
 from atomsym.workflows.models import models_command
+from atomsym.workflows.organic_xtb.command import organic_xtb_command
 from atomsym.workflows.relax.command import relax_command
 from atomsym.workflows.stopping import EXIT_CODES
 from atomsym.workflows.train.command import train_command
@@ -58,6 +60,8 @@ app.command("vibrations", rich_help_panel="Simulate")(vibrations_command)
 app.command("ts", epilog=EXIT_CODES, rich_help_panel="Simulate")(ts_command)
 app.command("check", rich_help_panel="Trust")(check_command)
 app.add_typer(benchmark_app, name="benchmark", rich_help_panel="Trust")
+app.command("label", epilog=EXIT_CODES, rich_help_panel="Learn")(label_command)
+app.command("organic-xtb", epilog=EXIT_CODES, rich_help_panel="Learn")(organic_xtb_command)
 app.command("datasets", rich_help_panel="Learn")(datasets_command)
 app.command("models", rich_help_panel="Models")(models_command)
 app.command("convert", rich_help_panel="Models")(convert_command)

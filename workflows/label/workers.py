@@ -121,7 +121,7 @@ class _Process:
 
     def __init__(self, factory: str, settings: bytes) -> None:
         environment = {**os.environ, **dict.fromkeys(_THREADS, "1")}
-        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed when collected
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", worker.__name__, factory],

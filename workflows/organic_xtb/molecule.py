@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atomsym.core import CalculationError, InputError, LabelledStructure
+from atomsym.core.elements import atomic_number_of
 from atomsym.datasets.lmdb_files import encode
 from atomsym.workflows.label.engine import LabelError, Labels
 from atomsym.workflows.label.task import with_labels
@@ -28,6 +29,7 @@ from atomsym.workflows.organic_xtb.settings import OrganicSettings
 FloatArray = NDArray[np.float64]
 
 _TRIES = 4  # draws for each geometry that is wanted
+_ROUGH = 1.0  # accuracy of the forces that only drive dynamics; labels have the engine's
 _LENGTH = struct.Struct("<Q")
 
 
@@ -56,6 +58,7 @@ class MoleculeSampler:
 
     def __init__(self, settings: OrganicSettings, engine: XtbEngine) -> None:
         self._settings, self._engine = settings, engine
+        self._rough = XtbEngine(engine.name, accuracy=_ROUGH)
         self._partners: list[Partner] | None = None
 
     def frames(self, smiles: str) -> MoleculeFrames:
@@ -73,13 +76,11 @@ class MoleculeSampler:
         count = Counter(f"minimum: {reason}" for reason in refused)
         minima = minima[: self._settings.frames_per_molecule]
         generator = np.random.default_rng(seed)
-        sampler = Sampler(self._engine, skeleton, minima, self.partners, self._settings, generator)
-        frames = [
-            with_labels(
-                _named(skeleton.numbers, minimum.positions, "minimum", f"{smiles} minimum {number}"), minimum.labels
-            )
-            for number, minimum in enumerate(minima)
-        ]
+        sampler = Sampler(self._rough, skeleton, minima, self.partners, self._settings, generator)
+        frames = []
+        for number, minimum in enumerate(minima):
+            relaxed = _named(skeleton.numbers, minimum.positions, "minimum", f"{smiles} minimum {number}")
+            frames.append(with_labels(relaxed, minimum.labels))
         for kind, wanted in sampler.counts(self._settings.frames_per_molecule - len(frames)).items():
             frames += self._of_kind(sampler, skeleton.numbers, smiles, kind, wanted, count)
         self._add_hessians(frames, len(minima), generator, count)
@@ -99,8 +100,6 @@ class MoleculeSampler:
         return self._partners
 
     def _numbers(self) -> set[int]:
-        from atomsym.core.elements import atomic_number_of
-
         return {1, *(atomic_number_of(element) for element in self._settings.elements)}
 
     def _of_kind(

@@ -13,7 +13,7 @@ from atomsym.core import ConfigError
 from atomsym.workflows.organic_xtb.graphs import MOST_HEAVY_ATOMS, VALENCE
 
 SIZE_SHARES = {1: 0.002, 2: 0.008, 3: 0.03, 4: 0.13, 5: 0.32, 6: 0.28, 7: 0.15, 8: 0.055, 9: 0.025}
-"""Share of the molecules by number of heavy atoms (H2 counts with 1); where a size has fewer molecules, the next one takes the rest."""
+"""Share of the molecules by number of heavy atoms (H2 counts with 1); what a size lacks, the next one takes."""
 KIND_SHARES = {"modes": 0.30, "dynamics": 0.20, "stretch": 0.16, "bend": 0.10, "transfer": 0.10, "dimer": 0.14}
 """Share of a molecule's frames beside its minima; kinds that a molecule does not have go to ``modes``."""
 
@@ -76,7 +76,7 @@ class OrganicSettings:
         unknown = [element for element in self.elements if element not in ("H", *VALENCE)]
         if unknown or not {"H", "C"} <= set(self.elements):
             raise ConfigError(
-                f"elements are H, C and any of {', '.join(list(VALENCE)[1:])}; found {', '.join(self.elements) or 'none'}"
+                f"elements are H, C and any of {', '.join(VALENCE)}; found {', '.join(self.elements) or 'none'}"
             )
 
     @property
