@@ -10,8 +10,8 @@ from atomsym.inference.engine import Engine
 from atomsym.inference.evaluation import evaluate_with_engine
 
 STEP = 2.5e-4
-"""Displacement, Å. Truncation (~ step²) and rounding of the forces (~ 1 / step) are both below 1e-6 of the largest entry
-in double precision; the engine's tables are smooth, so that their error does not grow as noise would.
+"""Displacement, Å. Truncation (~ step²) and rounding of the forces (~ 1 / step) are both below 1e-6 of the largest
+entry in double precision; the engine's tables are smooth, so that their error does not grow as noise would.
 """
 
 _EDGES = 15_000  # of displaced copies in one evaluation; more of them do not make an edge cheaper
