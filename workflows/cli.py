@@ -20,6 +20,7 @@ from atomsym.workflows.label.command import label_command
 from atomsym.workflows.md.command import md_command
 from atomsym.workflows.models import models_command
 from atomsym.workflows.organic_xtb.command import organic_xtb_command
+from atomsym.workflows.phonons.command import phonons_command
 from atomsym.workflows.relax.command import relax_command
 from atomsym.workflows.stopping import EXIT_CODES
 from atomsym.workflows.train.command import train_command
@@ -58,6 +59,7 @@ app.command("evaluate", rich_help_panel="Learn")(evaluate_command)
 app.command("relax", epilog=EXIT_CODES, rich_help_panel="Simulate")(relax_command)
 app.command("vibrations", rich_help_panel="Simulate")(vibrations_command)
 app.command("ts", epilog=EXIT_CODES, rich_help_panel="Simulate")(ts_command)
+app.command("phonons", rich_help_panel="Simulate")(phonons_command)
 app.command("check", rich_help_panel="Trust")(check_command)
 app.add_typer(benchmark_app, name="benchmark", rich_help_panel="Trust")
 app.command("label", epilog=EXIT_CODES, rich_help_panel="Learn")(label_command)

@@ -91,7 +91,7 @@ def normal_modes(atoms: Atoms, hessian: HessianResult) -> NormalModes:
         shape=shape,
         n_translations=translations,
         n_rotations=free.shape[1] - translations,
-        residual_wavenumbers=wavenumbers(np.linalg.eigvalsh(free.T @ weighted @ free)),
+        residual_wavenumbers=wavenumbers(np.asarray(np.linalg.eigvalsh(free.T @ weighted @ free), dtype=np.float64)),
     )
 
 

@@ -64,9 +64,12 @@ def run_vibrations(settings: VibrationsSettings, folder: Path, progress: Progres
     if settings.relax:
         notes += _relaxed(atoms, settings, folder / "relax", progress)
     atoms.calc = _calculator(settings)
+    _charge_notes(atoms)
+    multiplicity(atoms, settings.charge, settings.multiplicity)
+    forces_of(atoms)  # bad input ends here, before anything is written
+    make_folder(folder)
     result = vibrations_of(atoms, settings, progress)
     result = dataclasses.replace(result, folder=folder, warnings=(*notes, *result.warnings))
-    make_folder(folder)
     write_atomically(folder / "settings.json", settings.to_json().encode())
     write_files(settings, result, folder)
     return result

@@ -7,7 +7,7 @@ from typing import Any
 
 from atomsym.core import ConfigError
 from atomsym.workflows.hessian_source import SOURCES, STEP, Source
-from atomsym.workflows.run_settings import require_dtype, require_positive, settings_to_json
+from atomsym.workflows.run_settings import require_positive, settings_to_json
 
 ENTROPIES = ("harmonic", "quasi-harmonic")
 
@@ -57,7 +57,7 @@ class VibrationsSettings:
 
     def __post_init__(self) -> None:
         require_positive(self, "relax_fmax", "temperature", "pressure", "rotor_cutoff", "step", "width")
-        require_dtype(self.dtype)
+        _require_one_of("dtype", self.dtype, ("float32", "float64"))
         for name in ("symmetry_number", "multiplicity"):
             value = getattr(self, name)
             if value is not None and value < 1:
