@@ -105,6 +105,19 @@ def test_an_interrupted_relaxation_goes_on(rattled: RelaxSettings, tmp_path: Pat
     assert again.steps == second.steps
 
 
+@pytest.mark.parametrize("optimizer", ["rfo", "newton"])
+def test_optimizers_with_a_hessian_go_on_exactly(rattled: RelaxSettings, tmp_path: Path, optimizer: str) -> None:
+    settings = dataclasses.replace(rattled, optimizer=optimizer, fmax=1e-7)
+    whole = run_relax(settings, tmp_path / "whole")
+    assert whole.converged
+    assert whole.steps < run_relax(dataclasses.replace(rattled, fmax=1e-7), tmp_path / "lbfgs").steps
+    calls = iter(range(100))
+    run_relax(settings, tmp_path / "run", should_stop=lambda: next(calls) == 1)
+    assert resume_relax(tmp_path / "run").end == whole.end
+    logs = [(tmp_path / name / "log.csv").read_text() for name in ("whole", "run")]
+    assert logs[0] == logs[1]
+
+
 def test_symmetry_is_kept_on_resuming(tmp_path: Path) -> None:
     settings = settings_of(bulk("Cu", "hcp", a=2.6, c=4.4), tmp_path, cell=True, fix_symmetry=True, max_steps=2)
     assert not run_relax(settings, tmp_path / "run").converged
@@ -147,7 +160,8 @@ def test_results_are_written(rattled: RelaxSettings, tmp_path: Path) -> None:
         ({"fmax": 0.0}, "fmax must be positive"),
         ({"smax": float("nan")}, "smax must be positive and finite"),
         ({"max_steps": 0}, "max_steps must be positive"),
-        ({"optimizer": "newton"}, "optimizer must be one of lbfgs, bfgs, fire"),
+        ({"optimizer": "sd"}, "optimizer must be one of lbfgs, bfgs, fire, rfo, newton"),
+        ({"optimizer": "rfo", "cell": True}, "rfo moves atoms only"),
         ({"pressure": 1.0}, "add --cell"),
         ({"cell": True, "pressure": float("inf")}, "pressure must be finite"),
         ({"dtype": "float16"}, "dtype must be float32 or float64"),

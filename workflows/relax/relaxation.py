@@ -21,10 +21,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
 from ase.io.extxyz import write_extxyz
 from ase.optimize import BFGS, FIRE, LBFGS
+from ase.optimize.optimize import Optimizer
 
 from atomsym.artifacts import write_atomically
 from atomsym.core import CalculationError, InputError, PropertyNotAvailableError
 from atomsym.workflows.calculator import absolute, content_hash_of, make_calculator, require_known_charge
+from atomsym.workflows.optimizers import RFO, Newton, SecondOrderOptimizer
 from atomsym.workflows.paths import make_folder
 from atomsym.workflows.relax.settings import RelaxSettings
 from atomsym.workflows.relax.symmetry import SpaceGroup, find_space_group, keep_symmetry
@@ -37,6 +39,7 @@ LOG_COLUMNS = ("step", "energy_eV", "enthalpy_eV", "max_force_eV_A", "max_stress
 SAVE_EVERY = 20  # steps
 LARGEST_STEP = 0.1  # Å
 _OPTIMIZERS = {"lbfgs": LBFGS, "bfgs": BFGS, "fire": FIRE}
+_WITH_HESSIAN = {"rfo": RFO, "newton": Newton}
 Progress = Callable[[int, str], None]
 
 
@@ -131,7 +134,9 @@ def resume_relax(
     *,
     max_steps: int | None = None,
 ) -> RelaxResult:
-    """Go on from the last saved structure of an interrupted relaxation; the optimizer begins to learn anew.
+    """Go on from the last saved structure of an interrupted relaxation.
+
+    ``rfo`` and ``newton`` take the same steps as without the interruption; the others begin to learn anew.
 
     Args:
         folder: of the relaxation.
@@ -147,7 +152,7 @@ def resume_relax(
         settings = dataclasses.replace(settings, max_steps=max_steps)
     state = RunFiles(folder, LOG_COLUMNS, with_momenta=False).load()
     relaxation = _Relaxation(settings, folder, state.atoms, state.model_hash or None)
-    relaxation.step = state.step
+    relaxation.step, relaxation.learnt = state.step, state.integrator
     try:
         start = json.loads((folder / "start.json").read_text())
         relaxation.start_point = Point(**start["point"])
@@ -170,6 +175,8 @@ class _Relaxation:
         self.files = RunFiles(folder, LOG_COLUMNS, with_momenta=False)
         self.pressure = settings.pressure * units.GPa
         self.step = 0
+        self.learnt: dict[str, np.ndarray] = {}  # the state of an optimizer with a Hessian, to go on from exactly
+        self._optimizer: Optimizer | None = None
         atoms.calc = make_calculator(settings.model, settings.device, settings.dtype, content_hash)
         require_known_charge(atoms)
         if settings.cell and not atoms.pbc.all():
@@ -232,8 +239,8 @@ class _Relaxation:
     def _steps(self, point: Point) -> Iterator[None]:
         """Each yield is one step made; ends when the structure has converged or no step is left."""
         settings = self.settings
-        movable = FrechetCellFilter(self.atoms, scalar_pressure=self.pressure) if settings.cell else self.atoms
-        with _OPTIMIZERS[settings.optimizer](movable, logfile=None, maxstep=LARGEST_STEP) as optimizer:
+        with self._make_optimizer() as self._optimizer:
+            optimizer = self._optimizer
             while not self.is_converged(point) and self.step < settings.max_steps:
                 try:
                     optimizer.step()
@@ -247,6 +254,16 @@ class _Relaxation:
                 self.step += 1
                 yield
                 point = self.point()
+
+    def _make_optimizer(self) -> Optimizer:
+        settings = self.settings
+        if settings.optimizer in _WITH_HESSIAN:
+            optimizer = _WITH_HESSIAN[settings.optimizer](self.atoms)
+            if self.learnt:
+                optimizer.set_state(self.learnt)
+            return optimizer
+        movable = FrechetCellFilter(self.atoms, scalar_pressure=self.pressure) if settings.cell else self.atoms
+        return _OPTIMIZERS[settings.optimizer](movable, logfile=None, maxstep=LARGEST_STEP)
 
     def _status(self, point: Point) -> str:
         stress = "" if point.max_stress is None else f"  {point.max_stress:.3g} GPa"
@@ -264,7 +281,13 @@ class _Relaxation:
         if self.settings.fix_symmetry:
             atoms.set_constraint()  # found again on resuming
         self.files.save(
-            RestartState(step=self.step, atoms=atoms, generator={}, model_hash=content_hash_of(self.atoms.calc))
+            RestartState(
+                step=self.step,
+                atoms=atoms,
+                generator={},
+                integrator=self._optimizer.state() if isinstance(self._optimizer, SecondOrderOptimizer) else {},
+                model_hash=content_hash_of(self.atoms.calc),
+            )
         )
 
     def _frame(self, point: Point) -> Atoms:

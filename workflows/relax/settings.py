@@ -9,7 +9,8 @@ from pathlib import Path
 from atomsym.core import ConfigError
 from atomsym.workflows.run_settings import read_settings, require_dtype, require_positive, settings_to_json
 
-OPTIMIZERS = ("lbfgs", "bfgs", "fire")
+OPTIMIZERS = ("lbfgs", "bfgs", "fire", "rfo", "newton")
+WITH_HESSIAN = ("rfo", "newton")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class RelaxSettings:
         pressure: on a relaxed cell, GPa.
         fix_symmetry: keep the space group of the start.
         symprec: Å, within which atoms count as related by symmetry.
-        optimizer: ``lbfgs``, ``bfgs`` or ``fire``.
+        optimizer: ``lbfgs``, ``bfgs``, ``fire``; with a Hessian, for atoms alone, ``rfo`` or ``newton``.
         fmax: converged when no atom has a larger force, eV/Å, …
         smax: … and, with ``cell``, no stress component is farther from the pressure, GPa.
         max_steps: of the optimizer, over all resumptions.
@@ -52,6 +53,10 @@ class RelaxSettings:
             raise ConfigError("a pressure acts on the cell: add --cell to relax it")
         if self.optimizer not in OPTIMIZERS:
             raise ConfigError(f"optimizer must be one of {', '.join(OPTIMIZERS)}; found '{self.optimizer}'")
+        if self.optimizer in WITH_HESSIAN and (self.cell or self.fix_symmetry):
+            raise ConfigError(
+                f"{self.optimizer} moves atoms only; take lbfgs, bfgs or fire for a cell or a space group"
+            )
         require_dtype(self.dtype)
 
     def to_json(self) -> str:

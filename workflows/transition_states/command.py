@@ -111,6 +111,8 @@ def _settings(
         refuse_changes({"GUESS": guess, "output": output, **given}, allowed="--max-steps")
         require_run_of("ts", resume)
         return TransitionStateSettings.from_file(resume / "settings.json"), resume
+    if guess is None and given["reactant"] is None and given["product"] is None:
+        raise ConfigError("give a GUESS of the transition state, or both --reactant and --product; or --resume a run")
     if given["model"] is None:
         raise ConfigError("--model is needed; list the models with: atomsym models")
     chosen = {name: value for name, value in {**given, "max_steps": max_steps}.items() if value is not None}

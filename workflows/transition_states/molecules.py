@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator, CalculatorError
+from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
-from atomsym.core import CalculationError, InputError
+from atomsym.core import AtomsymError, CalculationError, InputError
 from atomsym.workflows.calculator import make_calculator, require_known_charge
 from atomsym.workflows.check.load import load_calculator
 from atomsym.workflows.hessian_source import HessianResult, hessian_of
@@ -123,7 +123,7 @@ def explained(stage: str) -> Iterator[None]:
     """
     try:
         yield
-    except CalculatorError as error:
-        if isinstance(error, CalculationError | InputError):  # ours already, and ASE's at once
-            raise
+    except (AtomsymError, StoppedError):
+        raise
+    except Exception as error:  # calculators raise whatever they like
         raise CalculationError(f"{stage}: the calculator failed ({type(error).__name__}: {error})") from error

@@ -22,7 +22,14 @@ from atomsym.workflows.stopping import Stop
 from atomsym.workflows.transition_states.bonds import changes
 from atomsym.workflows.transition_states.descent import SIDES, Saddle, examine, minimum_beside, read_structure
 from atomsym.workflows.transition_states.end_points import SAME, distance
-from atomsym.workflows.transition_states.molecules import Progress, StoppedError, Work, load_molecule, make_work
+from atomsym.workflows.transition_states.molecules import (
+    Progress,
+    StoppedError,
+    Work,
+    explained,
+    load_molecule,
+    make_work,
+)
 from atomsym.workflows.transition_states.path import band_between, load_ends, read_band
 from atomsym.workflows.transition_states.result import Stationary, TransitionStateResult
 from atomsym.workflows.transition_states.search import SaddleSearch
@@ -57,13 +64,12 @@ def run_ts(
         files[name] = given if given is None else absolute(given)
     settings = dataclasses.replace(settings, **files)
     work = make_work(settings)
-    if settings.guess is None:
-        load_ends(work)  # bad input ends here, before anything is written
-    else:
-        load_molecule(settings.guess, work.calculator).get_potential_energy()
+    search = _checked(work, folder)  # bad input ends here, before anything is written
     make_folder(folder)
     write_atomically(folder / "settings.json", settings.to_json().encode())
-    return _Run(work, folder, progress, should_stop).run()
+    if search is not None:
+        search.start()
+    return _Run(work, folder, progress, should_stop, search).run()
 
 
 def resume_ts(
@@ -89,9 +95,31 @@ def resume_ts(
     return _Run(make_work(settings), folder, progress, should_stop).run()
 
 
+def _checked(work: Work, folder: Path) -> SaddleSearch | None:
+    """The search from a guess, ready to start; None between two ends, which have passed their checks."""
+    if work.settings.guess is None:
+        for end in load_ends(work):
+            with explained("the first evaluation"):
+                end.get_potential_energy()
+        return None
+    atoms = load_molecule(work.settings.guess, work.calculator)
+    with explained("the first evaluation"):
+        atoms.get_potential_energy()
+    search = SaddleSearch(work, folder, atoms, None)
+    search.check()
+    return search
+
+
 class _Run:
-    def __init__(self, work: Work, folder: Path, progress: Progress | None, should_stop: Stop | None) -> None:
-        self.work, self.folder = work, folder
+    def __init__(
+        self,
+        work: Work,
+        folder: Path,
+        progress: Progress | None,
+        should_stop: Stop | None,
+        search: SaddleSearch | None = None,
+    ) -> None:
+        self.work, self.folder, self.search = work, folder, search
         work.progress, work.should_stop = progress, should_stop
         self.steps = 0
         self.saddle: Stationary | None = None
@@ -116,14 +144,12 @@ class _Run:
         return result
 
     def _search(self) -> SaddleSearch:
+        if self.search is not None:
+            return self.search
         if (self.folder / "restart.npz").is_file():
             return SaddleSearch(self.work, self.folder, None, None)
-        settings = self.work.settings
-        if settings.guess is not None:
-            search = SaddleSearch(self.work, self.folder, load_molecule(settings.guess, self.work.calculator), None)
-        else:
-            guess, direction = band_between(self.work, self.folder).guess()
-            search = SaddleSearch(self.work, self.folder, guess, direction)
+        guess, direction = band_between(self.work, self.folder).guess()
+        search = SaddleSearch(self.work, self.folder, guess, direction)
         search.start()
         return search
 

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from atomsym.core import InputError
+from atomsym.core import ConfigError, InputError
 from atomsym.workflows.hessian_source import HessianResult
 from atomsym.workflows.optimizers import PRFO
 from atomsym.workflows.run_files import RestartState, RunFiles
@@ -60,21 +60,28 @@ class SaddleSearch:
             self.optimizer.set_state(saved.integrator)
             work.hessians = saved.generator.get("hessians", 0)
 
-    def start(self) -> None:
-        """Check the guess, then open the files.
+    def check(self) -> None:
+        """Compute the Hessian of the guess, and see whether there is a mode to follow. Writes nothing.
 
         Raises:
             InputError: if the guess is a minimum and no mode was asked for.
+            ConfigError: if there is no such mode.
         """
-        force = largest_force(self.atoms)
-        self._first = self.work.hessian(self.atoms)
-        if self.work.settings.mode is None and self.work.settings.guess is not None and force < AT_REST:
-            lowest = float(normal_modes(self.atoms, self._first).wavenumbers.min())
-            if lowest > -self.work.settings.imaginary:
-                raise InputError(
-                    f"the guess is a minimum: its largest force is {force:.3g} eV/Å and its lowest mode has "
-                    f"{lowest:.0f} 1/cm. Displace it towards the transition state, or name the --mode to follow uphill"
-                )
+        settings, force = self.work.settings, largest_force(self.atoms)
+        with explained("the Hessian of the guess"):
+            self._first = self.work.hessian(self.atoms)
+        wavenumbers = normal_modes(self.atoms, self._first).wavenumbers
+        if settings.mode is not None and settings.mode >= len(wavenumbers):
+            raise ConfigError(f"the guess has {len(wavenumbers)} modes; mode {settings.mode} does not exist")
+        lowest = float(wavenumbers.min())
+        if settings.mode is None and force < AT_REST and lowest > -settings.imaginary:
+            raise InputError(
+                f"the guess is a minimum: its largest force is {force:.3g} eV/Å and its lowest mode has "
+                f"{lowest:.0f} 1/cm. Displace it towards the transition state, or name the --mode to follow uphill"
+            )
+
+    def start(self) -> None:
+        """Open the files."""
         self.files.start()
         self._record()
 
