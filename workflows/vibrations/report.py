@@ -68,7 +68,8 @@ def _draw(settings: VibrationsSettings, result: VibrationsResult, grid: FloatArr
     axes.plot(grid, curve, color=BLUE, linewidth=1.4)
     axes.set(xlabel="wavenumber (cm⁻¹)", xlim=(float(grid[-1]), lowest), ylim=(0, top))
     _draw_sticks(axes, wavenumbers, heights)
-    for k in _named(wavenumbers, heights, float(grid[-1]) - lowest):
+    crowded = result.intensities is None and len(wavenumbers) > NAMED  # then all lines are equal, and none is special
+    for k in [] if crowded else _named(wavenumbers, heights, float(grid[-1]) - lowest):
         near = curve[np.abs(grid - wavenumbers[k]) < settings.width]
         above = max(float(near.max(initial=0.0)), heights[k])
         axes.annotate(
@@ -97,7 +98,8 @@ def _peak(width: float) -> float:
 def _heights(result: VibrationsResult, width: float) -> FloatArray:
     """Where sticks end, in the unit of the curve."""
     if result.intensities is None:
-        return np.full(len(result.modes), 2 / (math.pi * width))
+        _, curve = spectrum(result, width)
+        return np.full(len(result.modes), max(2 / (math.pi * width), 0.05 * float(curve.max(initial=0.0))))
     return np.asarray(result.intensities * _peak(width))
 
 
