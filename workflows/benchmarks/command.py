@@ -53,11 +53,15 @@ def benchmark_command(
         str, typer.Option(help="For the potential: mol27, water192, cu108, cu864, separated by commas.")
     ] = "mol27,water192,cu108,cu864",
     dtype: Annotated[Precision, typer.Option(help="Of the potential.")] = Precision.FLOAT32,
+    peers: Annotated[
+        str, typer.Option(help="Of the potential: mace-torch, symmetrix, separated by commas, or nothing.")
+    ] = "mace-torch",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
     """Measure kernels beside e3nn, mace-torch, vesin and matscipy, where these are installed, in one run.
 
-    ``potential`` measures whole steps of a MACE potential, in its calculator and in mace-torch's with the same weights.
+    ``potential`` measures whole steps of a MACE potential, in its calculator and in mace-torch's with the same weights,
+    and in that of symmetrix with ``--peers mace-torch,symmetrix``.
 
     Times are the smallest of several repeats; on one thread they are process CPU time. Ceilings of the machine (matrix
     product, memory copy) are measured in the same run.
@@ -74,8 +78,8 @@ def benchmark_command(
             module = importlib.import_module(f"atomsym.workflows.benchmarks.{subject.value.replace('-', '_')}")
             with console.status(f"measuring {subject.value} …"):
                 if subject is Subject.POTENTIAL:
-                    chosen = {"sizes": sizes.split(","), "dtype": getattr(torch, dtype.value)}
-                    rows = module.run(systems.split(","), **chosen)
+                    chosen = {"sizes": sizes.split(","), "peers": [name for name in peers.split(",") if name]}
+                    rows = module.run(systems.split(","), dtype=getattr(torch, dtype.value), **chosen)
                 else:
                     rows = module.run()
             report["kernels"][subject.value] = rows

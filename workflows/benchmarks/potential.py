@@ -1,6 +1,6 @@
-"""Speed and memory of a MACE potential beside mace-torch: the same weights in both calculators.
+"""Speed and memory of a MACE potential beside mace-torch and symmetrix: the same weights in all calculators.
 
-Energy, forces and stress through ASE, positions moving every step, both calculators in turns in one process; peak
+Energy, forces and stress through ASE, positions moving every step, the calculators in turns in one process; peak
 memory of each in a process of its own. Times are the smallest of all steps: processor time on one thread, wall time on
 several.
 """
@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,7 +21,12 @@ from atomsym.core import CalculationError, InputError, MissingDependencyError
 
 SIZES = ("small", "medium", "large")
 SYSTEM_NAMES = ("mol27", "water192", "cu108", "cu864")
-PEER = "mace-torch"
+PEERS = ("mace-torch", "symmetrix")
+
+_MODULES = {
+    "mace-torch": ("mace", "Install it with: pip install mace-torch"),
+    "symmetrix": ("symmetrix", "Build it from https://github.com/wcwitt/symmetrix, or measure without it"),
+}
 
 
 def run(
@@ -29,49 +34,71 @@ def run(
     *,
     sizes: Sequence[str] = ("medium",),
     dtype: torch.dtype = torch.float32,
-    baseline: bool = True,
+    peers: Sequence[str] = ("mace-torch",),
     memory: bool = True,
 ) -> list[dict[str, Any]]:
-    """Measure our calculator and mace-torch's, with torch's present number of threads.
+    """Measure our calculator and those of the peers, with torch's present number of threads.
 
     Args:
         systems: any of mol27, water192, cu108, cu864.
         sizes: small (128 scalars), medium (and 128 vectors), large (and 128 tensors of degree 2).
         dtype: float32 or float64.
-        baseline: also measure mace-torch; without it, our engine and our autograd on random weights.
+        peers: mace-torch, or mace-torch and symmetrix; without any, our engine and our autograd on random weights.
+            symmetrix computes on one thread, and all models then have a first layer without residual, as it needs.
         memory: also measure peak memory.
 
     Returns:
-        One row a size and system; times in ms, memory in MB above the loaded model, forces in eV/Å,
-        ``speed_up`` = mace-torch's time over ours.
+        One row a size and system; times in ms, memory in MB above the loaded model, forces in eV/Å. For every other
+        calculator ``speed_up`` and ``memory_ratio`` are its time and memory over ours, ``force_deviation`` is the
+        largest difference of a force component from ours.
 
     Raises:
-        InputError: if a system or size is unknown.
-        MissingDependencyError: if the baseline is wanted and mace-torch is not installed.
+        InputError: if a system, size or peer is unknown, or symmetrix is to run beside others on several threads.
+        MissingDependencyError: if a peer is not installed, or mace-torch, which makes the weights for any of them.
         CalculationError: if a case fails; the message ends with what it said.
     """
-    for kind, given, known in (("system", systems, SYSTEM_NAMES), ("size", sizes, SIZES)):
-        unknown = [name for name in given if name not in known]
-        if unknown:
-            raise InputError(f"unknown {kind} '{unknown[0]}'; known: {', '.join(known)}")
-    if baseline and find_spec("mace") is None:
-        raise MissingDependencyError(
-            "the baseline of this benchmark needs mace-torch, which is missing. Install it with: pip install mace-torch"
-        )
-    names = [PEER, "atomsym"] if baseline else ["atomsym", "atomsym-autograd"]
+    _require_known({"system": (systems, SYSTEM_NAMES), "size": (sizes, SIZES), "peer": (peers, PEERS)})
+    _require_measurable(peers)
+    names = [*peers, "atomsym"] if peers else ["atomsym-autograd", "atomsym"]
+    first = "plain" if "symmetrix" in peers else "residual"
+    models = {"dtype": str(dtype).removeprefix("torch."), "first_interaction": first}
     rows = []
     for size in sizes:
         for system in systems:
-            case = {"size": size, "system": system, "dtype": str(dtype).removeprefix("torch.")}
+            case = {"size": size, "system": system, **models}
             found = _in_process({**case, "what": "time", "calculators": names})
             if memory:
-                for name in names:
-                    found |= _in_process({**case, "what": "memory", "calculators": [name]})
-                found["memory_ratio"] = found[f"{names[-1 if not baseline else 0]}_memory_mb"] / max(
-                    found["atomsym_memory_mb"], 1.0
-                )
+                found |= _memory(case, names)
             rows.append({"case": f"{system} {size}", **case, **found})
     return rows
+
+
+def _require_known(choices: Mapping[str, tuple[Sequence[str], Sequence[str]]]) -> None:
+    for kind, (given, known) in choices.items():
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise InputError(f"unknown {kind} '{unknown[0]}'; known: {', '.join(known)}")
+
+
+def _require_measurable(peers: Sequence[str]) -> None:
+    threads = torch.get_num_threads()
+    if "symmetrix" in peers and threads > 1:
+        raise InputError(
+            f"symmetrix computes on one thread, and {threads} are set. Compare with it on one: --threads 1"
+        )
+    for name in dict.fromkeys(("mace-torch", *peers) if peers else ()):
+        module, advice = _MODULES[name]
+        if find_spec(module) is None:
+            raise MissingDependencyError(f"this benchmark needs {name}, which is missing. {advice}")
+
+
+def _memory(case: dict[str, Any], names: Sequence[str]) -> dict[str, float]:
+    """Peak memory of every calculator, and of the others over ours."""
+    found: dict[str, float] = {}
+    for name in names:
+        found |= _in_process({**case, "what": "memory", "calculators": [name]})
+    ours = max(found["atomsym_memory_mb"], 1.0)
+    return found | {f"{name}_memory_ratio": found[f"{name}_memory_mb"] / ours for name in names if name != "atomsym"}
 
 
 def _in_process(case: dict[str, Any]) -> dict[str, Any]:

@@ -26,72 +26,51 @@ from ase.calculators.calculator import Calculator
 
 from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.models import MACE, MACEConfig
+from atomsym.workflows.benchmarks.potential_peers import PEER_CALCULATORS, foreign_model
 from atomsym.workflows.benchmarks.potential_systems import ELEMENTS, SYSTEMS
+from atomsym.workflows.convert import potential_from_mace
 
 HIDDEN = {"small": "0e", "medium": "0e+1o", "large": "0e+1o+2e"}
 """Irreps of the features by size; 128 channels of each."""
 
 _CUTOFF, _CHANNELS, _RADIAL, _NEIGHBORS = 5.0, 128, 10, 40.0
 _BUDGET = 12.0  # seconds of timed calls
+_ENGINES = {"atomsym": "auto", "atomsym-autograd": "autograd"}
 
 
-def foreign_model(size: str, dtype: torch.dtype) -> torch.nn.Module:
-    """A model of mace-torch with random weights, 2 layers, l ≤ 3, correlation 3, cutoff 5 Å."""
-    from e3nn import o3
-    from mace import modules
-
-    torch.manual_seed(0)
-    torch.set_default_dtype(dtype)
-    block = modules.interaction_classes["RealAgnosticResidualInteractionBlock"]
-    model: torch.nn.Module = modules.ScaleShiftMACE(
-        r_max=_CUTOFF,
-        num_bessel=_RADIAL,
-        num_polynomial_cutoff=5,
-        max_ell=3,
-        interaction_cls=block,
-        interaction_cls_first=block,
-        num_interactions=2,
-        num_elements=len(ELEMENTS),
-        hidden_irreps=o3.Irreps([(_CHANNELS, irrep) for irrep in HIDDEN[size].split("+")]),
-        MLP_irreps=o3.Irreps("16x0e"),
-        gate=torch.nn.functional.silu,
-        atomic_energies=np.zeros(len(ELEMENTS)),
-        avg_num_neighbors=_NEIGHBORS,
-        atomic_numbers=list(ELEMENTS),
-        correlation=3,
-        atomic_inter_scale=1.0,
-        atomic_inter_shift=0.0,
+def settings(case: dict[str, Any]) -> MACEConfig:
+    """Of the models of a case: 2 layers, l ≤ 3, correlation 3, cutoff 5 Å."""
+    return MACEConfig(
+        ELEMENTS,
+        _CUTOFF,
+        (0.0,) * len(ELEMENTS),
+        _NEIGHBORS,
+        channels=_CHANNELS,
+        hidden=HIDDEN[case["size"]],
+        n_radial=_RADIAL,
+        first_interaction=case["first_interaction"],
     )
-    return model
 
 
-def own_model(size: str) -> MACE:
-    """The same architecture with random weights of our own, for runs without mace-torch in memory."""
+def own_model(config: MACEConfig) -> MACE:
+    """A model with random weights of our own, for runs without mace-torch in memory."""
     torch.manual_seed(0)
-    energies = (0.0,) * len(ELEMENTS)
-    config = MACEConfig(
-        ELEMENTS, _CUTOFF, energies, _NEIGHBORS, channels=_CHANNELS, hidden=HIDDEN[size], n_radial=_RADIAL
-    )
     return MACE(config)
 
 
-def calculators(size: str, dtype: str, names: list[str]) -> dict[str, Calculator]:
-    """Calculators by name: ``mace-torch``, ``atomsym`` (the same weights if both are wanted), ``atomsym-autograd``."""
+def calculators(case: dict[str, Any], atoms: Atoms) -> dict[str, Calculator]:
+    """The calculators of a case by name, with the same weights: mace-torch's, if a peer is among them."""
+    config, dtype, names = settings(case), case["dtype"], case["calculators"]
     found: dict[str, Calculator] = {}
-    potential: MACE | None = None
-    if "mace-torch" in names:
-        from mace.calculators import MACECalculator
-
-        module = foreign_model(size, getattr(torch, dtype))
-        if len(names) > 1:
-            from atomsym.workflows.convert import potential_from_mace
-
-            potential = potential_from_mace(module)
-        found["mace-torch"] = MACECalculator(models=module, device="cpu", default_dtype=dtype)
-    for name, engine in (("atomsym", "auto"), ("atomsym-autograd", "autograd")):
-        if name in names:
-            potential = own_model(size) if potential is None else potential
-            found[name] = AtomsymCalculator(potential, dtype=dtype, engine=engine)
+    if set(names) <= set(_ENGINES):
+        potential = own_model(config)
+    else:
+        module = foreign_model(config, getattr(torch, dtype))
+        potential = potential_from_mace(module)
+        found = {name: make(module, dtype, atoms) for name, make in PEER_CALCULATORS.items() if name in names}
+    for name in names:
+        if name in _ENGINES:
+            found[name] = AtomsymCalculator(potential, dtype=dtype, engine=_ENGINES[name])
     return found
 
 
@@ -112,11 +91,25 @@ def stepper(atoms: Atoms, calculator: Calculator) -> Callable[[], None]:
 
 
 def measure_time(case: dict[str, Any]) -> dict[str, Any]:
-    """Interleaved times of the calculators, ms, and how far their forces are apart."""
+    """Interleaved times of the calculators, ms, and how far the forces of the others are from ours."""
     atoms = SYSTEMS[case["system"]]()
-    found = calculators(case["size"], case["dtype"], case["calculators"])
-    steps = {name: stepper(atoms, calculator) for name, calculator in found.items()}
-    clock = time.process_time if case["threads"] == 1 else time.perf_counter
+    found = calculators(case, atoms)
+    times = _interleaved({name: stepper(atoms, calculator) for name, calculator in found.items()}, case["threads"])
+    row: dict[str, Any] = {"atoms": len(atoms)}
+    for name, values in times.items():
+        row[f"{name}_ms"], row[f"{name}_median_ms"] = min(values), statistics.median(values)
+    forces = {name: calculator.get_property("forces", atoms) for name, calculator in found.items()}
+    ours = forces.pop("atomsym")
+    row["largest_force"] = float(np.abs(ours).max())
+    for name, theirs in forces.items():
+        row[f"{name}_speed_up"] = row[f"{name}_ms"] / row["atomsym_ms"]
+        row[f"{name}_force_deviation"] = float(np.abs(ours - theirs).max())
+    return row
+
+
+def _interleaved(steps: dict[str, Callable[[], None]], threads: int) -> dict[str, list[float]]:
+    """Times of the steps, ms, taken in turns."""
+    clock = time.process_time if threads == 1 else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
         step()
@@ -131,22 +124,14 @@ def measure_time(case: dict[str, Any]) -> dict[str, Any]:
                 step()
                 if call or n_calls == 1:
                     times[name].append(1e3 * (clock() - start))
-    row: dict[str, Any] = {"atoms": len(atoms)}
-    for name, values in times.items():
-        row[f"{name}_ms"], row[f"{name}_median_ms"] = min(values), statistics.median(values)
-    if {"mace-torch", "atomsym"} <= set(found):
-        row["speed_up"] = row["mace-torch_ms"] / row["atomsym_ms"]
-        theirs, ours = (found[name].get_property("forces", atoms) for name in ("mace-torch", "atomsym"))
-        row["largest_force"] = float(np.abs(theirs).max())
-        row["force_deviation"] = float(np.abs(ours - theirs).max())
-    return row
+    return times
 
 
 def measure_memory(case: dict[str, Any]) -> dict[str, Any]:
     """Peak memory of three steps above that of the process with the loaded model, MB."""
     (name,) = case["calculators"]
-    calculator = calculators(case["size"], case["dtype"], [name])[name]
-    step = stepper(SYSTEMS[case["system"]](), calculator)
+    atoms = SYSTEMS[case["system"]]()
+    step = stepper(atoms, calculators(case, atoms)[name])
     before = _forget_the_past()
     for _ in range(3):
         step()

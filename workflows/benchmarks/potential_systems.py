@@ -17,7 +17,10 @@ _CC, _CH = 1.39, 1.09  # Å, aromatic bonds
 
 
 def mol27() -> Atoms:
-    """C12H12N2O: an aminopyridine and a phenyl ring, joined by -O-CH2-, about as 3-benzyloxypyridin-2-amine."""
+    """C12H12N2O: an aminopyridine and a phenyl ring, joined by -O-CH2-, about as 3-benzyloxypyridin-2-amine.
+
+    It is not periodic but has a box, since symmetrix divides by a volume.
+    """
     directions = np.array([[np.cos(a), np.sin(a), 0.0] for a in np.radians(60 * np.arange(6))])
     symbols, places = list("NCCCCC"), list(_CC * directions)  # the pyridine ring, nitrogen first
     for corner in (3, 4, 5):
@@ -46,7 +49,9 @@ def mol27() -> Atoms:
         if corner:
             symbols.append("H")
             places.append(centre + (_CC + _CH) * direction)
-    return Atoms(symbols, np.array(places))
+    atoms = Atoms(symbols, np.array(places))
+    atoms.center(vacuum=20.0)
+    return atoms
 
 
 def water192() -> Atoms:
