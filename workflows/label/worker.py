@@ -12,7 +12,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import IO
 
 from atomsym.core import AtomsymError
 
@@ -22,13 +22,13 @@ _LENGTH = struct.Struct("<Q")
 Handler = Callable[[bytes], bytes]
 
 
-def write_message(stream: BinaryIO, content: bytes) -> None:
+def write_message(stream: IO[bytes], content: bytes) -> None:
     """Write one message and flush it."""
     stream.write(_LENGTH.pack(len(content)) + content)
     stream.flush()
 
 
-def read_message(stream: BinaryIO) -> bytes | None:
+def read_message(stream: IO[bytes]) -> bytes | None:
     """The next message; None where the stream ends, also in the middle of a message."""
     header = stream.read(_LENGTH.size)
     if len(header) < _LENGTH.size:
@@ -45,7 +45,7 @@ def make_handler(factory: str, settings: bytes) -> Handler:
     return handler
 
 
-def serve(factory: str, requests: BinaryIO, answers: BinaryIO) -> None:
+def serve(factory: str, requests: IO[bytes], answers: IO[bytes]) -> None:
     """Answer requests one after the other; the first message holds the settings."""
     settings = read_message(requests)
     if settings is None:

@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any
@@ -109,6 +110,7 @@ class Workers:
         answer = process.ask(request)
         if answer is None:
             self._own.process = None
+            self._processes.remove(process)
             return Answer(index, None, f"the worker process ended: {process.last_words()}")
         kind, content = answer[:1], answer[1:]
         if kind == worker.ANSWER:
@@ -121,10 +123,10 @@ class _Process:
 
     def __init__(self, factory: str, settings: bytes) -> None:
         environment = {**os.environ, **dict.fromkeys(_THREADS, "1")}
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed when collected
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", worker.__name__, factory],
+                [sys.executable, "-P", "-c", f"from {worker.__name__} import main; main()", factory],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
@@ -154,22 +156,21 @@ class _Process:
 
     def last_words(self) -> str:
         """The last line that it wrote to the standard error, or its exit status; afterwards it is gone."""
-        status = self.end()
-        try:
-            self._errors.seek(0)
-            lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        except ValueError:
-            lines = []
+        status = self._wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        self.end()
         return lines[-1] if lines else f"exit status {status}"
 
-    def end(self) -> int:
+    def end(self) -> None:
         """Close the streams, which ends the process; one that is busy is killed."""
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None and not stream.closed:
-                try:
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            with suppress(OSError):  # unsent bytes of a process that is gone
+                if stream is not None:
                     stream.close()
-                except OSError:  # unsent bytes of a process that is gone
-                    continue
+        self._wait()
+
+    def _wait(self) -> int:
         try:
             return self._process.wait(timeout=0.2)
         except subprocess.TimeoutExpired:

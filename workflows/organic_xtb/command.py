@@ -11,6 +11,7 @@ from rich.table import Table
 
 from atomsym.core import ConfigError
 from atomsym.workflows.label.command import progress_bar
+from atomsym.workflows.organic_xtb.compact import write_compact
 from atomsym.workflows.organic_xtb.graphs import MOST_HEAVY_ATOMS
 from atomsym.workflows.organic_xtb.run import SETTINGS, OrganicResult, run_organic
 from atomsym.workflows.organic_xtb.settings import OrganicSettings
@@ -36,6 +37,7 @@ def organic_xtb_command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on in this folder, with the settings it was begun with.")
     ] = False,
+    compact: Annotated[bool, typer.Option("--compact", help="Write each part as rounded PART.extxyz.gz too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
 ) -> None:
     """Make a set of small organic molecules with GFN2-xTB energies, forces and Hessians, from nothing.
@@ -66,6 +68,8 @@ def organic_xtb_command(
         typer.echo(result.to_json(), nl=False)
     if not result.complete:
         raise exit_stopped(console, f"Stopped ({result.reason})", go_on)
+    for path in write_compact(out) if compact else []:
+        console.print(f"Written: {path}", highlight=False, soft_wrap=True)
     console.print(_table(result))
 
 

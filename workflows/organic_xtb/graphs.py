@@ -100,7 +100,7 @@ def _trees(n_heavy: int, elements: tuple[str, ...]) -> tuple[MolecularGraph, ...
     """Acyclic graphs of single bonds."""
     if n_heavy == 1:
         return tuple(MolecularGraph((element,)) for element in elements)
-    found = {}
+    found: dict[str, MolecularGraph] = {}
     for graph in _trees(n_heavy - 1, elements):
         for place, free in enumerate(graph.free_valence()):
             for element in elements if free else ():

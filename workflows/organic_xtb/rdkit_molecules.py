@@ -112,7 +112,7 @@ def embed(smiles: str, count: int, seed: int) -> list[NDArray[np.float64]]:
     from rdkit.Chem import rdDistGeom
 
     molecule = rdkit_chem().AddHs(molecule_of(smiles))
-    parameters = rdDistGeom.ETKDGv3()
+    parameters: Any = rdDistGeom.ETKDGv3()
     parameters.randomSeed = seed % 2**31
     parameters.numThreads = 1
     parameters.maxIterations = 20

@@ -64,7 +64,7 @@ def choose_molecules(settings: OrganicSettings) -> list[Choice]:
     small = {size: _allowed(size, heavy) for size in sizes if size <= EXHAUSTIVE}
     available = {size: len(found) for size, found in small.items()}
     chosen: list[Choice] = []
-    for size, wanted in _quotas(settings.molecules, sizes, available).items():
+    for size, wanted in make_quotas(settings.molecules, sizes, available).items():
         if size in small:
             found = sorted(generator.choice(small[size], wanted, replace=False).tolist()) if wanted else []
         else:
@@ -85,7 +85,7 @@ def _allowed(size: int, heavy: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _quotas(total: int, sizes: list[int], available: dict[int, int]) -> dict[int, int]:
+def make_quotas(total: int, sizes: list[int], available: dict[int, int]) -> dict[int, int]:
     """Molecules of each size: shares by largest remainder; what a size lacks goes to the next one."""
     shares = np.array([SIZE_SHARES[size] for size in sizes])
     ideal = total * shares / shares.sum()
