@@ -28,9 +28,11 @@ class Subject(StrEnum):
     TENSOR_PRODUCT = "tensor-product"
     SYMMETRIC_CONTRACTION = "symmetric-contraction"
     POTENTIAL = "potential"
+    HESSIANS = "hessians"
 
 
-_KERNELS = tuple(subject for subject in Subject if subject is not Subject.POTENTIAL)
+_MODELS = (Subject.POTENTIAL, Subject.HESSIANS)
+_KERNELS = tuple(subject for subject in Subject if subject not in _MODELS)
 
 
 class Precision(StrEnum):
@@ -42,7 +44,8 @@ class Precision(StrEnum):
 
 def benchmark_command(
     subjects: Annotated[
-        list[Subject] | None, typer.Argument(help="Which kernels, or 'potential'; all kernels if none is named.")
+        list[Subject] | None,
+        typer.Argument(help="Which kernels, 'potential' or 'hessians'; all kernels if none is named."),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads for us and for the peers.")] = 1,
     output: Annotated[
@@ -61,7 +64,8 @@ def benchmark_command(
     """Measure kernels beside e3nn, mace-torch, vesin and matscipy, where these are installed, in one run.
 
     ``potential`` measures whole steps of a MACE potential, in its calculator and in mace-torch's with the same weights,
-    and in that of symmetrix with ``--peers mace-torch,symmetrix``.
+    and in that of symmetrix with ``--peers mace-torch,symmetrix``. ``hessians`` measures second derivatives of that
+    potential by every method, and predicted ones.
 
     Times are the smallest of several repeats; on one thread they are process CPU time. Ceilings of the machine (matrix
     product, memory copy) are measured in the same run.
@@ -80,6 +84,8 @@ def benchmark_command(
                 if subject is Subject.POTENTIAL:
                     chosen = {"sizes": sizes.split(","), "peers": [name for name in peers.split(",") if name]}
                     rows = module.run(systems.split(","), dtype=getattr(torch, dtype.value), **chosen)
+                elif subject is Subject.HESSIANS:
+                    rows = module.run(dtype=getattr(torch, dtype.value))
                 else:
                     rows = module.run()
             report["kernels"][subject.value] = rows
