@@ -27,6 +27,7 @@ MOVIE = np.sin(np.linspace(0, 2 * np.pi, 20, endpoint=False))
 MOVIE_AMPLITUDE = 0.4  # Å, of the atom that moves most
 RADIUS, LARGEST_RADIUS = 0.03, 0.1  # Å: short steps stay in the valley that the mode leads into
 HESSIAN_EVERY = 10
+RIDGES = 2  # so many further saddle points may lie on the way down
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,7 @@ def examine(work: Work, folder: Path, atoms: Atoms, converged: bool) -> Saddle:
     """Hessian and modes of what the search found; writes ``saddle.extxyz`` and the movie ``mode.extxyz``."""
     with explained("the Hessian of the saddle point"):
         point, modes, hessian = _stationary(work, atoms, folder / "saddle.extxyz", converged)
-    mode = np.zeros_like(atoms.positions)
-    mode[hessian.indices] = modes.displacements[0]
-    mode /= np.linalg.norm(mode, axis=1).max()
-    frames = []
+    mode, frames = _lowest_mode(atoms, modes, hessian), []
     for amplitude in MOVIE_AMPLITUDE * MOVIE:
         frame = Atoms(atoms.numbers, atoms.positions + amplitude * mode, info={"amplitude_A": float(amplitude)})
         frames.append(frame)
@@ -60,11 +58,27 @@ def examine(work: Work, folder: Path, atoms: Atoms, converged: bool) -> Saddle:
 
 
 def minimum_beside(work: Work, folder: Path, saddle: Saddle, side: str) -> Stationary:
-    """Displace along the mode and relax: the minimum on one side, in ``minimum_<side>.extxyz``."""
+    """Displace along the mode and relax: the minimum on one side, in ``minimum_<side>.extxyz``.
+
+    A symmetric descent may end on another saddle point; it is left along its own lowest mode.
+    """
     settings, atoms = work.settings, saddle.atoms.copy()
     atoms.calc = work.calculator
-    atoms.positions += SIDES[side] * settings.displacement * saddle.mode
+    push = SIDES[side] * settings.displacement * saddle.mode
     frames: list[Atoms] = []
+    for _ in range(1 + RIDGES):
+        atoms.positions += push
+        with explained(f"relaxing the {side} side"):
+            converged = _relax(work, atoms, side, frames)
+            point, modes, hessian = _stationary(work, atoms, folder / f"minimum_{side}.extxyz", converged)
+        if not converged or not point.n_imaginary:
+            break
+        push = settings.displacement * _lowest_mode(atoms, modes, hessian)
+    _write(folder / f"descent_{side}.extxyz", frames)
+    return point
+
+
+def _relax(work: Work, atoms: Atoms, side: str, frames: list[Atoms]) -> bool:
     optimizer = RFO(
         atoms,
         hessian_every=HESSIAN_EVERY,
@@ -72,13 +86,17 @@ def minimum_beside(work: Work, folder: Path, saddle: Saddle, side: str) -> Stati
         trust_radius=RADIUS,
         largest_radius=LARGEST_RADIUS,
     )
-    with explained(f"relaxing the {side} side"):
-        for _ in optimizer.irun(fmax=settings.fmax, steps=settings.max_steps):
-            frames.append(snapshot(atoms))
-            work.report(f"relaxing the {side} side", optimizer.nsteps, atoms)
-        point, _, _ = _stationary(work, atoms, folder / f"minimum_{side}.extxyz", bool(optimizer.converged()))
-    _write(folder / f"descent_{side}.extxyz", frames)
-    return point
+    for _ in optimizer.irun(fmax=work.settings.fmax, steps=work.settings.max_steps):
+        frames.append(snapshot(atoms))
+        work.report(f"relaxing the {side} side", optimizer.nsteps, atoms)
+    return bool(optimizer.converged())
+
+
+def _lowest_mode(atoms: Atoms, modes: NormalModes, hessian: HessianResult) -> FloatArray:
+    """Displacements along the lowest mode, shape (n, 3), of the atom that moves most 1."""
+    mode = np.zeros_like(atoms.positions)
+    mode[hessian.indices] = modes.displacements[0]
+    return mode / np.linalg.norm(mode, axis=1).max()
 
 
 def _stationary(work: Work, atoms: Atoms, file: Path, converged: bool) -> tuple[Stationary, NormalModes, HessianResult]:

@@ -16,6 +16,7 @@ from atomsym.workflows.transition_states.result import KJ_PER_MOL, TransitionSta
 from atomsym.workflows.transition_states.settings import TransitionStateSettings
 
 HALF_WIDTH = 0.28  # of a level
+ROOM = 0.25  # of the axis that a label needs between two levels
 
 
 def write_report(settings: TransitionStateSettings, result: TransitionStateResult) -> Path:
@@ -56,7 +57,8 @@ def _draw_levels(axes: Axes, settings: TransitionStateSettings, result: Transiti
     axes.set_xticks([0, 1, 2], ["reactant", "transition state", "product"])
     axes.tick_params(axis="x", length=0)
     axes.set(ylabel="energy above the reactant (eV)", title="Energy", xlim=(-0.5, 2.5))
-    axes.set_ylim(heights.min() - 0.08 * span, heights.max() + 0.16 * span)
+    below = 0.22 if heights[1] - heights.min() < ROOM * span else 0.08
+    axes.set_ylim(heights.min() - below * span, heights.max() + 0.16 * span)
 
 
 def _mark_barrier(axes: Axes, x: int, low: float, high: float, barrier: float, span: float) -> None:
@@ -64,6 +66,9 @@ def _mark_barrier(axes: Axes, x: int, low: float, high: float, barrier: float, s
     start, end = (x - HALF_WIDTH, 1 - HALF_WIDTH) if x == 0 else (1 + HALF_WIDTH, x + HALF_WIDTH)
     axes.plot([start, end], [high] * 2, color=GREY, linewidth=0.7, linestyle=":")
     text = f"{barrier:.3f} eV\n{barrier * KJ_PER_MOL:.1f} kJ/mol"
+    if high - low < ROOM * span:  # the label would hide the level: below it
+        axes.text(x, low - 0.03 * span, text, ha="center", va="top", fontsize=9)
+        return
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     axes.text(x, low + 0.55 * (high - low), text, ha="center", va="center", fontsize=9, bbox=box)
 
