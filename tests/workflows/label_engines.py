@@ -51,6 +51,8 @@ def last_words(settings: Any) -> Any:
         if request == b"end":
             os.write(2, b"out of luck\n")
             os._exit(3)
+        if request == b"sleep":
+            time.sleep(120)
         os.write(1, b"a library that prints\n")
         return request[::-1] + str(os.environ["OMP_NUM_THREADS"]).encode() + settings["tail"].encode()
 

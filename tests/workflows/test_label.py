@@ -21,6 +21,7 @@ from ase.build import molecule
 
 from atomsym.core import AtomsymError, ConfigError, InputError, MissingDependencyError
 from atomsym.datasets import read_dataset, require_labels
+from atomsym.workflows.cli import main
 from atomsym.workflows.label import LabelSettings, make_engine, run_label
 from atomsym.workflows.label.command import engine_settings
 from atomsym.workflows.label.journal import FAILURE, LABELS, Journal
@@ -164,6 +165,20 @@ def test_workers_answer_have_one_thread_and_are_replaced_when_they_end() -> None
     assert dict(os.environ) == before
 
 
+def interrupted_at_the_first_answer() -> None:
+    with Workers("label_engines:last_words", {"tail": "!"}, 1) as workers:
+        for answer in workers.answers([(0, b"abc"), (1, b"sleep"), (2, b"sleep")]):
+            assert answer.content == b"cba1!"
+            raise KeyboardInterrupt
+
+
+def test_an_error_ends_workers_that_are_busy() -> None:
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_at_the_first_answer()
+    assert time.monotonic() - started < 100  # the request sleeps for 120 s
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -207,3 +222,47 @@ def test_options_of_an_engine_are_names_and_values() -> None:
     for wrong in ("functional", "=3"):
         with pytest.raises(ConfigError, match="name=value"):
             engine_settings([wrong])
+
+
+def atomsym(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Exit code of the command in this process."""
+    monkeypatch.setattr(sys, "argv", ["atomsym", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return int(end.value.code or 0)
+
+
+def test_the_command_prints_its_result_as_json(
+    settings: LabelSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("label", str(settings.input), "-o", str(settings.output.with_suffix(".lmdb")), "--engine", SPRINGS)
+    assert atomsym(monkeypatch, *command, "--hessians", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["complete"], result["n_labelled"], result["n_failed"]) == (True, 9, 3)
+    assert sum(one.hessian is not None for one in read_dataset(result["output"])) == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("label", "missing.xyz"), "missing.xyz does not exist"),
+        (("label", "missing.xyz", "--engine", "orca"), "engine 'orca' is unknown"),
+        (("label", "missing.xyz", "-o", "out.cif"), "must end in one of"),
+        (("label", "missing.xyz", "--max-minutes", "0"), "--max-minutes must be above 0"),
+        (("organic-xtb", "--molecules", "0"), "molecules must be at least 1"),
+        (("organic-xtb", "--elements", "H,C,Si"), "elements are H, C and any of"),
+        (("organic-xtb", "--out", "nowhere", "--resume"), "holds no set to go on with"),
+    ],
+)
+def test_wrong_use_of_the_commands_is_one_message_and_exit_code_2(
+    arguments: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("tblite")
+    monkeypatch.chdir(tmp_path)
+    assert atomsym(monkeypatch, *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -163,12 +163,14 @@ class _Process:
         return lines[-1] if lines else f"exit status {status}"
 
     def end(self) -> None:
-        """Close the streams, which ends the process; one that is busy is killed."""
-        for stream in (self._process.stdin, self._process.stdout, self._errors):
+        """Close its input, which ends the process; one that is busy is killed."""
+        if self._process.stdin is not None:
             with suppress(OSError):  # unsent bytes of a process that is gone
-                if stream is not None:
-                    stream.close()
+                self._process.stdin.close()
         self._wait()
+        for stream in (self._process.stdout, self._errors):  # only now: a thread may have waited for an answer
+            if stream is not None:
+                stream.close()
 
     def _wait(self) -> int:
         try:
