@@ -1,14 +1,14 @@
 """Published data sets by name: which files, which units, whom to cite, and how the literature divides them.
 
-No data come with the package. Files are looked for below the folder in the environment variable ``ATOMSYM_DATA``,
-plain or gzipped.
+One small set of our own comes with the package. Files of the others are looked for below the folder in the environment
+variable ``ATOMSYM_DATA``, plain or gzipped.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from atomsym.datasets.units import LabelUnits
 from atomsym.training import isolated_energies
 
 FOLDER_VARIABLE = "ATOMSYM_DATA"
+SHIPPED = Path(__file__).parent / "shipped"
+"""Folder of the sets that come with the package."""
 
 Recipe = Callable[[dict[str, Dataset], int], dict[str, Dataset]]
 
@@ -44,6 +46,7 @@ class KnownSet:
         units: of the files; None: what the format says.
         group: as in ``read_dataset``.
         isolated: file of isolated atoms, "" for none.
+        shipped: whether the files come with the package.
     """
 
     name: str
@@ -60,6 +63,7 @@ class KnownSet:
     units: LabelUnits | None = None
     group: Group = AUTO
     isolated: str = ""
+    shipped: bool = False
 
 
 def known_sets() -> dict[str, KnownSet]:
@@ -115,7 +119,8 @@ def _known(name: str) -> KnownSet:
 def _find(
     known: KnownSet, names: tuple[str, ...], folder: str | os.PathLike[str] | None, required: bool
 ) -> Path | None:
-    root = folder if folder is not None else os.environ.get(FOLDER_VARIABLE)
+    own = SHIPPED if known.shipped else os.environ.get(FOLDER_VARIABLE)
+    root = folder if folder is not None else own
     if not root:
         raise ConfigError(f"set the environment variable {FOLDER_VARIABLE} to the folder that holds {known.folder}/")
     for file in names:
@@ -140,6 +145,11 @@ def _with_validation(count: float | int) -> Recipe:
         return {**split(train, {"train": rest, "validation": count}, seed=seed), **_without(parts, "train")}
 
     return recipe
+
+
+def _as_divided(parts: dict[str, Dataset], seed: int) -> dict[str, Dataset]:
+    """The files are the parts."""
+    return parts
 
 
 def _without(parts: dict[str, Dataset], name: str) -> dict[str, Dataset]:
@@ -274,6 +284,32 @@ _ALLOY = KnownSet(
     group="file",
 )
 
+_ORGANIC = KnownSet(
+    name="organic-xtb",
+    title="small organic molecules of H, C, N, O, F near and far from their minima, with Hessians",
+    citation="this package, docs/labelling.md",
+    licence="CC0 1.0",
+    origin="the command: atomsym organic-xtb --out organic-xtb",
+    level_of_theory="GFN2-xTB",
+    folder="organic-xtb",
+    files={part: (f"{part}.lmdb",) for part in ("train", "validation", "test")},
+    recipe=_as_divided,
+    protocol="divided by molecule, by the hash of its SMILES",
+    isolated="isolated_atoms.extxyz",
+)
+
+_ORGANIC_SMALL = replace(
+    _ORGANIC,
+    name="organic-xtb-small",
+    origin=(
+        "this package; made by: atomsym organic-xtb --molecules 240 --frames-per-molecule 12 --hessians-per-molecule 1 "
+        "--max-heavy 6 --seed 1 --compact"
+    ),
+    folder="organic-xtb-small",
+    files={part: (f"{part}.extxyz.gz",) for part in ("train", "validation", "test")},
+    shipped=True,
+)
+
 _MOLECULES = (
     "aspirin", "azobenzene", "benzene", "ethanol", "malonaldehyde", "naphthalene", "paracetamol", "salicylic",
     "toluene", "uracil",
@@ -288,5 +324,7 @@ _SETS: dict[str, KnownSet] = {
         _CCSD,
         _ETHANOL,
         _ALLOY,
+        _ORGANIC,
+        _ORGANIC_SMALL,
     )
 }
