@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from atomsym.kernels.tabulated_convolution import RadialTable, tabulate
+from atomsym.kernels.tabulated_convolution import DEGREES, RadialTable, tabulate
 from atomsym.models.mace import MACE
 from atomsym.models.mace.layer import Interaction
 
@@ -20,9 +20,9 @@ AGNESI_START = 0.2
 """Å; of the tables under the Agnesi transform, which has no derivative at 0."""
 
 _SMOOTHEST = 4  # order of the zero at the cutoff that makes three derivatives continuous
-_FIT = {torch.float32: 3e-7, torch.float64: 1e-11}
-"""Error of the tables. In single precision rounding hides it. In double precision second and third derivatives of the
-energy have to be smooth across intervals too (F-11), and each derivative costs two digits."""
+_FIT = {torch.float32: 3e-7, torch.float64: 1e-10}
+"""Error of the tables. In single precision rounding hides it. In double precision tables are splines, since second and
+third derivatives of the energy have to be smooth too (F-11, F-16), and each derivative costs two digits (F-10)."""
 
 _FIT_ROUGHER = {torch.float32: 3e-7, torch.float64: 1e-8}
 """The same where the model itself promises two derivatives only; with a distance transform every pair of elements needs
@@ -125,6 +125,7 @@ def layer_tables(model: MACE, layer: int, dtype: torch.dtype) -> TableSet:
             dtype=dtype,
             tolerance=tolerance(model, dtype),
             contact=contact(model),
+            smooth=dtype == torch.float64,
         )
 
     return TableSet(make, pair_kind(model), len(model.elements))
@@ -173,6 +174,8 @@ def folded_tables(model: MACE, rows: Tensor, mixing: Tensor, dtype: torch.dtype)
                 model.cutoff,
                 tolerance=tolerance(model, dtype),
                 contact=contact(model),
+                smooth=dtype == torch.float64,
+                degree=DEGREES[dtype],
             )
         return _folded(plain[key], rows[sender], mixing, dtype)
 

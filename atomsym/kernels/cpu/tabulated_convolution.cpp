@@ -12,8 +12,8 @@ ProductCall make_call(const std::vector<Address> &wiring, const std::vector<std:
     return {1, sizes[0], sizes[1], sizes[2], at(0), at(1), at(2), at(3), at(4), n_threads};
 }
 
-std::int64_t path_size(std::int64_t channels) {
-    return (channels + table_block - 1) / table_block * table_block * table_coefficients;
+template <class T> std::int64_t path_size(std::int64_t channels) {
+    return (channels + table_block - 1) / table_block * table_block * table_coefficients<T>;
 }
 
 // Each table comes as its address and its number of intervals.
@@ -33,7 +33,7 @@ void forward(Address plan, const std::vector<Address> &wiring, const std::vector
     const ProductPlan &product = *input<ProductPlan>(plan);
     const std::vector<RadialTable<T>> table = make_tables<T>(tables, start, stop);
     const RadialTables<T> radial{table.data(), input<std::int64_t>(kind), input<T>(distance), T(start), T(stop),
-                                 path_size(call.channels), path_size(call.channels) * product.n_weights};
+                                 path_size<T>(call.channels), path_size<T>(call.channels) * product.n_weights};
     nb::gil_scoped_release release;
     tabulated_forward<T>(product, call, radial, input<T>(x), input<T>(edge), output<T>(out));
 }
@@ -47,7 +47,7 @@ void gradients(Address plan, const std::vector<Address> &wiring, const std::vect
     const ProductPlan &product = *input<ProductPlan>(plan);
     const std::vector<RadialTable<T>> table = make_tables<T>(tables, start, stop);
     const RadialTables<T> radial{table.data(), input<std::int64_t>(kind), input<T>(distance), T(start), T(stop),
-                                 path_size(call.channels), path_size(call.channels) * product.n_weights};
+                                 path_size<T>(call.channels), path_size<T>(call.channels) * product.n_weights};
     nb::gil_scoped_release release;
     tabulated_gradients<T>(product, call, radial, input<T>(g), input<T>(x), input<T>(edge), output<T>(grad_x),
                            output<T>(grad_edge), output<T>(grad_distance), add);
@@ -57,7 +57,6 @@ void gradients(Address plan, const std::vector<Address> &wiring, const std::vect
 
 void bind_tabulated_convolution(nb::module_ &m) {
     m.attr("table_block") = table_block;
-    m.attr("table_coefficients") = table_coefficients;
     m.def("tabulated_forward_float32", &forward<float>);
     m.def("tabulated_forward_float64", &forward<double>);
     m.def("tabulated_gradients_float32", &gradients<float>);

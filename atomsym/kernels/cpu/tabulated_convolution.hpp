@@ -9,8 +9,8 @@ namespace atomsym {
 // Channels whose coefficients lie together in a table: a cache line of floats, whatever the register width.
 constexpr int table_block = 16;
 
-// Coefficients of a polynomial. Degree 5: few enough intervals for the tables to stay near the cores.
-constexpr int table_coefficients = 6;
+// Coefficients of a polynomial: as many as keep the tables of each precision's accuracy smallest, hence near the cores.
+template <class T> constexpr int table_coefficients = sizeof(T) == 8 ? 8 : 6;
 
 // coefficients[interval][path][channel block][power][table_block] of polynomials in u in [-1, 1] over each of the equal
 // intervals of a range. Channels beyond the last are zero.

@@ -173,9 +173,9 @@ template <class T>
 void tabulated_forward(const ProductPlan &plan, const ProductCall &call, const RadialTables<T> &tables, const T *x,
                        const T *edge, T *out) {
     if (x)
-        forward<T, table_coefficients, true>(plan, call, tables, x, edge, out);
+        forward<T, table_coefficients<T>, true>(plan, call, tables, x, edge, out);
     else
-        forward<T, table_coefficients, false>(plan, call, tables, x, edge, out);
+        forward<T, table_coefficients<T>, false>(plan, call, tables, x, edge, out);
 }
 
 template void tabulated_forward<float>(const ProductPlan &, const ProductCall &, const RadialTables<float> &,

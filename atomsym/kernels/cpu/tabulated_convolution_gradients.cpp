@@ -229,7 +229,7 @@ void gradients(const ProductPlan &plan, const ProductCall &call, const RadialTab
 template <class T>
 void tabulated_gradients(const ProductPlan &plan, const ProductCall &call, const RadialTables<T> &tables, const T *g,
                          const T *x, const T *edge, T *grad_x, T *grad_edge, T *grad_distance, bool add) {
-    constexpr int N = table_coefficients;
+    constexpr int N = table_coefficients<T>;
     if (x)
         gradients<T, N, true>(plan, call, tables, g, x, edge, grad_x, grad_edge, grad_distance, add);
     else

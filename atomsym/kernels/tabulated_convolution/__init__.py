@@ -6,9 +6,10 @@ from atomsym.kernels.tabulated_convolution.front import (
     tabulated_convolution,
     tabulated_convolution_gradients,
 )
-from atomsym.kernels.tabulated_convolution.table import RadialTable, TableError, tabulate
+from atomsym.kernels.tabulated_convolution.table import DEGREES, RadialTable, TableError, tabulate
 
 __all__ = [
+    "DEGREES",
     "OPERATION",
     "EdgeGradients",
     "RadialTable",

@@ -7,21 +7,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
+import numpy as np
 import torch
+from scipy.interpolate import make_interp_spline
 from torch import Tensor
 
 from atomsym.core.errors import CalculationError, InputError
 
-DEGREE = 5
-"""Of the polynomials. With degree 3 the same error takes some ten times the intervals, which no cache would hold."""
+DEGREES = {torch.float32: 5, torch.float64: 7}
+"""Of the polynomials, by precision: tables of other degrees are larger at the same error."""
 
 CHANNEL_BLOCK = 16
 """Channels whose coefficients lie together: a cache line of single-precision numbers."""
 
+MAX_CONTACT = 4
 _FIRST, _LARGEST = 32, 4096
 _AT_ONCE = 128  # distances, so that intermediates stay in the caches
-# Places in an interval where the error is measured: that of the slope is largest at its ends, of the value beside them.
+# Places in an interval where the error is measured. That of the slope of a Chebyshev fit is largest at the ends, of the
+# value beside them; of a spline at a quarter and in the middle, as in Bernoulli polynomials.
 _CHECKED = (0.002, 0.035, 0.998)
+_CHECKED_SMOOTH = (0.002, 0.24, 0.5)
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class TableError:
 
 @dataclass(frozen=True, eq=False)
 class RadialTable:
-    """Weights w[path, channel](d) on start ≤ d < stop as polynomials of degree 5; zero from ``stop`` on.
+    """Weights w[path, channel](d) on start ≤ d < stop as polynomials; zero from ``stop`` on.
 
     Attributes:
         coefficients: shape (n_intervals, n_paths, channel blocks, degree + 1, 16), powers of u ∈ [−1, 1] over each of
@@ -106,21 +111,26 @@ def tabulate(
     dtype: torch.dtype = torch.float64,
     tolerance: float | None = None,
     contact: int = 0,
+    smooth: bool = False,
+    degree: int | None = None,
 ) -> RadialTable:
     """Tabulate a function of the distance, with as many intervals as the tolerance takes.
 
     In each interval the polynomial goes through the function at the Chebyshev points with both ends, so the table is
-    continuous. Intervals are added until value and derivative, compared with the function's own (by autograd) between
-    those points, deviate by less than the tolerance relative to their largest magnitude in each path.
+    continuous. A smooth table is a spline: all derivatives but the last are continuous too, for some more intervals.
+    Intervals are added until value and derivative, compared with the function's own (by autograd) between the points
+    of the fit, deviate by less than the tolerance relative to their largest magnitude in each path.
 
     Args:
         function: distances (n,) in float64 to weights (n, n_paths, channels) in float64, smooth on the range.
         start, stop: range, Å.
         dtype: of the table; it is made in double precision and rounded.
         tolerance: default 1e-7 in double precision, 3e-7 in single.
-        contact: order m of the zero that the function has at ``stop``, 0 to 4. The last polynomial is then
-            t^m (a + b t) with t the distance from the end, so that the table joins the zero beyond as smoothly as the
-            function does, which no fit would.
+        contact: order m of the zero that the function has at ``stop``, 0 to 4. The table then joins the zero beyond as
+            smoothly as the function does, which no fit would: the last polynomial is t^m (a + b t) with t the distance
+            from the end, and that of a spline has m - 1 derivatives of 0.
+        smooth: fit a spline.
+        degree: of the polynomials; default: that of ``DEGREES``, which the compiled kernels need.
 
     Returns:
         The table, with the error measured after rounding.
@@ -135,24 +145,26 @@ def tabulate(
         >>> table.error.value < 1e-7, abs(float(table(torch.tensor([1.0], dtype=torch.float64))) - math.sin(1)) < 1e-7
         (True, True)
     """
-    if not 0 <= start < stop < math.inf or not 0 <= contact < DEGREE:
+    if not 0 <= start < stop < math.inf or not 0 <= contact <= MAX_CONTACT:
         raise InputError(
-            f"a table needs 0 <= start < stop and contact from 0 to {DEGREE - 1}; found {start}, {stop}, {contact}"
+            f"a table needs 0 <= start < stop and contact from 0 to {MAX_CONTACT}; found {start}, {stop}, {contact}"
         )
+    degree = DEGREES[dtype] if degree is None else degree
     allowed = tolerance or (1e-7 if dtype == torch.float64 else 3e-7)
     n_intervals = _FIRST
     while n_intervals <= _LARGEST:
-        exact = _fit(function, start, stop, n_intervals, contact)
-        error = _measure(exact, function)
+        fit = _spline if smooth else _fit
+        exact = fit(function, start, stop, n_intervals, contact, degree)
+        error = _measure(exact, function, smooth)
         if not math.isfinite(error.value + error.slope):
             raise CalculationError(f"the radial weights are not finite everywhere between {start} and {stop} Å")
         if error.largest <= allowed:
             rounded = exact.coefficients.to(dtype)
             if dtype != torch.float64:
-                error = _measure(replace(exact, coefficients=rounded.double()), function)
+                error = _measure(replace(exact, coefficients=rounded.double()), function, smooth)
             return replace(exact, coefficients=rounded, error=error)
-        # The derivative converges with the fifth power of the interval; at most twice as many at a time.
-        growth = 1.1 * (error.largest / allowed) ** (1 / DEGREE)
+        # The derivative converges with this power of the interval; at most twice as many at a time.
+        growth = 1.1 * (error.largest / allowed) ** (1 / degree)
         n_intervals = math.ceil(n_intervals * min(max(growth, 1.1), 2.0 if n_intervals > _FIRST else 8.0) / 8) * 8
     raise CalculationError(
         f"{_LARGEST} intervals do not give the radial weights between {start} and {stop} Å to {allowed:.0e} "
@@ -161,16 +173,16 @@ def tabulate(
 
 
 @cache
-def _nodes() -> tuple[Tensor, Tensor]:
+def _nodes(degree: int) -> tuple[Tensor, Tensor]:
     """Chebyshev points with ends on [−1, 1], and the matrix from values there to powers of u."""
-    u = -torch.cos(math.pi * torch.arange(DEGREE + 1, dtype=torch.float64) / DEGREE)
+    u = -torch.cos(math.pi * torch.arange(degree + 1, dtype=torch.float64) / degree)
     return u, torch.linalg.inv(torch.linalg.vander(u))
 
 
 def _fit(
-    function: Callable[[Tensor], Tensor], start: float, stop: float, n_intervals: int, contact: int
+    function: Callable[[Tensor], Tensor], start: float, stop: float, n_intervals: int, contact: int, degree: int
 ) -> RadialTable:
-    u, to_powers = _nodes()
+    u, to_powers = _nodes(degree)
     step = (stop - start) / n_intervals
     # The last point of an interval is the first of the next: evaluated once, so the table is continuous.
     places = (torch.arange(n_intervals, dtype=torch.float64)[:, None] + (u[:-1] + 1) / 2).flatten()
@@ -186,6 +198,25 @@ def _fit(
     return RadialTable.from_powers(powers, start, stop, TableError(math.inf, math.inf))
 
 
+def _spline(
+    function: Callable[[Tensor], Tensor], start: float, stop: float, n_intervals: int, contact: int, degree: int
+) -> RadialTable:
+    """The spline through the function at the ends of all intervals; "not a knot" where no derivative is known."""
+    ends = torch.linspace(start, stop, n_intervals + 1, dtype=torch.float64)
+    with torch.no_grad():
+        values = torch.cat([function(part) for part in ends.split(_AT_ONCE)])
+    x, flat = ends.numpy(), values.flatten(1).numpy()
+    free = (degree + 1) // 2  # knots that a spline without conditions at an end must leave out there
+    known = range(1, min(contact, free))
+    knots = np.concatenate([[x[0]] * (degree + 1), x[free : len(known) - free], [x[-1]] * (degree + 1)])
+    right = [(order, np.zeros(flat.shape[1])) for order in known]
+    spline = make_interp_spline(x, flat, k=degree, t=knots, bc_type=(None, right) if right else None)
+    middle, half = (x[1:] + x[:-1]) / 2, (stop - start) / n_intervals / 2
+    powers = [spline(middle, nu=order) * (half**order / math.factorial(order)) for order in range(degree + 1)]
+    by_path = torch.from_numpy(np.stack(powers, axis=1)).unflatten(2, values.shape[1:])
+    return RadialTable.from_powers(by_path.transpose(1, 2), start, stop, TableError(math.inf, math.inf))
+
+
 def _vanishing(before: Tensor, contact: int) -> Tensor:
     """Powers of u of t^m (a + b t), t = (1 - u) / 2, that goes on with the value and slope of the interval before.
 
@@ -193,19 +224,21 @@ def _vanishing(before: Tensor, contact: int) -> Tensor:
         before: powers of the interval before, shape (n_paths, degree + 1, channels).
         contact: m.
     """
-    orders = torch.arange(DEGREE + 1, dtype=before.dtype)[:, None]
+    n_powers = before.shape[1]
+    orders = torch.arange(n_powers, dtype=before.dtype)[:, None]
     value, slope = before.sum(1, keepdim=True), -2 * (orders * before).sum(1, keepdim=True)
     b = slope - contact * value
-    fall = [torch.zeros(DEGREE + 1, dtype=before.dtype) for _ in range(2)]
+    fall = [torch.zeros(n_powers, dtype=before.dtype) for _ in range(2)]
     for row, order in zip(fall, (contact, contact + 1), strict=True):
         row[: order + 1] = torch.tensor([math.comb(order, k) * (-1.0) ** k / 2**order for k in range(order + 1)])
     return (value - b) * fall[0][:, None] + b * fall[1][:, None]
 
 
-def _measure(table: RadialTable, function: Callable[[Tensor], Tensor]) -> TableError:
+def _measure(table: RadialTable, function: Callable[[Tensor], Tensor], smooth: bool) -> TableError:
     """The error between the nodes. ``table`` is in double precision."""
+    checked = torch.tensor(_CHECKED_SMOOTH if smooth else _CHECKED, dtype=torch.float64)
     step = (table.stop - table.start) / table.n_intervals
-    places = torch.arange(table.n_intervals, dtype=torch.float64)[:, None] + torch.tensor(_CHECKED).double()
+    places = torch.arange(table.n_intervals, dtype=torch.float64)[:, None] + checked
     largest = torch.zeros(4, table.n_paths, dtype=torch.float64)
     for distances in (table.start + step * places.flatten()).split(_AT_ONCE):
         found, wanted = _with_slope(table, distances), _with_slope(function, distances)

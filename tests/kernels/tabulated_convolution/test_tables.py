@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from atomsym.core import CalculationError, InputError
-from atomsym.kernels.tabulated_convolution import tabulate
+from atomsym.kernels.tabulated_convolution import RadialTable, tabulate
 from atomsym.nn import bessel_basis, polynomial_cutoff
 
 CUTOFF = 4.0
@@ -38,9 +38,10 @@ def deviations(table: object, dtype: torch.dtype) -> tuple[float, float]:
     return float(errors[0].max()), float(errors[1].max())
 
 
+@pytest.mark.parametrize("smooth", [False, True])
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-7), (torch.float32, 1e-6)])
-def test_value_and_derivative_keep_the_stated_error(dtype: torch.dtype, bound: float) -> None:
-    table = tabulate(radial, 0.0, CUTOFF, dtype=dtype)
+def test_value_and_derivative_keep_the_stated_error(dtype: torch.dtype, bound: float, smooth: bool) -> None:
+    table = tabulate(radial, 0.0, CUTOFF, dtype=dtype, smooth=smooth)
     assert table.dtype == dtype
     assert max(deviations(lambda d: table(d), dtype)) <= 1.2 * table.error.largest
     assert table.error.largest < bound
@@ -61,6 +62,39 @@ def test_tables_are_continuous_and_zero_from_the_cutoff_on() -> None:
     assert float(table(torch.tensor([CUTOFF - 1e-9], dtype=torch.float64)).abs().max()) < 1e-8
     beyond = torch.tensor([CUTOFF, CUTOFF + 1, math.inf], dtype=torch.float64)
     assert torch.equal(table(beyond), torch.zeros(3, 3, 18, dtype=torch.float64))
+
+
+def derivatives_at_ends(table: RadialTable) -> list[tuple[Tensor, Tensor]]:
+    """Of order 0 to 6, of the polynomials left and right of each inner knot, in units of the interval."""
+    found = []
+    for order in range(7):
+        factors = torch.tensor([math.perm(k, order) for k in range(8)], dtype=torch.float64)[:, None]
+        sign = torch.tensor([(-1.0) ** (k - order) for k in range(8)], dtype=torch.float64)[:, None]
+        right = (table.coefficients * factors).sum(3)
+        left = (table.coefficients * factors * sign).sum(3)
+        found.append((right[:-1], left[1:]))
+    return found
+
+
+def test_six_derivatives_of_a_smooth_table_are_continuous_and_those_of_another_are_not() -> None:
+    for smooth in (True, False):
+        table = tabulate(radial, 0.0, CUTOFF, smooth=smooth)
+        jumps = [float((a - b).abs().max() / a.abs().max()) for a, b in derivatives_at_ends(table)]
+        assert (max(jumps) < 1e-7) == smooth
+        assert jumps[0] < 1e-9
+
+
+@pytest.mark.parametrize(("power", "contact"), [(4, 4), (3, 3)])
+def test_smooth_tables_join_the_zero_beyond_the_cutoff(power: int, contact: int) -> None:
+    table = tabulate(
+        lambda d: ((1 - d / CUTOFF) ** power * torch.sin(3 * d))[:, None, None], 0.0, CUTOFF,
+        contact=contact, smooth=True, tolerance=1e-9,
+    )  # fmt: skip
+    last = table.coefficients[-1, 0, 0, :, 0]
+    step = CUTOFF / table.n_intervals / 2
+    for order in range(contact):
+        at_the_end = sum(math.perm(k, order) * float(last[k]) for k in range(8)) / step**order
+        assert abs(at_the_end) < 1e-6
 
 
 def test_a_tighter_tolerance_takes_more_intervals() -> None:
