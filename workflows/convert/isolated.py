@@ -10,8 +10,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from atomsym.core.configs import read_json_object
 from atomsym.core import ArtifactError, ConfigError, InputError, MissingDependencyError
+from atomsym.core.configs import read_json_object
 from atomsym.workflows.convert import extract_mace
 from atomsym.workflows.convert.checkpoint import kind_of
 from atomsym.workflows.convert.mace_config import ForeignMACE
