@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from atomsym.core import AtomGraph, InputError
+from atomsym.heads.hessian import without_translations
 from atomsym.inference.engine import Engine
 from atomsym.inference.evaluation import evaluate_with_engine
 
@@ -27,7 +28,7 @@ def hessian_with_engine(engine: Engine, graph: AtomGraph, atoms: Tensor) -> Tens
 
     Returns:
         Shape (3n, 3n), eV/Å², float64. Within 1e-6 of the largest entry of the derivatives by autograd where the energy
-        is smooth.
+        is smooth. If all atoms move (in their order), rows and columns of each axis sum to zero.
 
     Raises:
         InputError: if the engine is in single precision, whose rounding would be all that is seen.
@@ -52,4 +53,6 @@ def hessian_with_engine(engine: Engine, graph: AtomGraph, atoms: Tensor) -> Tens
         if found is not None:
             plus, minus = found.reshape(2, len(rows), width)
             matrix[start : start + copies] = ((minus - plus) / (2 * STEP))[:, columns]
-    return 0.5 * (matrix + matrix.T)
+    symmetric = 0.5 * (matrix + matrix.T)
+    # Rows sum to zero as forces do, columns within the error of the differences only: the projection removes it.
+    return without_translations(symmetric) if torch.equal(atoms, torch.arange(graph.n_atoms)) else symmetric
