@@ -10,7 +10,7 @@ from atomsym.heads.hessian import without_translations
 from atomsym.inference.engine import Engine
 from atomsym.inference.evaluation import evaluate_with_engine
 
-STEP = 5e-5
+STEP = 2e-5
 """Displacement, Å. Truncation (~ step²) and rounding of the forces (~ 1 / step) are both below 1e-6 of the largest
 entry in double precision; the engine's tables are smooth, so that their error does not grow as noise would.
 """
