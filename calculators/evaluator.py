@@ -147,14 +147,15 @@ class Evaluator:
     ) -> FloatArray:
         """Second derivatives, shape (3n, 3n), eV/Å², always in double precision; see ``atomsym.derivatives.hessian``.
 
-        ``auto`` takes central differences of the forces of an inference engine in double precision where there is one:
-        faster than autograd, and equal within 1e-6 of the largest entry.
+        ``finite-difference`` takes central differences of the forces of an inference engine in double precision where
+        there is one: faster than autograd, and equal within 1e-6 of the largest entry.
 
         Raises:
             InputError, OutOfMemoryError: see there.
         """
         graph = self._connected(positions, numbers, cell, pbc, torch.float64)
-        engine = self._current_engine() if method == "auto" and self.dtype == torch.float64 else None
+        by_engine = method == "finite-difference" and self.dtype == torch.float64
+        engine = self._current_engine() if by_engine else None
         if engine is not None:
             try:
                 moving = torch.arange(graph.n_atoms) if indices is None else torch.tensor(indices, dtype=torch.int64)

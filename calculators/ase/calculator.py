@@ -72,10 +72,11 @@ class AtomsymCalculator(Calculator):
         allow_overlap: accept atoms closer than 0.1 Å, which are an error otherwise.
         content_hash: refuse a model file of another content.
         engine: "auto" computes first derivatives with the architecture's inference engine where there is one (MACE on
-            the CPU): several times faster, equal within 1e-6 of the largest force. "autograd" never does. Hessians in
-            double precision are differences of its forces, equal within 1e-6 of the largest entry.
-        hessian: method of Hessians that are asked for without one: "auto" differentiates the energy, "predicted" asks
-            the model's Hessian head.
+            the CPU): several times faster, equal within 1e-6 of the largest force. "autograd" never does. Hessians do
+            not use it, unless by the method "finite-difference".
+        hessian: method of Hessians that are asked for without one: "auto" differentiates the energy,
+            "finite-difference" is faster where there is an engine (double precision; equal within 1e-6 of the largest
+            entry), "predicted" asks the model's Hessian head.
         **kwargs: ``atoms``, ``label`` and ``directory``, as for every ASE calculator.
 
     Raises:
