@@ -43,8 +43,8 @@ def run(systems: Sequence[str] = ("acetone", "mol27"), *, dtype: torch.dtype = t
         dtype: of mace-torch, and of the predicted Hessian.
 
     Returns:
-        One row a system and method: seconds; ``over the head`` is its time over that of the predicted Hessian, ``speed-up
-        over row loop`` the time of mace-torch's loop over rows over it (where that is installed), ``deviation`` the
+        One row a system and method: seconds; ``over the head`` is its time over that of the predicted Hessian,
+        ``speed-up over row loop`` the time of mace-torch's loop over rows over it (if installed), ``deviation`` the
         largest difference from our derivative by rows over its largest entry.
     """
     return [row for system in systems for row in _rows(system, SYSTEMS[system](), dtype)]
