@@ -74,6 +74,19 @@ def test_f11_the_switch_is_smooth_at_both_ends_and_exact_outside() -> None:
     torch.testing.assert_close(switch(3 + 2 * t), formula, rtol=0, atol=1e-12)
 
 
+def test_f11_the_switch_has_as_many_continuous_derivatives_as_asked_for_at_an_onset_of_each_edge() -> None:
+    onset, cutoff = torch.tensor([1.0, 3.0], dtype=torch.float64), torch.tensor([2.0, CUTOFF], dtype=torch.float64)
+
+    def switch(distance: Tensor) -> Tensor:
+        return cutoff_switch(distance, onset, cutoff, derivatives=5)[1]
+
+    assert one_sided(switch, 3.0, +1, 5) == pytest.approx([1, 0, 0, 0, 0, 0], abs=1e-6)
+    assert one_sided(switch, CUTOFF, -1, 5) == pytest.approx([0] * 6, abs=1e-6)
+    assert abs(one_sided(switch, CUTOFF, -1, 6)[6]) > 1
+    middle = cutoff_switch((onset + cutoff) / 2, onset, cutoff, derivatives=5)
+    torch.testing.assert_close(middle, torch.full_like(middle, 0.5), rtol=0, atol=EXACT)
+
+
 @pytest.mark.parametrize("power", [2, 5, 6])
 def test_f11_the_polynomial_cutoff_is_smooth_to_the_second_derivative_and_no_further(power: int) -> None:
     def cutoff(distance: Tensor) -> Tensor:

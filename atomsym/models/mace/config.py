@@ -53,6 +53,9 @@ class MACEConfig(LearnedConfig):
         repulsion: the Ziegler–Biersack–Littmark repulsion below the sum of the covalent radii. It ends there with five
             continuous derivatives (``smooth``), or with two (``published``, that of imported weights). Bonds vibrate
             about that distance, and dynamics with a jump in the third derivative do not conserve the energy well.
+        repulsion_onset: ``smooth`` only: fraction of the sum of the covalent radii below which the repulsion is whole.
+            With 0 it is weakened at every distance, and a learned attraction of atoms that are closer than any of the
+            training data can win; with 0.5 it is the stronger wherever no data are. At most 0.8.
         first_density: ``density`` of the first layer, if it is another one.
         frequencies: k_n of the Bessel functions, 1/Å, one a radial function; empty: n π / cutoff.
     """
@@ -76,6 +79,7 @@ class MACEConfig(LearnedConfig):
     readout_activation: str = "silu"
     last_readout_only: bool = False
     repulsion: Repulsion = "none"
+    repulsion_onset: float = 0.0
     first_density: bool | None = None
     frequencies: tuple[float, ...] = ()
 
@@ -98,6 +102,11 @@ class MACEConfig(LearnedConfig):
         for name, kind in _CHOICES.items():
             if getattr(self, name) not in get_args(kind):
                 raise ConfigError(f"{name} must be one of {', '.join(get_args(kind))}; found '{getattr(self, name)}'")
+        if not 0 <= self.repulsion_onset <= 0.8 or (self.repulsion_onset and self.repulsion != "smooth"):
+            raise ConfigError(
+                "repulsion_onset must be 0 to 0.8, and 0 unless repulsion is smooth; "
+                f"found {self.repulsion_onset} with repulsion '{self.repulsion}'"
+            )
         if self.radial_basis == "gaussian" and self.n_radial < 2:
             raise ConfigError(f"a gaussian basis needs n_radial >= 2; found {self.n_radial}")
         activation(self.readout_activation)

@@ -15,7 +15,7 @@ from atomsym.models.mace.layer import Edges, Interaction, ProductBasis, Readout
 from atomsym.models.mace.radial import RadialBasis
 from atomsym.models.registry import register_architecture
 from atomsym.models.zbl import Screening, zbl_energy
-from atomsym.nn import edge_lengths, polynomial_cutoff, polynomial_envelope
+from atomsym.nn import cutoff_switch, edge_lengths, polynomial_cutoff, polynomial_envelope
 from atomsym.symmetry import Irreps
 
 # MACE's rounded constants; with them imported weights keep their energies.
@@ -111,7 +111,11 @@ class MACE(Backbone):
         """
         radii = self.radial_basis.radii(distance)
         reach = radii[receiver_number] + radii[sender_number]
-        if self.config.repulsion == "smooth":
+        onset = self.config.repulsion_onset
+        if onset:
+            reach = reach.clamp(max=self.cutoff)
+            weight = cutoff_switch(distance, onset * reach, reach, derivatives=_SMOOTH_ORDER - 1)
+        elif self.config.repulsion == "smooth":
             weight = polynomial_envelope(distance, reach.clamp(max=self.cutoff), order=_SMOOTH_ORDER)
         else:
             weight = polynomial_cutoff(distance, reach, power=self.config.envelope_power) * (distance < self.cutoff)
