@@ -9,6 +9,7 @@ from atomsym.datasets.known import KnownSet, known_sets, load_isolated_energies,
 from atomsym.datasets.labels import LabelKeys, ReadReport
 from atomsym.datasets.lmdb_files import open_lmdb, write_lmdb
 from atomsym.datasets.read import read_dataset, read_datasets
+from atomsym.datasets.sources import read_sources
 from atomsym.datasets.split import split
 from atomsym.datasets.units import LabelUnits
 from atomsym.training import ReferenceEnergies, isolated_energies, reference_energies
@@ -32,6 +33,7 @@ __all__ = [
     "overlap",
     "read_dataset",
     "read_datasets",
+    "read_sources",
     "reference_energies",
     "require_labels",
     "split",

@@ -62,7 +62,7 @@ def read_dataset(
         -31.7
     """
     file = Path(path)
-    chosen, part = keys or LabelKeys(), _slice_of(index)
+    chosen, part = keys or LabelKeys(), slice_of(index)
     _require_file(file)
     name = file.name.lower()
     if name.endswith(".lmdb"):
@@ -119,7 +119,12 @@ def _taken(frames: Iterator[Frame], part: slice) -> list[Frame]:
     return list(frames)[part]
 
 
-def _slice_of(index: str | int | slice) -> slice:
+def slice_of(index: str | int | slice) -> slice:
+    """The slice that ``"::10"``, ``"-100:"``, a number or a slice means.
+
+    Raises:
+        ConfigError: if it is none of these.
+    """
     if isinstance(index, slice):
         return index
     try:

@@ -16,6 +16,7 @@ from atomsym.workflows.check.command import check_command
 from atomsym.workflows.convert.command import convert_command
 from atomsym.workflows.datasets import datasets_command
 from atomsym.workflows.evaluate.command import evaluate_command
+from atomsym.workflows.evaluate.hessians_command import evaluate_hessians_command
 from atomsym.workflows.label.command import label_command
 from atomsym.workflows.md.command import md_command
 from atomsym.workflows.models import models_command
@@ -56,6 +57,7 @@ def _options(
 app.command("md", epilog=EXIT_CODES, rich_help_panel="Simulate")(md_command)
 app.command("train", epilog=EXIT_CODES, rich_help_panel="Learn")(train_command)
 app.command("evaluate", rich_help_panel="Learn")(evaluate_command)
+app.command("evaluate-hessians", rich_help_panel="Learn")(evaluate_hessians_command)
 app.command("relax", epilog=EXIT_CODES, rich_help_panel="Simulate")(relax_command)
 app.command("vibrations", rich_help_panel="Simulate")(vibrations_command)
 app.command("ts", epilog=EXIT_CODES, rich_help_panel="Simulate")(ts_command)

@@ -36,6 +36,7 @@ from atomsym.calculators.ase.settings import Settings
 from atomsym.calculators.evaluator import Evaluator
 from atomsym.core.elements import format_elements
 from atomsym.derivatives import HessianMethod
+from atomsym.heads import HessianPotential
 from atomsym.models import Potential
 
 Model = str | os.PathLike[str] | Potential
@@ -289,6 +290,12 @@ class AtomsymCalculator(Calculator):
         return False
 
     # Hessians ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def predicts_hessians(self) -> bool:
+        """Whether the model has a Hessian head; loads the model."""
+        with as_ase_errors():
+            return isinstance(self._ready().potential, HessianPotential)
 
     def get_hessian(
         self, atoms: Atoms | None = None, method: HessianMethod = "auto", indices: list[int] | None = None

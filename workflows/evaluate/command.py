@@ -13,16 +13,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import atomsym.calculators  # noqa: F401 - the shipped models become known
 from atomsym.artifacts import config_from_dict, load_with_description, write_atomically
 from atomsym.core.precision import dtype_named
-from atomsym.datasets import LabelKeys, LabelUnits, read_datasets
+from atomsym.datasets import LabelKeys, LabelUnits, read_sources
 from atomsym.training import with_overrides
 from atomsym.workflows.evaluate.run import EvaluationResult, evaluate_structures
 from atomsym.workflows.evaluate.table import error_table, result_as_data, structures_as_csv
 from atomsym.workflows.paths import require_writable
 
+DATA_HELP = "Files with labelled structures, or parts of known sets as in 3bpa:test_300K."
+
 
 def evaluate_command(
     model: Annotated[str, typer.Argument(help="Model name or file; see `atomsym models`.", show_default=False)],
-    data: Annotated[list[str], typer.Argument(help="Files with labelled structures.", show_default=False)],
+    data: Annotated[list[str], typer.Argument(help=DATA_HELP, show_default=False)],
     key: Annotated[
         list[str] | None, typer.Option("--key", help="Name of a label, e.g. energy=REF_energy; repeatable.")
     ] = None,
@@ -51,7 +53,7 @@ def evaluate_command(
     potential, description = load_with_description(model, device, None if dtype is None else dtype_named(dtype))
     keys = config_from_dict(LabelKeys, with_overrides({}, key)) if key else None
     units = config_from_dict(LabelUnits, with_overrides({}, unit)) if unit else None
-    structures = read_datasets(data, keys=keys, units=units, group=group, index=index)
+    structures = read_sources(data, keys=keys, units=units, group=group, index=index)
     console = Console(stderr=True, quiet=as_json)
     columns = (
         TextColumn("evaluating"),
