@@ -147,6 +147,10 @@ def _with_validation(count: float | int) -> Recipe:
     return recipe
 
 
+def _fifth_held_out(parts: dict[str, Dataset], seed: int) -> dict[str, Dataset]:
+    return split(parts["all"], {"train": 0.7, "validation": 0.1, "test": 0.2}, seed=seed)
+
+
 def _as_divided(parts: dict[str, Dataset], seed: int) -> dict[str, Dataset]:
     """The files are the parts."""
     return parts
@@ -284,6 +288,21 @@ _ALLOY = KnownSet(
     group="file",
 )
 
+_HORM = KnownSet(
+    name="horm-sample",
+    title="100 molecules of H, C, N, O far from their minima, with Hessians",
+    citation="Cui et al., arXiv 2505.12447",
+    licence="CC BY-NC-SA 4.0",
+    origin="https://github.com/deepprinciple/HORM, data/sample_100.lmdb, as npz in eV and Å",
+    level_of_theory="ωB97X/6-31G(d)",
+    folder="hessians",
+    files={"all": ("horm_sample_100.npz",)},
+    recipe=_fifth_held_out,
+    protocol="70 for training, 10 for validation, 20 for the test, drawn by the seed",
+    units=LabelUnits(),
+    group=None,
+)
+
 _ORGANIC = KnownSet(
     name="organic-xtb",
     title="small organic molecules of H, C, N, O, F near and far from their minima, with Hessians",
@@ -324,6 +343,7 @@ _SETS: dict[str, KnownSet] = {
         _CCSD,
         _ETHANOL,
         _ALLOY,
+        _HORM,
         _ORGANIC,
         _ORGANIC_SMALL,
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from atomsym.core import DataError
 from atomsym.datasets.frame import Frame, make_frame
+from atomsym.datasets.ragged_npz import is_ragged, ragged_frames
 from atomsym.datasets.units import LabelUnits
 
 _NUMBERS = ("nuclear_charges", "z", "numbers", "atomic_numbers", "species", "Z")
@@ -28,7 +29,7 @@ def read_npz(path: Path) -> tuple[list[Frame], LabelUnits | None]:
 
     Recognised are rMD17 (``nuclear_charges, coords, energies, forces``: kcal/mol and Å) and sGDML files that state
     ``e_unit`` and ``r_unit``. Numbers may be shared, shape (n_atoms,), or given for each structure, shape
-    (n_structures, n_atoms), padded with zeros.
+    (n_structures, n_atoms), padded with zeros; or all atoms stand in one list, see ``ragged_npz``.
 
     Raises:
         DataError: if the file is damaged, holds pickled objects, or its arrays do not fit together.
@@ -42,6 +43,8 @@ def read_npz(path: Path) -> tuple[list[Frame], LabelUnits | None]:
             f"found arrays: {', '.join(f'{key} {arrays[key].shape}' for key in arrays) or 'none'}"
         )
     units = _units(arrays, numbers_key, positions_key)
+    if is_ragged(arrays, positions_key):
+        return list(ragged_frames(path, arrays, numbers_key, positions_key)), units
     return list(_frames(path, arrays, numbers_key, positions_key)), units
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ase.db
 import ase.io
@@ -178,6 +179,50 @@ def test_npz_with_padding_and_other_names_needs_units(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read[1].forces, arrays["F"][1, :2])
     np.savez(tmp_path / "s.npz", e_unit="kcal/mol", r_unit="Ang", **{**arrays, "z": np.array([1, 1, 8])})
     assert read_dataset(tmp_path / "s.npz")[0].energy == pytest.approx(0.0433641, rel=1e-5)
+
+
+def ragged() -> dict[str, np.ndarray]:
+    """Water and hydrogen in flat arrays."""
+    return {
+        "n_atoms": np.array([3, 2]),
+        "atomic_numbers": np.array([8, 1, 1, 1, 1], dtype=np.uint8),
+        "positions": np.arange(15.0).reshape(5, 3),
+        "energies": np.array([-1.0, -2.0]),
+        "forces": -np.arange(15.0).reshape(5, 3),
+        "hessians": np.concatenate([np.arange(81.0), 100 + np.arange(36.0)]),
+        "reaction": np.array([7, 8]),
+    }
+
+
+def test_npz_with_structures_of_different_sizes_in_one_list(tmp_path: Path) -> None:
+    np.savez(tmp_path / "r.npz", **ragged())
+    read = read_dataset(tmp_path / "r.npz", units=LabelUnits())
+    assert [structure.numbers.tolist() for structure in read] == [[8, 1, 1], [1, 1]]
+    assert [structure.energy for structure in read] == [-1.0, -2.0]
+    assert read[1].positions.tolist() == [[9, 10, 11], [12, 13, 14]]
+    assert read[1].forces is not None
+    assert read[1].forces.tolist() == [[-9, -10, -11], [-12, -13, -14]]
+    assert read[0].hessian is not None
+    assert read[1].hessian is not None
+    assert read[0].hessian.ravel().tolist() == list(range(81))
+    assert read[1].hessian[0].tolist() == [100, 101, 102, 103, 104, 105]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_atoms": np.array([3, 3])}, "has 5 rows, but 'n_atoms' adds up to 6"),
+        ({"n_atoms": np.array([5, 0])}, "must be positive integers"),
+        ({"n_atoms": np.array([2.5, 2.5])}, "must be positive integers"),
+        ({"atomic_numbers": np.array([8, 1, 1, 1])}, "'atomic_numbers' has 4 rows"),
+    ],
+)
+def test_npz_with_lengths_that_do_not_fit_is_refused(
+    tmp_path: Path, change: dict[str, np.ndarray], message: str
+) -> None:
+    np.savez(tmp_path / "r.npz", **{**ragged(), **change})
+    with pytest.raises(DataError, match=message):
+        read_dataset(tmp_path / "r.npz", units=LabelUnits())
 
 
 def test_npz_with_cells_is_periodic(tmp_path: Path, crystals: Maker) -> None:
