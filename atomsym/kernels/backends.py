@@ -80,12 +80,14 @@ class Operation:
     def __init__(self, name: str) -> None:
         self.name = name
         self._backends: dict[str, Backend] = {}
+        self._best_first: tuple[Backend, ...] = ()
 
     def register(self, backend: Backend) -> None:
         """Add a backend; a second one of the same name is a programming error."""
         if backend.name in self._backends:
             raise BackendError(f"{self.name} has a backend '{backend.name}' already")
         self._backends[backend.name] = backend
+        self._best_first = tuple(sorted(self._backends.values(), key=lambda b: -b.priority))
 
     def __getitem__(self, name: str) -> Backend:
         """The backend of this name, whether or not it can be used here."""
@@ -94,7 +96,7 @@ class Operation:
     @property
     def backend_names(self) -> tuple[str, ...]:
         """All registered names, best first."""
-        return tuple(b.name for b in sorted(self._backends.values(), key=lambda b: -b.priority))
+        return tuple(backend.name for backend in self._best_first)
 
     def select(
         self, name: str, *, device: torch.device, dtype: torch.dtype, degree: int = 0, derivative_order: int = 0
@@ -112,9 +114,9 @@ class Operation:
             BackendError: if the name is unknown or no backend can do what is asked; the message has the reasons.
         """
         if name == "auto":
-            candidates = [self._backends[known] for known in self.backend_names]
+            candidates = self._best_first
         elif name in self._backends:
-            candidates = [self._backends[name]]
+            candidates = (self._backends[name],)
         else:
             raise BackendError(f"{self.name} has no backend '{name}'; known: auto, {', '.join(self.backend_names)}")
         reasons = []

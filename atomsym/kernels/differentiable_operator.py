@@ -16,6 +16,8 @@ LIBRARY = torch.library.Library("atomsym", "FRAGMENT")
 
 _ANY_ARGUMENTS = inspect.Signature([inspect.Parameter("inputs", inspect.Parameter.VAR_POSITIONAL)])
 
+_PLAIN = (Tensor, torch.nn.Parameter)  # others (traced, fake, wrapped tensors) have dispatch rules of their own
+
 Inputs = tuple[Any, ...]
 Backward = Callable[[tuple[bool, ...], Inputs, tuple[Tensor | None, ...]], Sequence[Tensor | None]]
 Call = Callable[..., Any]
@@ -74,6 +76,7 @@ class DifferentiableOperator:
         saved: tuple[int, ...] | None = None,
     ) -> None:
         self._backward, self._batching, self._saved = backward, batching, saved
+        self._kernels = {key.lower(): kernel for key, kernel in kernels.items()}
         LIBRARY.define(name + signature)
         for key, kernel in kernels.items():
             LIBRARY.impl(name, kernel, key)
@@ -92,8 +95,24 @@ class DifferentiableOperator:
             _refuse_forward_mode(inputs)
             return self.raw(*inputs)
         if _nothing_to_record(inputs):
-            return self.raw(*inputs)
+            return self._compute(inputs)
         return self.apply(*inputs)
+
+    def _compute(self, inputs: Inputs) -> Any:
+        """The result without a derivative: by the kernel itself where the dispatcher would do nothing but find it.
+
+        On small systems the dispatcher takes longer than the kernels do.
+        """
+        if torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active():
+            return self.raw(*inputs)
+        device = ""
+        for value in inputs:
+            if isinstance(value, Tensor):
+                if type(value) not in _PLAIN or (device and device != value.device.type):
+                    return self.raw(*inputs)
+                device = value.device.type
+        kernel = self._kernels.get(device)
+        return self.raw(*inputs) if kernel is None else kernel(*inputs)
 
     def _function(self, name: str) -> type[Function]:
         operator = self
@@ -101,7 +120,7 @@ class DifferentiableOperator:
         class Eager(Function):
             @staticmethod
             def forward(*inputs: Any) -> Any:
-                return operator.raw(*inputs)
+                return operator._compute(inputs)
 
             @staticmethod
             def setup_context(ctx: Any, inputs: Inputs, output: Any) -> None:
