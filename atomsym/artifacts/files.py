@@ -19,10 +19,10 @@ from atomsym.artifacts.upgrades import FORMAT, FORMAT_VERSION, Content, format_v
 from atomsym.core import ArtifactError, AtomsymError, ConfigError, InputError
 from atomsym.core.configs import config_from_dict, config_to_json, read_json_object
 from atomsym.core.elements import MAX_ATOMIC_NUMBER
+from atomsym.core.precision import DTYPES
 from atomsym.models import Potential, architecture
 
 PathOrName = str | os.PathLike[str]
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def save_model(
@@ -142,9 +142,9 @@ def _metadata_of(potential: Potential, card: ModelCard, created_with: str) -> di
             "a model file could not be loaded again"
         )
     dtypes = {tensor.dtype for tensor in potential.state_dict().values() if tensor.dtype.is_floating_point}
-    if len(dtypes) > 1 or not dtypes <= set(_DTYPES.values()):
+    if len(dtypes) > 1 or not dtypes <= set(DTYPES.values()):
         raise ArtifactError(f"all tensors must be of one dtype, float32 or float64; found {sorted(map(str, dtypes))}")
-    dtype = next((name for name, value in _DTYPES.items() if value in dtypes), "float64")
+    dtype = next((name for name, value in DTYPES.items() if value in dtypes), "float64")
     return {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
@@ -167,8 +167,8 @@ def _description(metadata: dict[str, str], header: Header, size: int, where: str
         elements, cutoff = json.loads(metadata["elements"]), json.loads(metadata["cutoff"])
         if metadata["units"] != UNITS:
             raise ArtifactError(f"{where}: the units are {metadata['units']!r}; expected '{UNITS}'")
-        if metadata["dtype"] not in _DTYPES:
-            raise ArtifactError(f"{where}: the dtype is {metadata['dtype']!r}; expected one of {', '.join(_DTYPES)}")
+        if metadata["dtype"] not in DTYPES:
+            raise ArtifactError(f"{where}: the dtype is {metadata['dtype']!r}; expected one of {', '.join(DTYPES)}")
         if not _are_elements(elements) or type(cutoff) not in (int, float):
             raise ArtifactError(f"{where}: elements {elements} or cutoff {cutoff} cannot be those of a model")
         return ModelDescription(
@@ -204,7 +204,7 @@ def _build(described: ModelDescription, tensors: dict[str, Tensor], where: str) 
             potential = potential_class(config)
     except (AtomsymError, ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:
         raise ArtifactError(f"{where}: no model can be built from its config: {error}") from error
-    potential = potential.to(dtype=_DTYPES[described.dtype])
+    potential = potential.to(dtype=DTYPES[described.dtype])
     if (tuple(potential.elements), float(potential.cutoff)) != (described.elements, described.cutoff):
         raise ArtifactError(
             f"{where}: the file contradicts itself: it states elements {described.elements} and cutoff "

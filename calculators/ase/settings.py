@@ -9,9 +9,9 @@ import torch
 
 from atomsym.calculators.evaluator import ENGINES
 from atomsym.core import ConfigError, InputError
+from atomsym.core.precision import DTYPES
 from atomsym.derivatives import HessianMethod
 
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Settings:
         """
         object.__setattr__(self, "device", str(self.device))
         object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))
-        if self.dtype not in (*_DTYPES, "auto"):
+        if self.dtype not in (*DTYPES, "auto"):
             raise ConfigError(f"dtype is {self.dtype!r}; allowed are 'float64', 'float32' and 'auto'")
         if self.engine not in ENGINES:
             raise ConfigError(f"engine is {self.engine!r}; allowed are {', '.join(map(repr, ENGINES))}")
@@ -59,4 +59,4 @@ class Settings:
 
     def precision(self, stored: torch.dtype) -> torch.dtype:
         """The dtype to calculate in, for a model that is stored in this one."""
-        return _DTYPES.get(self.dtype, stored)
+        return DTYPES.get(self.dtype, stored)
