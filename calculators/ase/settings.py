@@ -13,7 +13,6 @@ from atomsym.core.precision import DTYPES
 from atomsym.derivatives import HessianMethod
 
 
-
 @dataclass(frozen=True)
 class Settings:
     """Settings of a calculator beside its model.
