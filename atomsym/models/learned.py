@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -144,3 +144,9 @@ class LearnedPotential(Potential):
             "shift": statistics.mean_interaction_energy,
         }
         return super().config_from_statistics({**from_data, **settings}, statistics)
+
+    @classmethod
+    def with_energy_offsets(cls, config: Any, offsets: Mapping[int, float]) -> PotentialConfig:
+        """The config with other ``atomic_energies``."""
+        pairs = zip(config.elements, config.atomic_energies, strict=True)
+        return replace(config, atomic_energies=tuple(energy + offsets.get(z, 0.0) for z, energy in pairs))

@@ -92,6 +92,17 @@ class Potential(torch.nn.Module):
             raise ConfigError(f"the model settings of '{cls.architecture}' lack: {', '.join(missing)}")
         return cls.Config(**values)
 
+    @classmethod
+    def with_energy_offsets(cls, config: Any, offsets: Mapping[int, float]) -> PotentialConfig:
+        """The config with something added to the energy of every atom of an element, eV by atomic number.
+
+        Raises:
+            ConfigError: if the architecture has no energies of the elements.
+        """
+        raise ConfigError(
+            f"'{cls.architecture}' has no reference energies of the elements to fit; set data.reference_energies: keep"
+        )
+
     def decay_parameters(self) -> frozenset[str]:
         """Names, as in ``named_parameters``, of the weights that weight decay may shrink; here none.
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from atomsym.artifacts import config_from_dict, config_to_dict, config_to_json
 from atomsym.core import ConfigError
 
-ReferenceEnergies = Literal["least-squares", "isolated"]
+ReferenceEnergies = Literal["least-squares", "isolated", "keep"]
 
 TERMS = ("energy", "forces", "stress", "virial", "hessian", "predicted_hessian", "hessian_subspace")
 """Terms of the loss; each has a weight of its name."""
@@ -36,7 +36,8 @@ class DataSection:
         units: of the labels in the files, such as ``energy: kcal/mol``; default: eV and Å.
         group: key whose value names the group of a structure in tables of errors; "auto" looks for one.
         reference_energies: energies of isolated atoms: fitted to the energies per atom by ``least-squares``, taken from
-            the ``isolated`` atoms among the structures, or given in eV by symbol.
+            the ``isolated`` atoms among the structures, or given in eV by symbol. With ``start_from``, what is fitted
+            is the difference from that model's energies, and ``keep`` leaves its reference energies alone.
         isolated_atoms: file with a single atom of each element; its energies become the reference energies.
     """
 
@@ -258,6 +259,8 @@ class TrainingConfig:
 
     Attributes:
         model: ``architecture``, and fields of its config; those that come from the data may be left out.
+        start_from: name or file of a model whose architecture, settings and weights the run begins with, instead of
+            ``model``.
         data, loss, optimizer, schedule, stages, ema, batch, output: see the sections.
         epochs: passes over the training structures.
         early_stop: epochs without improvement of the validation loss after which the run ends; 0: never.
@@ -267,7 +270,8 @@ class TrainingConfig:
         device: ``cpu``, ``cuda`` or ``auto``.
     """
 
-    model: dict[str, Any]
+    model: dict[str, Any] = field(default_factory=dict)
+    start_from: str = ""
     data: DataSection = field(default_factory=DataSection)
     loss: LossSection = field(default_factory=LossSection)
     optimizer: OptimizerSection = field(default_factory=OptimizerSection)
@@ -284,7 +288,10 @@ class TrainingConfig:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.model.get("architecture"), str), "model.architecture must name an architecture")
+        named = isinstance(self.model.get("architecture"), str)
+        _require(named or (bool(self.start_from) and not self.model), "model.architecture must name an architecture")
+        keeps = self.data.reference_energies == "keep"
+        _require(not keeps or bool(self.start_from), "data.reference_energies: keep needs a model to start_from")
         _require(self.epochs >= 1, f"epochs must be >= 1; found {self.epochs}")
         _require(self.early_stop >= 0, f"early_stop must be >= 0; found {self.early_stop}")
         _require(math.isfinite(self.max_minutes) and self.max_minutes >= 0, "max_minutes must be >= 0")

@@ -14,6 +14,7 @@ from atomsym.core.precision import dtype_named
 from atomsym.models import DatasetStatistics, Potential, architecture
 from atomsym.training.config import TrainingConfig
 from atomsym.training.samples import Samples
+from atomsym.training.start import KEEP, starting_model, with_starting_model
 from atomsym.training.statistics import dataset_statistics
 
 LABEL_OF_TERM = {
@@ -29,8 +30,9 @@ def model_settings(config: TrainingConfig) -> tuple[type[Potential], dict[str, A
     Raises:
         ConfigError: if there is no such architecture, or a setting is unknown or of the wrong type.
     """
-    settings = {name: value for name, value in config.model.items() if name != "architecture"}
-    found = architecture(config.model["architecture"])
+    model = starting_model(config) if config.start_from else config.model
+    settings = {name: value for name, value in model.items() if name != "architecture"}
+    found = architecture(model["architecture"])
     return found, checked_settings(found.Config, settings, "model")
 
 
@@ -62,6 +64,9 @@ def resolved_config(config: TrainingConfig, samples: Samples) -> tuple[TrainingC
     potential_class, settings = model_settings(config)
     _require_head(config, potential_class)
     require_labels(samples.structures, labels_of_loss(config))
+    if config.start_from:
+        reference = "least-squares" if config.data.reference_energies == KEEP else config.data.reference_energies
+        return with_starting_model(config, samples), dataset_statistics(samples, reference)
     statistics = dataset_statistics(samples, config.data.reference_energies)
     complete = potential_class.config_from_statistics(settings, statistics)
     unknown = set(statistics.elements) - set(complete.elements)

@@ -37,6 +37,7 @@ from atomsym.training.parallel import Ranks
 from atomsym.training.resolve import new_potential
 from atomsym.training.samples import Samples
 from atomsym.training.schedules import learning_rate, stage_at
+from atomsym.training.start import starting_weights
 from atomsym.training.validation import Validation, validate
 
 CONFIG_FILE = "config.yaml"
@@ -105,6 +106,8 @@ class Trainer:
         self.validation = Samples(data.validation, samples.cutoff, samples.dtype, samples.device)
         self.progress = Progress() if checkpoint is None else checkpoint.progress
         self.potential = new_potential(config).to(samples.device).train()
+        if config.start_from and checkpoint is None:
+            self.potential.load_state_dict(starting_weights(config))
         self.average = MovingAverage(self.potential, config.ema)
         self.optimizer = make_optimizer(self.potential, config.optimizer)
         self.best: dict[str, Tensor] = {}

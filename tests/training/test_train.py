@@ -15,7 +15,7 @@ from atomsym.artifacts import load_model, read_card
 from atomsym.core import CalculationError, ConfigError, DataError
 from atomsym.derivatives import evaluate
 from atomsym.models import Morse, MorseConfig
-from atomsym.training import Observer, Samples, TrainingData, read_checkpoint, read_log, train
+from atomsym.training import Observer, Samples, TrainingData, read_checkpoint, read_log, resume, train
 
 
 def test_the_parameters_behind_the_labels_are_approached(tmp_path: Path, data: TrainingData) -> None:
@@ -177,3 +177,96 @@ def test_hessians_are_learned(tmp_path: Path, data: TrainingData) -> None:
     train(problem.config(loss=loss, epochs=30), data, tmp_path)
     rows = read_log(tmp_path / "log.csv")
     assert min(row["validation_loss"] for row in rows) < 0.2 * rows[0]["train_loss"]
+
+
+# Runs that start from a model -----------------------------------------------------------------------------------------
+
+NETWORK = {"architecture": "mace", "cutoff": 5.0, "channels": 4, "max_degree": 1, "hidden": "0e", "n_layers": 1}
+
+
+@pytest.fixture
+def trained(tmp_path: Path, data: TrainingData) -> Path:
+    folder = tmp_path / "first"
+    folder.mkdir()
+    train(problem.config(model=NETWORK, epochs=2), data, folder)
+    return folder / "model.safetensors"
+
+
+def shifted(structures: object, offset: float) -> list[object]:
+    """The same labels at a level of theory whose atoms have another energy."""
+    return [replace(s, energy=s.energy + offset * s.n_atoms) for s in structures]
+
+
+def test_a_run_starts_from_the_weights_of_a_model_and_fits_its_reference_energies(
+    tmp_path: Path, data: TrainingData, trained: Path
+) -> None:
+    other = TrainingData(shifted(data.train, -500.0), shifted(data.validation, -500.0))
+    folder = tmp_path / "second"
+    folder.mkdir()
+    config = problem.config(model={}, start_from=str(trained), epochs=1, optimizer={"learning_rate": 1e-12})
+    train(config, other, folder)
+    before, after = load_model(trained), load_model(folder / "model.safetensors")
+    for name, weight in after.state_dict().items():
+        torch.testing.assert_close(weight, before.state_dict()[name], rtol=0, atol=1e-9)
+    left = []
+    for structure in other.train:
+        graph = Samples([structure], 5.0, torch.float64).graph(0)
+        left.append(float(evaluate(after, graph, ("energy",)).energy[0] - structure.energy) / structure.n_atoms)
+    assert abs(np.mean(left)) < 1e-6  # least squares leave no mean error of argon
+    assert after.config.atomic_energies[0] < before.config.atomic_energies[0] - 499
+    rows = read_log(folder / "log.csv")
+    assert rows[0]["validation_forces_mae_meV/A"] == pytest.approx(
+        read_log(trained.parent / "log.csv")[-1]["validation_forces_mae_meV/A"], rel=1e-6
+    )
+
+
+def test_reference_energies_are_kept_or_given_on_request(tmp_path: Path, data: TrainingData, trained: Path) -> None:
+    first = load_model(trained).config.atomic_energies[0]
+    for name, choice, expected in (("kept", "keep", first), ("given", {"Ar": -7.0}, None)):
+        folder = tmp_path / name
+        folder.mkdir()
+        train(
+            problem.config(model={}, start_from=str(trained), epochs=1, data={"reference_energies": choice}),
+            data,
+            folder,
+        )
+        model = load_model(folder / "model.safetensors")
+        if expected is not None:
+            assert model.config.atomic_energies[0] == expected
+    lone = Samples([replace(data.train[0], numbers=np.array([18]), positions=np.zeros((1, 3)), pbc=np.zeros(3, bool),
+                            cell=np.zeros((3, 3)))], 5.0, torch.float64).graph(0)  # fmt: skip
+    start = load_model(trained)
+    offset = model.config.atomic_energies[0] - first
+    assert float(evaluate(start, lone, ("energy",)).energy[0]) + offset == pytest.approx(-7.0, abs=1e-10)
+
+
+def test_a_run_that_started_from_a_model_resumes_without_it(tmp_path: Path, data: TrainingData, trained: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    config = problem.config(model={}, start_from=str(trained), epochs=3)
+    train(config, data, whole)
+    train(replace(config, epochs=1), data, parts)
+    trained.unlink()
+    resume(parts, data, changes={"epochs": 3})
+    for name, weight in load_model(whole / "model.safetensors").state_dict().items():
+        assert torch.equal(weight, load_model(parts / "model.safetensors").state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"model": {**NETWORK, "channels": 8}}, "leave out model.channels"),
+        ({"model": {"architecture": "nequip"}}, "has the architecture mace, not nequip"),
+        ({"model": {}, "data": {"reference_energies": {"Cu": -1.0}}}, "has none for Ar"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_named(
+    tmp_path: Path, data: TrainingData, trained: Path, entries: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(problem.config(**entries, start_from=str(trained)), data, tmp_path)
+    with pytest.raises(ConfigError, match="architecture must name"):
+        problem.config(model={})
+    with pytest.raises(ConfigError, match="keep needs a model"):
+        problem.config(data={"reference_energies": "keep"})

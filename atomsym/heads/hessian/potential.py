@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -124,6 +124,14 @@ class HessianPotential(Potential):
     def decay_parameters(self) -> frozenset[str]:
         """Those of the backbone; none of the head."""
         return frozenset(f"backbone.{name}" for name in self.backbone.decay_parameters())
+
+    @classmethod
+    def with_energy_offsets(cls, config: Any, offsets: Mapping[int, float]) -> PotentialConfig:
+        """The config whose backbone has other reference energies."""
+        backbone_class, entries = _backbone(config.backbone)
+        changed = backbone_class.with_energy_offsets(config_from_dict(backbone_class.Config, entries), offsets)
+        described = {"architecture": backbone_class.architecture, **config_to_dict(changed)}
+        return replace(config, backbone=described)
 
     @classmethod
     def config_from_statistics(cls, settings: Mapping[str, Any], statistics: DatasetStatistics) -> PotentialConfig:

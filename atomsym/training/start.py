@@ -1,0 +1,115 @@
+"""Runs that begin with the weights of a model: fine-tuning, also to labels of another level of theory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from atomsym.artifacts import config_from_dict, config_to_dict, load_model, read_card
+from atomsym.core import AtomGraph, ConfigError
+from atomsym.core.elements import atomic_number_of, format_elements
+from atomsym.core.precision import dtype_named
+from atomsym.derivatives import evaluate
+from atomsym.kernels.neighbors import connect
+from atomsym.models import Potential, architecture
+from atomsym.training.config import TrainingConfig
+from atomsym.training.reference_energies import compositions, fit_element_energies, isolated_energies
+from atomsym.training.samples import Samples
+
+KEEP = "keep"
+"""Choice of ``data.reference_energies`` that leaves those of the model as they are."""
+
+_BATCH = 64  # structures
+
+
+def starting_model(config: TrainingConfig) -> dict[str, Any]:
+    """The ``model`` section of the model that a run starts from.
+
+    Raises:
+        ConfigError: if the config sets more of the model than its architecture, or another one.
+        InputError, ArtifactError: if there is no such model, or its file is damaged.
+    """
+    described = read_card(config.start_from)
+    others = sorted(set(config.model) - {"architecture"})
+    if others:
+        raise ConfigError(
+            f"start_from takes the model as it is; leave out model.{', model.'.join(others)}, or train from scratch"
+        )
+    if config.model.get("architecture", described.architecture) != described.architecture:
+        raise ConfigError(
+            f"'{config.start_from}' has the architecture {described.architecture}, not {config.model['architecture']}"
+        )
+    return {"architecture": described.architecture, **described.config}
+
+
+def starting_weights(config: TrainingConfig) -> dict[str, torch.Tensor]:
+    """Weights of the model that a run starts from, in the run's precision, by name."""
+    return load_model(config.start_from, dtype=dtype_named(config.dtype)).state_dict()
+
+
+def with_starting_model(config: TrainingConfig, samples: Samples) -> TrainingConfig:
+    """The config with the complete model section; reference energies are fitted to what the model leaves of the labels.
+
+    E0'(z) = E0(z) + δ(z), with the least-squares δ of E_label - E_model over the training structures (or of given or
+    isolated atoms' energies). Between two levels of theory the total energies differ by thousands of eV, interaction
+    energies by little: only the latter is left to the training.
+
+    Raises:
+        ConfigError: if the data hold an element that the model does not know, the model has no reference energies to
+            fit, or those that are asked for cannot be found.
+    """
+    section = starting_model(config)
+    potential_class = architecture(section["architecture"])
+    entries = {name: value for name, value in section.items() if name != "architecture"}
+    settings = config_from_dict(potential_class.Config, entries)
+    _, elements = compositions(samples.structures)
+    unknown = set(elements) - set(settings.elements)
+    if unknown:
+        raise ConfigError(f"the training data hold {format_elements(unknown)}, which '{config.start_from}' lacks")
+    if config.data.reference_energies != KEEP:
+        settings = potential_class.with_energy_offsets(settings, _offsets(config, samples, elements))
+    return replace(config, model={"architecture": section["architecture"], **config_to_dict(settings)})
+
+
+def _offsets(config: TrainingConfig, samples: Samples, elements: Sequence[int]) -> dict[int, float]:
+    """What to add to each element's reference energy, eV."""
+    choice = config.data.reference_energies
+    potential = load_model(config.start_from, device=samples.device, dtype=samples.dtype)
+    if choice == "least-squares":
+        return _fitted(potential, samples)
+    given = (
+        isolated_energies(samples.structures)
+        if isinstance(choice, str)
+        else {atomic_number_of(symbol): energy for symbol, energy in choice.items()}
+    )
+    missing = set(elements) - set(given)
+    if missing:
+        raise ConfigError(f"data.reference_energies has none for {format_elements(missing)}, which the data hold")
+    return {number: given[number] - _alone(potential, number, samples) for number in elements}
+
+
+def _fitted(potential: Potential, samples: Samples) -> dict[int, float]:
+    structures = samples.structures
+    counts, elements = compositions(structures)
+    left = np.full(len(structures), np.nan)
+    for start in range(0, len(structures), _BATCH):
+        indices = range(start, min(start + _BATCH, len(structures)))
+        batch = samples.batch(list(indices))
+        with torch.no_grad():
+            found = evaluate(potential, batch.graph, ("energy",))
+        left[start : start + len(indices)] = (batch.energy - found.energy).cpu().numpy()
+    known = ~np.isnan(left)
+    if not known.any():
+        return {}
+    values, _ = fit_element_energies(counts[known], left[known])
+    return {number: float(value) for number, value in zip(elements, values, strict=True)}
+
+
+def _alone(potential: Potential, number: int, samples: Samples) -> float:
+    """Energy of one atom in free space, eV."""
+    graph = connect(AtomGraph.from_arrays(np.zeros((1, 3)), [number], dtype=samples.dtype), potential.cutoff)
+    return float(evaluate(potential, graph.to(device=samples.device), ("energy",)).energy[0])
