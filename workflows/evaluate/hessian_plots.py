@@ -19,7 +19,8 @@ def write_hessian_errors(found: dict[str, HessianComparison], path: Path, *, tit
     with plot_style():
         n = len(found)
         figure = Figure(figsize=(3.9 * max(n, 2), 7.4), layout="constrained")
-        upper, lower = figure.subfigures(2, 1, height_ratios=[1.2, 1])
+        grid = figure.add_gridspec(2, 1, height_ratios=[1.2, 1])
+        upper, lower = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
         for axes, (label, comparison) in zip(upper.subplots(1, n, squeeze=False)[0], found.items(), strict=True):
             _draw_modes(axes, label, comparison)
         cosines, energies = lower.subplots(1, 2)

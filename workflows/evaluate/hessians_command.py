@@ -136,26 +136,25 @@ def _compared(
         )
 
 
-_COLUMNS = (
-    ("entries", "entries\neV/Å²", 1.0, "{:.3f}"),
-    ("eigenvalues", "eigenvalues\neV/Å²", 1.0, "{:.3f}"),
-    ("wavenumbers", "modes\n1/cm", 1.0, "{:.1f}"),
-    ("lowest_curvature", "lowest\neV/Å²/amu", 1.0, "{:.4f}"),
-    ("lowest_mode", "|cos|\nlowest mode", 1.0, "{:.3f}"),
-    ("right_negative_modes", "negative modes\nright, %", 100.0, "{:.1f}"),
-    ("zero_point_energy", "zero point\nmeV", 1e3, "{:.1f}"),
-    ("seconds", "time\nms", 1e3, "{:.1f}"),
+_ROWS = (
+    ("entries", "entries, eV/Å²", 1.0, "{:.3f}"),
+    ("eigenvalues", "eigenvalues, eV/Å²", 1.0, "{:.3f}"),
+    ("wavenumbers", "wavenumbers, 1/cm", 1.0, "{:.1f}"),
+    ("lowest_curvature", "lowest curvature, eV/Å²/amu", 1.0, "{:.4f}"),
+    ("zero_point_energy", "zero-point energy, meV", 1e3, "{:.1f}"),
+    ("lowest_mode", "|cosine| of the lowest mode", 1.0, "{:.3f}"),
+    ("right_negative_modes", "negative modes counted right, %", 100.0, "{:.1f}"),
+    ("seconds", "time of one, median, ms", 1e3, "{:.1f}"),
 )
 
 
 def _table(summaries: dict[str, HessianSummary], title: str) -> Table:
-    table = Table(title=f"Mean absolute errors of Hessians, {escape(title)}", title_style="bold", box=SIMPLE_HEAD)
+    table = Table(title=f"Hessians, mean absolute errors: {escape(title)}", title_style="bold", box=SIMPLE_HEAD)
     table.add_column("")
-    for _, heading, _, _ in _COLUMNS:
-        table.add_column(heading, justify="right")
-    for label, summary in summaries.items():
-        cells = [form.format(scale * getattr(summary, name)) for name, _, scale, form in _COLUMNS]
-        table.add_row(escape(label), *cells)
+    for label in summaries:
+        table.add_column(escape(label.replace(", ", "\n")), justify="right")
+    for name, heading, scale, form in _ROWS:
+        table.add_row(heading, *(form.format(scale * getattr(summary, name)) for summary in summaries.values()))
     return table
 
 
