@@ -62,4 +62,4 @@ def _draw_zero_point(axes: Axes, found: dict[str, HessianComparison]) -> None:
     for color, values in zip(SERIES, errors, strict=False):
         axes.hist(np.clip(values, -limit, limit), bins=51, range=(-limit, limit), histtype="step", color=color, lw=1.4)
     axes.axvline(0, color=GREY, linewidth=0.9)
-    axes.set(xlabel="error of the zero-point energy (found − reference), meV", ylabel="structures")
+    axes.set(xlabel="error of the zero-point energy, meV", ylabel="structures")
