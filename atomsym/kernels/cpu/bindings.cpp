@@ -32,4 +32,5 @@ NB_MODULE(ATOMSYM_MODULE, m) {
     bind_irreps_linear(m);
     bind_arithmetic_peak(m);
     bind_recycled_memory(m);
+    bind_so2_convolution(m);
 }

@@ -23,3 +23,4 @@ void bind_silu(nb::module_ &);
 void bind_irreps_linear(nb::module_ &);
 void bind_arithmetic_peak(nb::module_ &);
 void bind_recycled_memory(nb::module_ &);
+void bind_so2_convolution(nb::module_ &);

@@ -8,7 +8,8 @@ from torch import Tensor
 from atomsym.core.errors import InputError
 from atomsym.core.topology import EdgeTopology
 from atomsym.kernels.backends import Backend, Operation, constant_when_compiled
-from atomsym.kernels.so2_convolution import reference
+from atomsym.kernels.native import cpu_reason
+from atomsym.kernels.so2_convolution import native, reference
 from atomsym.kernels.so2_convolution.frames import EdgeFrames
 from atomsym.kernels.so2_convolution.product import SO2Product
 
@@ -39,11 +40,12 @@ def so2_convolution(
         weights: w, shape (n_edges, product.n_weights, channels), same dtype; usually from a radial network.
         topology: edges sorted by receiver.
         product: which irreps are coupled, and to which order.
-        backend: ``auto`` or ``reference``.
+        backend: ``auto``, ``cpp`` or ``reference``.
 
     Returns:
         Shape (n_nodes, irreps_out.dim, channels). Differentiable in x, w and (through the frames) the edge vectors, to
-        any order by reverse mode.
+        any order by reverse mode; with ``cpp`` also inside ``torch.compile(fullgraph=True)``. The compiled result and
+        its first derivatives keep nothing per edge and component; second ones are made of calls of the first.
 
     Raises:
         InputError: if shapes, dtypes or devices do not fit each other, or the frames do not fit the product.
@@ -107,6 +109,9 @@ def _select(backend: str, device_type: str, dtype: torch.dtype, degree: int) -> 
     return OPERATION.select(backend, device=torch.device(device_type), dtype=dtype, degree=degree).name
 
 
-_FUNCTIONS = {"reference": reference.convolution}
+_FUNCTIONS = {"reference": reference.convolution, "cpp": native.convolution}
 
 OPERATION.register(Backend("reference", reference.convolution))
+OPERATION.register(
+    Backend("cpp", native.convolution, device_types=frozenset({"cpu"}), priority=10, unavailable=cpu_reason)
+)
