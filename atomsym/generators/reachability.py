@@ -1,0 +1,230 @@
+"""Which orbits may still be added to an unfinished crystal so that it can be finished within its conditions.
+
+Free positions take any number of orbits, points (positions without freedom) one each. Whether some sum of their
+multiplicities can be reached is the coin problem: coins of free positions without limit, each point's coin once.
+Points of equal multiplicity are exchangeable, so that only their number matters and answers can be kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atomsym.core import InputError
+from atomsym.generators.conditions import Conditions
+
+
+@dataclass(frozen=True)
+class Sites:
+    """The Wyckoff positions of a space group, as far as counting goes.
+
+    Attributes:
+        multiplicities: of each position in the conventional cell.
+        free: whether a position has free coordinates.
+    """
+
+    multiplicities: tuple[int, ...]
+    free: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        if not self.multiplicities or len(self.multiplicities) != len(self.free):
+            raise InputError("sites need one multiplicity and one freedom for each position")
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """What has been put into a crystal so far.
+
+    Attributes:
+        counts: atoms by atomic number, pairs in increasing order.
+        used: which points are occupied, by the index of the position.
+        n_orbits: how many orbits there are.
+    """
+
+    counts: tuple[tuple[int, int], ...] = ()
+    used: frozenset[int] = frozenset()
+    n_orbits: int = 0
+
+    @property
+    def n_atoms(self) -> int:
+        return sum(count for _, count in self.counts)
+
+    def plus(self, element: int, position: int, sites: Sites) -> Unfinished:
+        """With another orbit.
+
+        Raises:
+            InputError: if the position is a point that is occupied.
+        """
+        if position in self.used:
+            raise InputError(f"position {position} has no free coordinate and is occupied already")
+        counts = dict(self.counts)
+        counts[element] = counts.get(element, 0) + sites.multiplicities[position]
+        used = self.used if sites.free[position] else self.used | {position}
+        return Unfinished(tuple(sorted(counts.items())), used, self.n_orbits + 1)
+
+
+class Reachability:
+    """Allowed next orbits in one space group under one set of conditions. Answers are kept.
+
+    Args:
+        sites: positions of the space group.
+        conditions: what the finished crystal must meet.
+
+    Example:
+        >>> rock_salt = Sites((4, 4, 8, 24), (False, False, False, False))  # the points of Fm-3m
+        >>> reach = Reachability(rock_salt, Conditions(composition={11: 1, 17: 1}))
+        >>> reach.allowed(Unfinished(), [11, 17]).tolist()
+        [[True, True, False, False], [True, True, False, False]]
+    """
+
+    def __init__(self, sites: Sites, conditions: Conditions) -> None:
+        self.sites, self.conditions = sites, conditions
+        pairs = list(zip(sites.multiplicities, sites.free, strict=True))
+        self._coins = tuple(sorted({m for m, free in pairs if free}))
+        self._classes = tuple(sorted({m for m, free in pairs if not free}))
+        self._class_of = [None if free else self._classes.index(m) for m, free in pairs]
+        self._sums = _unlimited_sums(self._coins, conditions.most_atoms)
+        self._row = cache(self._leads_on)
+        self._finishable = cache(self._can_finish)
+        self._joint = cache(self._can_place_all)
+        self._pooled = cache(self._can_add)
+
+    def possible(self) -> bool:
+        """Whether any crystal of the group meets the conditions."""
+        return bool(self.allowed(Unfinished(), self.conditions.allowed).any())
+
+    def may_stop(self, state: Unfinished) -> bool:
+        """Whether the crystal meets the conditions as it is."""
+        conditions, counts = self.conditions, dict(state.counts)
+        if not counts or any(number not in counts for number in conditions.required):
+            return False
+        if conditions.n_atoms and state.n_atoms != conditions.n_atoms:
+            return False
+        if conditions.composition is None:
+            return True
+        units = {counts[number] / n for number, n in conditions.composition.items()}
+        return len(units) == 1 and units.pop().is_integer()
+
+    def allowed(self, state: Unfinished, elements: Sequence[int]) -> NDArray[np.bool_]:
+        """Whether an orbit of an element at a position leads on to a crystal that meets the conditions.
+
+        Args:
+            state: what is there.
+            elements: atomic numbers of the rows.
+
+        Returns:
+            Shape (n_elements, n_positions).
+        """
+        counts, left, conditions = dict(state.counts), self._points_left(state), self.conditions
+        missing = {number for number in conditions.required if number not in counts}
+        permitted = set(conditions.allowed)
+        result = np.zeros((len(elements), len(self.sites.free)), dtype=bool)
+        for row, element in enumerate(elements):
+            if element in permitted:
+                after = len(missing) - (
+                    element in missing
+                )  # all that matters of an element that has no number of its own
+                which = (after,) if conditions.composition is None else self._counted(counts, element)
+                result[row] = self._row(which, state.n_atoms, left, state.n_orbits + 1)
+        result[:, sorted(state.used)] = False
+        return result
+
+    def _counted(self, counts: dict[int, int], element: int) -> tuple[int, ...]:
+        """Atoms of each element of the composition, and which of them gets more."""
+        numbers = list(self.conditions.composition or ())
+        return (*(counts.get(number, 0) for number in numbers), numbers.index(element))
+
+    def _leads_on(self, which: tuple[int, ...], n_atoms: int, left: tuple[int, ...], orbits: int) -> NDArray[np.bool_]:
+        """For each position: whether the crystal can be finished after an orbit there."""
+        row = np.zeros(len(self.sites.free), dtype=bool)
+        for position, (multiplicity, own) in enumerate(zip(self.sites.multiplicities, self._class_of, strict=True)):
+            remaining = left
+            if own is not None:
+                if not left[own]:
+                    continue
+                remaining = (*left[:own], left[own] - 1, *left[own + 1 :])
+            if self.conditions.composition is None:
+                state = (n_atoms + multiplicity, which[0])
+            else:
+                counts, chosen = list(which[:-1]), which[-1]
+                counts[chosen] += multiplicity
+                state = tuple(counts)
+            row[position] = self._finishable(state, remaining, orbits)
+        return row
+
+    def _points_left(self, state: Unfinished) -> tuple[int, ...]:
+        left = [0] * len(self._classes)
+        for position, own in enumerate(self._class_of):
+            if own is not None and position not in state.used:
+                left[own] += 1
+        return tuple(left)
+
+    def _can_finish(self, state: tuple[int, ...], left: tuple[int, ...], orbits: int) -> bool:
+        """``state``: atoms of each element of the composition, or (all atoms, required elements still missing)."""
+        conditions = self.conditions
+        more = conditions.max_orbits - orbits if conditions.max_orbits else conditions.most_atoms
+        if more < 0:
+            return False
+        if conditions.composition is None:
+            total, missing = state
+            room = conditions.most_atoms - total
+            if room < 0:
+                return False
+            sums = [conditions.n_atoms - total] if conditions.n_atoms else range(room + 1)
+            return any(self._pooled(amount, missing, left, more) for amount in sums)
+        needed = tuple(conditions.composition.values())
+        unit = sum(needed)
+        factors = [conditions.n_atoms // unit] if conditions.n_atoms else range(1, conditions.most_atoms // unit + 1)
+        for factor in factors:
+            rest = tuple(factor * n - have for n, have in zip(needed, state, strict=True))
+            if min(rest) >= 0 and self._joint(tuple(sorted(rest, reverse=True)), left, more):
+                return True
+        return False
+
+    def _can_place_all(self, rest: tuple[int, ...], left: tuple[int, ...], more: int) -> bool:
+        """Whether so many atoms of each of several elements fill whole orbits, with at most ``more`` orbits."""
+        rest = tuple(amount for amount in rest if amount)
+        if not rest:
+            return True
+        amount, others = rest[0], rest[1:]
+        for taken in product(*(range(n + 1) for n in left)):
+            remainder = amount - sum(n * m for n, m in zip(taken, self._classes, strict=True))
+            if remainder < 0 or self._sums[remainder] < 0:
+                continue
+            orbits = sum(taken) + self._sums[remainder]
+            after = tuple(n - k for n, k in zip(left, taken, strict=True))
+            if orbits <= more and self._joint(others, after, more - orbits):
+                return True
+        return False
+
+    def _can_add(self, amount: int, orbits: int, left: tuple[int, ...], more: int) -> bool:
+        """Whether exactly so many atoms fill at least ``orbits`` (for missing elements) and at most ``more`` orbits."""
+        for taken in product(*(range(n + 1) for n in left)):
+            remainder = amount - sum(n * m for n, m in zip(taken, self._classes, strict=True))
+            if remainder >= 0:
+                numbers = _numbers_of_coins(self._coins, remainder)
+                if any(orbits <= n + sum(taken) <= more for n in numbers):
+                    return True
+        return False
+
+
+def _unlimited_sums(coins: tuple[int, ...], limit: int) -> list[int]:
+    """Fewest coins that make each sum from 0 to the limit; -1 where none do."""
+    fewest = [0] + [-1] * limit
+    for total in range(1, limit + 1):
+        before = [fewest[total - coin] for coin in coins if coin <= total and fewest[total - coin] >= 0]
+        fewest[total] = 1 + min(before) if before else -1
+    return fewest
+
+
+@cache
+def _numbers_of_coins(coins: tuple[int, ...], total: int) -> frozenset[int]:
+    """With how many coins a sum can be made."""
+    if total == 0:
+        return frozenset({0})
+    return frozenset(n + 1 for coin in coins if coin <= total for n in _numbers_of_coins(coins, total - coin))
