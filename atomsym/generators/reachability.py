@@ -7,7 +7,6 @@ Points of equal multiplicity are exchangeable, so that only their number matters
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atomsym.core import InputError
+from atomsym.core.elements import MAX_ATOMIC_NUMBER
 from atomsym.generators.conditions import Conditions
 
 
@@ -78,8 +78,8 @@ class Reachability:
     Example:
         >>> rock_salt = Sites((4, 4, 8, 24), (False, False, False, False))  # the points of Fm-3m
         >>> reach = Reachability(rock_salt, Conditions(composition={11: 1, 17: 1}))
-        >>> reach.allowed(Unfinished(), [11, 17]).tolist()
-        [[True, True, False, False], [True, True, False, False]]
+        >>> reach.allowed(Unfinished())[[11, 17]].tolist()
+        [[True, True, True, False], [True, True, True, False]]
     """
 
     def __init__(self, sites: Sites, conditions: Conditions) -> None:
@@ -89,6 +89,7 @@ class Reachability:
         self._classes = tuple(sorted({m for m, free in pairs if not free}))
         self._class_of = [None if free else self._classes.index(m) for m, free in pairs]
         self._sums = _unlimited_sums(self._coins, conditions.most_atoms)
+        self._permitted = list(conditions.allowed)
         self._row = cache(self._leads_on)
         self._finishable = cache(self._can_finish)
         self._joint = cache(self._can_place_all)
@@ -96,7 +97,7 @@ class Reachability:
 
     def possible(self) -> bool:
         """Whether any crystal of the group meets the conditions."""
-        return bool(self.allowed(Unfinished(), self.conditions.allowed).any())
+        return bool(self.allowed(Unfinished()).any())
 
     def may_stop(self, state: Unfinished) -> bool:
         """Whether the crystal meets the conditions as it is."""
@@ -110,28 +111,24 @@ class Reachability:
         units = {counts[number] / n for number, n in conditions.composition.items()}
         return len(units) == 1 and units.pop().is_integer()
 
-    def allowed(self, state: Unfinished, elements: Sequence[int]) -> NDArray[np.bool_]:
+    def allowed(self, state: Unfinished) -> NDArray[np.bool_]:
         """Whether an orbit of an element at a position leads on to a crystal that meets the conditions.
 
-        Args:
-            state: what is there.
-            elements: atomic numbers of the rows.
-
         Returns:
-            Shape (n_elements, n_positions).
+            Shape (119, n_positions); rows are atomic numbers, the first one is empty.
         """
-        counts, left, conditions = dict(state.counts), self._points_left(state), self.conditions
-        missing = {number for number in conditions.required if number not in counts}
-        permitted = set(conditions.allowed)
-        result = np.zeros((len(elements), len(self.sites.free)), dtype=bool)
-        for row, element in enumerate(elements):
-            if element in permitted:
-                after = len(missing) - (
-                    element in missing
-                )  # all that matters of an element that has no number of its own
-                which = (after,) if conditions.composition is None else self._counted(counts, element)
-                result[row] = self._row(which, state.n_atoms, left, state.n_orbits + 1)
-        result[:, sorted(state.used)] = False
+        counts, left, n_atoms = dict(state.counts), self._points_left(state), state.n_atoms
+        result = np.zeros((MAX_ATOMIC_NUMBER + 1, len(self.sites.free)), dtype=bool)
+        if self.conditions.composition is None:
+            # all that matters of an element is whether it is one of the required that are still missing
+            missing = [number for number in self.conditions.required if number not in counts]
+            result[self._permitted] = self._row((len(missing),), n_atoms, left, state.n_orbits + 1)
+            if missing:
+                result[missing] = self._row((len(missing) - 1,), n_atoms, left, state.n_orbits + 1)
+        else:
+            for element in self._permitted:
+                result[element] = self._row(self._counted(counts, element), n_atoms, left, state.n_orbits + 1)
+        result[:, list(state.used)] = False
         return result
 
     def _counted(self, counts: dict[int, int], element: int) -> tuple[int, ...]:

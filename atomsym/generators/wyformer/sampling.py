@@ -14,9 +14,7 @@ from atomsym.core import ConfigError, InputError
 from atomsym.generators.conditions import Conditions
 from atomsym.generators.reachability import Reachability, Unfinished
 from atomsym.generators.wyformer.network import Orbits, Query, WyFormer
-from atomsym.generators.wyformer.vocabulary import N_ELEMENTS, STOP, Vocabulary
-
-ELEMENTS = tuple(range(1, N_ELEMENTS))
+from atomsym.generators.wyformer.vocabulary import STOP, Vocabulary
 
 
 @dataclass
@@ -110,12 +108,11 @@ def _complete(
     with torch.no_grad():
         while active:
             running = [crystals[index] for index in active]
-            allowed = [reach[crystals[index].group].allowed(states[index], ELEMENTS) for index in active]
+            allowed = [reach[crystals[index].group].allowed(states[index]) for index in active]
             orbits = _as_orbits(running, vocabulary, next(model.parameters()).device)
             unknown = torch.full((len(active),), -1, dtype=torch.int64, device=orbits.groups.device)
             # which element, or the end
-            mask = np.zeros((len(active), N_ELEMENTS), dtype=bool)
-            mask[:, 1:] = [each.any(axis=1) for each in allowed]
+            mask = np.stack([each.any(axis=1) for each in allowed])
             mask[:, STOP] = [reach[crystals[index].group].may_stop(states[index]) for index in active]
             logits = model.element_logits(model(orbits, Query(unknown, unknown)), orbits)
             elements = draw(logits, mask, running)
@@ -129,7 +126,7 @@ def _complete(
             orbits = Orbits(*(values[rows] for values in orbits))
             query = Query(torch.from_numpy(chosen).to(rows.device), unknown[rows])
             # which site symmetry, then which position of it
-            positions = [each[element - 1] for each, element in zip(allowed, chosen, strict=True)]
+            positions = [each[element] for each, element in zip(allowed, chosen, strict=True)]
             site_of = [vocabulary.site_symmetry[c.group][: len(p)] for c, p in zip(running, positions, strict=True)]
             mask = _mask([site[p] for site, p in zip(site_of, positions, strict=True)], vocabulary.n_sites)
             sites = draw(model.site_logits(model(orbits, query), orbits), mask, running)
