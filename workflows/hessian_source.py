@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,11 +13,11 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import NDArray
 
 from atomsym.core import AtomsymError, CalculationError, ConfigError, InputError, PropertyNotAvailableError
+from atomsym.workflows.hessian_differences import Progress, central_differences
 from atomsym.workflows.structures import held_atoms
 
 FloatArray = NDArray[np.float64]
 Source = Literal["auto", "analytic", "finite-difference"]
-Progress = Callable[[int, int], None]
 
 SOURCES = ("auto", "analytic", "finite-difference")
 STEP = 0.005
@@ -36,6 +37,8 @@ class HessianResult:
         asymmetry: largest |H − Hᵀ| / largest |H| before it was made symmetric: noise and, for differences, their error.
         step: displacement of the differences, Å; None if analytic.
         evaluations: how many times forces were computed; 0 if analytic.
+        dipole_derivatives: of the dipole moment by the positions of ``indices``, shape (3m, 3), e; None if not asked
+            for, or analytic.
     """
 
     hessian: FloatArray
@@ -44,6 +47,7 @@ class HessianResult:
     asymmetry: float
     step: float | None
     evaluations: int
+    dipole_derivatives: FloatArray | None = None
 
     def __str__(self) -> str:
         origin = self.method if self.step is None else f"central differences of forces, ±{self.step:g} Å"
@@ -56,6 +60,8 @@ def hessian_of(
     source: Source = "auto",
     step: float = STEP,
     indices: Sequence[int] | NDArray[np.int64] | None = None,
+    dipoles: bool = False,
+    kept: Path | None = None,
     progress: Progress | None = None,
 ) -> HessianResult:
     """Second derivatives of the energy by the positions, with any ASE calculator.
@@ -69,7 +75,10 @@ def hessian_of(
         step: displacement of the differences, Å.
         indices: atoms whose rows and columns are wanted, in that order; negative ones count from the end. Default:
             all that no constraint holds.
-        progress: called with the finished and the total number of displaced coordinates.
+        dipoles: take dipole moments of the displaced structures too, which costs nothing where a calculator computes
+            them along with forces; only of differences.
+        kept: file of the finished differences, from which an interrupted calculation goes on.
+        progress: called with the finished and the total number of displaced coordinates; what it raises ends the work.
 
     Raises:
         InputError: if there is no calculator, nothing moves, a constraint other than ``FixAtoms`` is set, or an index
@@ -97,10 +106,28 @@ def hessian_of(
     if raw is not None:
         return _result(raw, moving, "analytic", None, 0)
     if source == "analytic":
-        raise PropertyNotAvailableError(
-            f"{type(atoms.calc).__name__} has no analytic Hessian (get_hessian); take differences of forces instead"
-        )
-    return _result(_differences(atoms, moving, step, progress), moving, "finite-difference", step, 6 * len(moving))
+        raise _no_hessian(atoms)
+    rows = central_differences(_answer(moving, dipoles), atoms, moving, step, kept=kept, progress=progress)
+    n = 3 * len(moving)
+    slopes = rows[:, n:] if dipoles else None
+    return _result(rows[:, :n], moving, "finite-difference", step, 2 * n, slopes)
+
+
+def require_hessian(atoms: Atoms) -> None:
+    """Check that the calculator says to have Hessians of its own.
+
+    Raises:
+        PropertyNotAvailableError: if not.
+    """
+    if not hasattr(atoms.calc, "get_hessian"):
+        raise _no_hessian(atoms)
+
+
+def _no_hessian(atoms: Atoms) -> PropertyNotAvailableError:
+    name = type(atoms.calc).__name__
+    return PropertyNotAvailableError(
+        f"{name} has no analytic Hessian (get_hessian); take differences of forces instead"
+    )
 
 
 def moving_atoms(atoms: Atoms, indices: Sequence[int] | NDArray[np.int64] | None = None) -> NDArray[np.int64]:
@@ -143,6 +170,19 @@ def forces_of(atoms: Atoms) -> FloatArray:
     return forces
 
 
+def dipole_of(atoms: Atoms) -> FloatArray:
+    """The calculator's dipole moment, shape (3,), e Å: a new array of finite numbers.
+
+    Raises:
+        PropertyNotAvailableError: if the calculator has no dipole moments.
+        CalculationError: if it fails, or the dipole moment is not finite.
+    """
+    dipole = np.array(_asked(atoms, "a dipole moment", atoms.get_dipole_moment), dtype=np.float64)
+    if not np.isfinite(dipole).all():
+        raise CalculationError("the dipole moment that the calculator returns is not finite")
+    return dipole
+
+
 def _asked(atoms: Atoms, what: str, compute: Callable[[], Any]) -> Any:
     """What a calculator returns; whatever it raises becomes an error of this package that names it."""
     name = type(atoms.calc).__name__
@@ -176,23 +216,14 @@ def _analytic(atoms: Atoms, moving: NDArray[np.int64]) -> FloatArray | None:
     return whole.reshape(3 * len(atoms), 3 * len(atoms))[np.ix_(rows, rows)]
 
 
-def _differences(atoms: Atoms, moving: NDArray[np.int64], step: float, progress: Progress | None) -> FloatArray:
-    """Central differences of forces, one row a displaced coordinate, not symmetric yet."""
-    displaced = atoms.copy()  # the caller's positions never change, also if the calculator fails half way
-    displaced.set_constraint()
-    displaced.calc = atoms.calc
-    n = 3 * len(moving)
-    rows = np.empty((n, n))
-    for k, (atom, axis) in enumerate((int(atom), axis) for atom in moving for axis in range(3)):
-        pair = []
-        for sign in (1.0, -1.0):
-            displaced.positions[:] = atoms.positions
-            displaced.positions[atom, axis] += sign * step
-            pair.append(forces_of(displaced)[moving].ravel())
-        rows[k] = -(pair[0] - pair[1]) / (2 * step)
-        if progress is not None:
-            progress(k + 1, n)
-    return rows
+def _answer(moving: NDArray[np.int64], dipoles: bool) -> Callable[[Atoms], FloatArray]:
+    """What is differentiated: the gradient by the moving atoms, shape (3m,), and the dipole moment if asked, (3,)."""
+
+    def answer(atoms: Atoms) -> FloatArray:
+        gradient = -forces_of(atoms)[moving].ravel()
+        return np.concatenate([gradient, dipole_of(atoms)]) if dipoles else gradient
+
+    return answer
 
 
 def _result(
@@ -201,12 +232,13 @@ def _result(
     method: Literal["analytic", "finite-difference"],
     step: float | None,
     evaluations: int,
+    slopes: FloatArray | None = None,
 ) -> HessianResult:
     if not np.isfinite(raw).all():
         raise CalculationError(f"row {_first_bad(raw)} of the Hessian that the calculator returns is not finite")
     scale = max(float(np.abs(raw).max()), np.finfo(np.float64).tiny)
     asymmetry = float(np.abs(raw - raw.T).max()) / scale
-    return HessianResult(0.5 * (raw + raw.T), moving, method, asymmetry, step, evaluations)
+    return HessianResult(0.5 * (raw + raw.T), moving, method, asymmetry, step, evaluations, slopes)
 
 
 def _first_bad(values: FloatArray) -> int:

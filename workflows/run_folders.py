@@ -11,7 +11,7 @@ _SETTING_OF = {  # a setting that only this program has
     "md": "ensemble", "relax": "smax", "vibrations": "rotor_cutoff", "phonons": "supercell",
     "ts": "neb_fmax",
 }  # fmt: skip
-_NOT_RESUMED = ("vibrations", "phonons")
+_NEVER_RESUMED, _RESUMED_UNTIL_DONE = ("phonons",), ("vibrations",)
 
 
 def kind_of_run(folder: Path) -> str | None:
@@ -34,7 +34,7 @@ def require_no_run(folder: Path) -> None:
         InputError: if it holds a run.
     """
     kind = kind_of_run(folder)
-    if kind in _NOT_RESUMED:
+    if _is_finished(kind, folder):
         raise InputError(f"{folder} holds results of atomsym {kind} already; choose another folder with --output")
     if kind is not None:
         go_on = f"resume it with: atomsym {kind} --resume {folder}" if kind else "its settings.json cannot be read"
@@ -48,7 +48,12 @@ def require_run_of(kind: str, folder: Path) -> None:
         InputError: if it does; a folder without a run is for the program itself to refuse.
     """
     found = kind_of_run(folder)
-    if found in _NOT_RESUMED:
+    if _is_finished(found, folder):
         raise InputError(f"{folder} holds results of atomsym {found}, which cannot be resumed")
     if found and found != kind:
         raise InputError(f"{folder} holds a run of atomsym {found}; go on with: atomsym {found} --resume {folder}")
+
+
+def _is_finished(kind: str | None, folder: Path) -> bool:
+    """Whether there is nothing to go on with."""
+    return kind in _NEVER_RESUMED or (kind in _RESUMED_UNTIL_DONE and (folder / "result.json").exists())

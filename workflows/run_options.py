@@ -40,6 +40,7 @@ Model = Annotated[
         "that of a built-in system",
     ),
 ]
+Kwargs = Annotated[str | None, option(MACHINE, "Arguments of module:factory, as JSON.")]
 Device = Annotated[str | None, option(MACHINE, "cpu or cuda.", "cpu")]
 Dtype = Annotated[
     str | None, option(MACHINE, "float32 or float64, of the model; positions are always float64.", "float64")
@@ -47,5 +48,6 @@ Dtype = Annotated[
 MaxMinutes = Annotated[
     float | None, option(WHEN, f"Stop after this time with exit code {EXIT_STOPPED}; --resume goes on.", "no limit")
 ]
+Resume = Annotated[Path | None, option(WHEN, "Continue in this folder.")]
 Output = Annotated[Path | None, option(FILES, "Folder of the run.", "atomsym-PROGRAM-SYSTEM", "--output", "-o")]
 AsJson = Annotated[bool, option(FILES, "Print the result as JSON and nothing else.", False, "--json")]

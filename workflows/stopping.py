@@ -24,6 +24,10 @@ Stop = Callable[[], str | bool]
 """Asked between steps: whether to stop now; a reason in words counts as yes."""
 
 
+class StoppedError(Exception):
+    """Work has been left in good order because that was asked for; its text says in which stage."""
+
+
 class StopRequest:
     """Gives the reason to stop: the name of a signal, "time limit", or an empty text while there is none.
 

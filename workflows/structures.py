@@ -13,7 +13,7 @@ from ase.build import bulk
 from ase.constraints import FixAtoms
 from numpy.typing import NDArray
 
-from atomsym.core import InputError
+from atomsym.core import ConfigError, InputError
 from atomsym.workflows.water_box import water_box
 
 ARGON_DENSITY = 1.374
@@ -82,6 +82,19 @@ def load_structure(name: str) -> Atoms:
     if len(atoms) == 0:
         raise InputError(f"{name}: the structure has no atoms")
     return atoms
+
+
+def suitable_model(system: str, given: str | None) -> str:
+    """The given model, or the one that suits a built-in structure.
+
+    Raises:
+        ConfigError: if neither is there.
+    """
+    if given is None and system in BUILTIN_STRUCTURES:
+        return BUILTIN_STRUCTURES[system].model
+    if not given:
+        raise ConfigError(f"--model is needed for {system}; list them with: atomsym models")
+    return given
 
 
 def held_atoms(atoms: Atoms) -> NDArray[np.bool_]:

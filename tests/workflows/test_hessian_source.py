@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.core import AtomsymError, CalculationError, ConfigError, InputError, PropertyNotAvailableError
 from atomsym.testing import tolerances
 from atomsym.workflows.hessian_source import forces_of, hessian_of
+from atomsym.workflows.stopping import StoppedError
 
 
 @pytest.fixture
@@ -139,3 +141,64 @@ def test_wrong_input_is_named() -> None:
 def test_an_element_the_calculator_does_not_know_is_one_message() -> None:
     with pytest.raises(CalculationError, match=r"EMT could not compute forces of U.*U"):
         hessian_of(Atoms("UO", [[0, 0, 0], [0, 0, 1.8]], calculator=EMT()))
+
+
+class Counting(EMT):
+    """EMT that counts and, if asked, breaks."""
+
+    calculations = 0
+    breaks_at = 10**9
+
+    def calculate(self, *arguments: Any, **options: Any) -> None:
+        self.calculations += 1
+        if self.calculations == self.breaks_at:
+            raise RuntimeError("out of luck")
+        super().calculate(*arguments, **options)
+
+
+def interrupted(atoms: Atoms, file: Path, breaks_at: int) -> None:
+    atoms.calc = Counting()
+    atoms.calc.breaks_at = breaks_at
+    with pytest.raises(CalculationError, match="out of luck"):
+        hessian_of(atoms, kept=file)
+
+
+def test_an_interrupted_hessian_goes_on_without_a_displacement_twice(tmp_path: Path) -> None:
+    atoms, file = molecule("H2O"), tmp_path / "kept"
+    interrupted(atoms, file, 12)  # within the sixth of nine coordinates
+    with file.open("ab") as stream:
+        stream.write(b"entr half a row")  # killed while it wrote
+    atoms.calc = Counting()
+    seen: list[int] = []
+    found = hessian_of(atoms, kept=file, progress=lambda done, of: seen.append(done))
+    assert (atoms.calc.calculations, seen) == (8, [6, 7, 8, 9])
+    assert np.array_equal(found.hessian, hessian_of(molecule("H2O", calculator=EMT())).hessian)
+    atoms.calc = Counting()
+    assert np.array_equal(hessian_of(atoms, kept=file).hessian, found.hessian)
+    assert atoms.calc.calculations == 0
+
+
+@pytest.mark.parametrize("change", ["positions", "step", "indices"])
+def test_differences_of_something_else_are_not_taken(tmp_path: Path, change: str) -> None:
+    atoms, file = molecule("H2O"), tmp_path / "kept"
+    interrupted(atoms, file, 12)
+    atoms.calc = EMT()
+    options: dict[str, Any] = {}
+    if change == "positions":
+        atoms.positions[0, 0] += 0.01
+    else:
+        options = {"step": 0.01} if change == "step" else {"indices": [2, 1, 0]}
+    found = hessian_of(atoms, kept=file, **options)
+    assert np.array_equal(found.hessian, hessian_of(atoms, **options).hessian)
+
+
+def test_progress_may_stop_the_work_and_loses_nothing(tmp_path: Path) -> None:
+    atoms = molecule("N2", calculator=Counting())
+
+    def stop(done: int, of: int) -> None:
+        raise StoppedError("displacements")
+
+    for calculations in (2, 4):  # each call finishes one more coordinate
+        with pytest.raises(StoppedError):
+            hessian_of(atoms, kept=tmp_path / "kept", progress=stop)
+        assert atoms.calc.calculations == calculations

@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from atomsym.core import AtomsymError, CalculationError, ConfigError, InputError
 from atomsym.workflows.check.load import load_calculator
 from atomsym.workflows.optimizers import PRFO, RFO
+from atomsym.workflows.run_files import read_log
 from atomsym.workflows.transition_states import TransitionStateSettings, resume_ts, run_ts
 from atomsym.workflows.transition_states.bonds import bonds_of, changes
 from atomsym.workflows.transition_states.end_points import aligned, distance, nearest_order, require_reaction
@@ -103,7 +104,7 @@ def test_formaldehyde_loses_hydrogen(tmp_path: Path) -> None:
     assert result.verified, result.findings
 
 
-@pytest.mark.parametrize("stop_after", [2, 7, 12])
+@pytest.mark.parametrize("stop_after", [2, 30, 90])  # in the first Hessian, later in the search, on the way down
 def test_a_stopped_run_goes_on_to_the_same_result(
     guess: TransitionStateSettings, tmp_path: Path, stop_after: int
 ) -> None:
@@ -118,9 +119,11 @@ def test_a_stopped_run_goes_on_to_the_same_result(
     assert second.steps == whole.steps
     assert second.saddle is not None
     assert whole.saddle is not None
-    assert second.saddle.energy == whole.saddle.energy
-    log = [(tmp_path / name / "log.csv").read_text() for name in ("whole", "run")]
-    assert log[0] == log[1]
+    # tblite starts from the density it had last, so a displaced structure's energy depends on the one before by 1e-11
+    assert second.saddle.energy == pytest.approx(whole.saddle.energy, abs=1e-8)
+    whole_log, log = (read_log(tmp_path / name) for name in ("whole", "run"))
+    for name, column in whole_log.items():
+        assert log[name] == pytest.approx(column, rel=1e-3, abs=1e-5, nan_ok=True)
 
 
 def test_a_stopped_band_is_kept(tmp_path: Path) -> None:

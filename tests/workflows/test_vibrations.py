@@ -26,6 +26,7 @@ from atomsym.testing import tolerances
 from atomsym.workflows.hessian_source import HessianResult, hessian_of
 from atomsym.workflows.vibrations import modes as modes_module
 from atomsym.workflows.vibrations import normal_modes, vibrations_of
+from atomsym.workflows.vibrations.infrared import along_modes, dipole_slopes, infrared_intensities
 from atomsym.workflows.vibrations.modes import WAVENUMBER, NormalModes
 
 needs_tblite = pytest.mark.skipif(importlib.util.find_spec("tblite") is None, reason="tblite is not installed")
@@ -153,6 +154,45 @@ def test_water_of_gfn2_xtb_is_that_of_ase(tmp_path: Any, capfd: pytest.CaptureFi
     assert result.intensities is not None
     assert result.intensities[0] > result.intensities[2] > result.intensities[1] > 0
     assert result.to_ase().get_frequencies()[6:].real == pytest.approx(result.modes.wavenumbers, abs=0.5)
+
+
+def charged_water(held: bool = False) -> Atoms:
+    atoms = water_of_springs()
+    atoms.calc = Springs(atoms, atoms.calc.stiffness, np.array([-0.6, 0.3, 0.3]))
+    if held:
+        atoms.set_constraint(FixAtoms([1, 2]))
+    return atoms
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_intensities_cost_nothing_beside_differences_of_forces(held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    real = Springs.calculate
+    monkeypatch.setattr(Springs, "calculate", lambda self, *a, **k: (counted.append(1), real(self, *a, **k))[1])
+    atoms = charged_water(held)
+    result = vibrations_of(atoms)
+    assert len(counted) == 6 * len(result.hessian.indices) + 1
+    slopes = dipole_slopes(atoms, result.modes, result.hessian.indices, 1e-3)
+    assert result.hessian.dipole_derivatives is not None
+    # fixed charges: the dipole is linear, and both kinds of differences are exact
+    both = along_modes(result.modes, result.hessian.dipole_derivatives)
+    assert np.abs(both - slopes).max() < 1e-9
+    assert result.intensities == pytest.approx(infrared_intensities(result.modes, slopes), rel=1e-7)
+    swapped = along_modes(result.modes, result.hessian.dipole_derivatives[:, [1, 0, 2]] @ np.diag([2.0, 1, 1]))
+    assert np.abs(swapped - slopes).max() > 1e-3
+
+
+def test_a_hessian_of_its_own_takes_dipoles_along_modes() -> None:
+    class WithHessian(Springs):
+        def get_hessian(self, atoms: Atoms) -> np.ndarray:
+            return hessian_of(atoms, source="finite-difference").hessian
+
+    atoms = charged_water()
+    differences = vibrations_of(atoms)
+    atoms.calc = WithHessian(atoms, atoms.calc.stiffness, atoms.calc.charges)
+    analytic = vibrations_of(atoms)
+    assert (analytic.hessian.method, analytic.hessian.dipole_derivatives) == ("analytic", None)
+    assert analytic.intensities == pytest.approx(differences.intensities, rel=1e-6)
 
 
 def test_intensities_are_those_of_point_charges() -> None:

@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 from atomsym.core import AtomsymError, ConfigError, InputError
 from atomsym.workflows.cli import app
 from atomsym.workflows.relax import RelaxSettings, run_relax
-from atomsym.workflows.vibrations import VibrationsSettings, run_vibrations, vibrations_of
+from atomsym.workflows.stopping import EXIT_STOPPED, StoppedError
+from atomsym.workflows.vibrations import VibrationsSettings, resume_vibrations, run_vibrations, vibrations_of
 from atomsym.workflows.vibrations.files import mode_trajectory
 from atomsym.workflows.vibrations.report import spectrum, write_report
 
@@ -200,3 +201,49 @@ def test_every_picture_can_be_drawn(tmp_path: Path, atoms: Atoms) -> None:
     settings = VibrationsSettings(saved(atoms, tmp_path), EMT_NAME)
     result: Any = run_vibrations(settings, tmp_path / "run")
     assert write_report(settings, result, tmp_path / "run").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("relax", [False, True])
+def test_a_stopped_calculation_goes_on_to_the_same_result(tmp_path: Path, relax: bool) -> None:
+    settings = VibrationsSettings(saved(molecule("H2O"), tmp_path), EMT_NAME, relax=relax)
+    whole = run_vibrations(settings, tmp_path / "whole")
+    seen: list[tuple[str, int]] = []
+    with pytest.raises(StoppedError, match="displacements"):
+        run_vibrations(
+            settings, tmp_path / "run", lambda what, done, of: seen.append((what, done)),
+            lambda: seen[-1:] == [("displacements", 4)],
+        )  # fmt: skip
+    seen.clear()
+    result = resume_vibrations(tmp_path / "run", lambda what, done, of: seen.append((what, done)))
+    assert [done for what, done in seen if what == "displacements"] == [5, 6, 7, 8, 9]
+    assert np.array_equal(result.hessian.hessian, whole.hessian.hessian)
+    assert np.array_equal(result.modes.wavenumbers, whole.modes.wavenumbers)
+    names = [{path.name for path in (tmp_path / name).iterdir()} for name in ("whole", "run")]
+    assert names[0] == names[1]
+    with pytest.raises(InputError, match="holds results of atomsym vibrations"):
+        resume_vibrations(tmp_path / "run")
+
+
+def test_a_relaxation_that_was_stopped_goes_on(tmp_path: Path) -> None:
+    atoms = molecule("H2O")
+    atoms.rattle(0.05, seed=0)
+    settings = VibrationsSettings(saved(atoms, tmp_path), EMT_NAME, relax=True)
+    with pytest.raises(StoppedError, match="relaxation"):
+        run_vibrations(settings, tmp_path / "run", should_stop=lambda: True)
+    result = resume_vibrations(tmp_path / "run")
+    assert result.max_force <= settings.relax_fmax + 1e-6
+
+
+def test_the_command_that_goes_on_is_told(tmp_path: Path) -> None:
+    file, folder = saved(molecule("H2O"), tmp_path), str(tmp_path / "run")
+    arguments = ["vibrations", file, "--model", EMT_NAME, "-o", folder, "--max-minutes", "1e-9"]
+    answer = CliRunner(env={"COLUMNS": "300"}).invoke(app, arguments)
+    assert answer.exit_code == EXIT_STOPPED
+    assert f"atomsym vibrations --resume {folder}" in answer.stderr
+    with pytest.raises(InputError, match="resume it with"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    with pytest.raises(ConfigError, match="step"):
+        CliRunner().invoke(app, ["vibrations", "--resume", folder, "--step", "0.01"], catch_exceptions=False)
+    again = CliRunner().invoke(app, ["vibrations", "--resume", folder, "--json"])
+    assert again.exit_code == 0
+    assert len(json.loads(again.stdout)["wavenumbers_1_cm"]) == 3

@@ -72,6 +72,8 @@ class PRFO(SecondOrderOptimizer):
         return self._curvature
 
     def choose_step(self, model: LocalModel, radius: float) -> FloatArray:
+        """Up to the maximum along the followed mode and down along the rest, each with a shift of its own; a step that
+        is too long is taken on the image function instead. Remembers the mode with the sign of the step before."""
         followed = self._find(model)
         forward = 1.0 if not self._mode.size or model.modes[:, followed] @ self._mode >= 0 else -1.0
         self._mode = forward * model.modes[:, followed]

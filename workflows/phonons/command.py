@@ -3,66 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from atomsym.core import ConfigError
 from atomsym.workflows.calculator_output import output_aside
 from atomsym.workflows.check.load import parse_kwargs
+from atomsym.workflows.phonons import options
 from atomsym.workflows.phonons.result import INVERSE_CM, PhononsResult
 from atomsym.workflows.phonons.run import run_phonons
-from atomsym.workflows.phonons.settings import ROUTES, PhononsSettings
-from atomsym.workflows.structures import BUILTIN_STRUCTURES
+from atomsym.workflows.phonons.settings import PhononsSettings
+from atomsym.workflows.run_options import AsJson, Device, Kwargs, Model, Output, System
+from atomsym.workflows.status_line import counted, print_warnings, status_line
+from atomsym.workflows.structures import suitable_model
 
 TEMPERATURES = (0.0, 100.0, 200.0, 300.0, 500.0, 1000.0)  # K, in the terminal; all are in thermal.csv
 
 
 def phonons_command(
-    system: Annotated[
-        str,
-        typer.Argument(
-            help=f"A crystal structure that ASE reads, or a built-in system ({', '.join(BUILTIN_STRUCTURES)}).",
-            show_default=False,
-        ),
-    ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Model name or file (see `atomsym models`), or module:factory of another ASE calculator.",
-            show_default="that of a built-in system",
-        ),
-    ] = None,
-    kwargs: Annotated[str | None, typer.Option(help="Arguments of module:factory as JSON.", show_default=False)] = None,
-    supercell: Annotated[
-        tuple[int, int, int] | None,
-        typer.Option(
-            help="Repetitions of the given cell, as in --supercell 3 3 3.", show_default="twice the cutoff wide"
-        ),
-    ] = None,
-    relax: Annotated[
-        bool, typer.Option("--relax", help="Bring atoms and cell to rest first, space group kept.")
-    ] = False,
-    fmax: Annotated[float, typer.Option(help="Of that relaxation, eV/Å.")] = 1e-3,
-    symprec: Annotated[float, typer.Option(help="Å, within which atoms are related by symmetry.")] = 1e-5,
-    route: Annotated[
-        str, typer.Option(help=f"To force constants: {', '.join(ROUTES)}.", show_default="auto: hessian if it can")
-    ] = "auto",
-    displacement: Annotated[float, typer.Option(help="Of finite displacements, Å.")] = 0.01,
-    mesh: Annotated[float, typer.Option(help="Density of the mesh of wave vectors, as a length, Å.")] = 60.0,
-    temperature_max: Annotated[float, typer.Option(help="Of the thermal properties, K.")] = 1000.0,
-    temperature_step: Annotated[float, typer.Option(help="Of the thermal properties, K.")] = 10.0,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder of the results.", show_default="atomsym-phonons-SYSTEM"),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
+    system: System = None,
+    model: Model = None,
+    kwargs: Kwargs = None,
+    supercell: options.Supercell = None,
+    relax: options.Relax = None,
+    fmax: options.Fmax = None,
+    symprec: options.Symprec = None,
+    route: options.Route = None,
+    displacement: options.Displacement = None,
+    mesh: options.Mesh = None,
+    temperature_max: options.TemperatureMax = None,
+    temperature_step: options.TemperatureStep = None,
+    device: Device = None,
+    output: Output = None,
+    as_json: AsJson = False,
 ) -> None:
     """Band structure, density of states and thermal properties of a crystal, with phonopy.
 
@@ -74,17 +51,18 @@ def phonons_command(
     `atomsym phonons silicon --supercell 1 1 1`, `atomsym phonons al.cif --model ase.calculators.emt:EMT --relax`.
     """
     console = Console(stderr=True, quiet=as_json)
-    if model is None:
-        model = BUILTIN_STRUCTURES[system].model if system in BUILTIN_STRUCTURES else ""
-    if not model:
-        raise ConfigError(f"--model is needed for {system}; list them with: atomsym models")
-    settings = PhononsSettings(
-        system=system, model=model, kwargs=parse_kwargs(kwargs), supercell=supercell, relax=relax, relax_fmax=fmax,
-        symprec=symprec, route=route, displacement=displacement, mesh=mesh,  # type: ignore[arg-type]
-        temperature_max=temperature_max, temperature_step=temperature_step, device=device,
-    )  # fmt: skip
+    given: dict[str, Any] = {
+        "kwargs": parse_kwargs(kwargs) or None, "supercell": supercell, "relax": relax, "relax_fmax": fmax,
+        "symprec": symprec, "route": route, "displacement": displacement, "mesh": mesh,
+        "temperature_max": temperature_max, "temperature_step": temperature_step, "device": device,
+    }  # fmt: skip
+    if system is None:
+        raise ConfigError("name a SYSTEM whose phonons are wanted, for example a CIF file")
+    chosen = {name: value for name, value in given.items() if value is not None}
+    settings = PhononsSettings(system, suitable_model(system, model), **chosen)
     folder = output or Path(f"atomsym-phonons-{Path(system).stem}")
-    result = _run_with_progress(settings, folder, console)
+    with status_line(console) as say, output_aside():
+        result = run_phonons(settings, folder, lambda what, done, of: say(counted(what, done, of)))
     from atomsym.workflows.phonons.report import write_report  # matplotlib takes a while to import
 
     pictures = write_report(settings, result, folder)
@@ -99,19 +77,7 @@ def show(result: PhononsResult, settings: PhononsSettings, console: Console) -> 
     """Tables of the main numbers and of thermal properties, and the warnings."""
     console.print(_summary(result, settings))
     console.print(_thermal_table(result))
-    for note in result.warnings:
-        console.print(f"[bold yellow]warning:[/] {escape(note)}", highlight=False)
-
-
-def _run_with_progress(settings: PhononsSettings, folder: Path, console: Console) -> PhononsResult:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=console.quiet) as bar, output_aside():
-        task = bar.add_task("working")
-
-        def progress(what: str, done: int, of: int) -> None:
-            bar.update(task, description=f"{what}: {done}{f' of {of}' if of else ''}")
-
-        return run_phonons(settings, folder, progress)
+    print_warnings(result.warnings, console)
 
 
 def _summary(result: PhononsResult, settings: PhononsSettings) -> Table:

@@ -7,7 +7,6 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from atomsym.core import ConfigError
@@ -17,8 +16,9 @@ from atomsym.workflows.relax.settings import RelaxSettings
 from atomsym.workflows.run_folders import require_run_of
 from atomsym.workflows.run_options import AsJson, Device, Dtype, MaxMinutes, Model, Output, System
 from atomsym.workflows.run_settings import refuse_changes
-from atomsym.workflows.stopping import Stop, exit_stopped, stoppable
-from atomsym.workflows.structures import BUILTIN_STRUCTURES
+from atomsym.workflows.status_line import status_line
+from atomsym.workflows.stopping import exit_stopped, stoppable
+from atomsym.workflows.structures import suitable_model
 
 EXIT_NOT_CONVERGED = 1
 
@@ -56,8 +56,15 @@ def relax_command(
     }  # fmt: skip
     settings, folder = _settings(system, output, resume, given, max_steps)
     go_on = f"atomsym relax --resume {folder}"
-    with stoppable(console, go_on, max_minutes) as stop:
-        result = _run_with_progress(settings, folder, resume is not None, max_steps, stop, console)
+    with stoppable(console, go_on, max_minutes) as stop, status_line(console) as say:
+
+        def progress(step: int, status: str) -> None:
+            say(f"{step} steps  {status}")
+
+        if resume is not None:
+            result = resume_relax(folder, progress, stop, max_steps=max_steps)
+        else:
+            result = run_relax(settings, folder, progress, stop)
     from atomsym.workflows.relax.report import write_report  # matplotlib takes a while to import: only when it draws
 
     picture = write_report(settings, result)
@@ -86,27 +93,9 @@ def _settings(
         return RelaxSettings.from_file(resume / "settings.json"), resume
     if system is None:
         raise ConfigError("name a SYSTEM to relax (for example a CIF file), or a folder to --resume")
-    if given["model"] is None and system in BUILTIN_STRUCTURES:
-        given["model"] = BUILTIN_STRUCTURES[system].model
-    if given["model"] is None:
-        raise ConfigError(f"--model is needed to relax {system}; list them with: atomsym models")
+    given["model"] = suitable_model(system, given["model"])
     chosen = {name: value for name, value in {**given, "max_steps": max_steps}.items() if value is not None}
     return RelaxSettings(system=system, **chosen), output or Path(f"atomsym-relax-{Path(system).stem}")
-
-
-def _run_with_progress(
-    settings: RelaxSettings, folder: Path, resuming: bool, max_steps: int | None, stop: Stop, console: Console
-) -> RelaxResult:
-    columns = (SpinnerColumn(), TextColumn("{task.completed} steps  {task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=console.quiet) as bar:
-        task = bar.add_task("preparing")
-
-        def progress(step: int, status: str) -> None:
-            bar.update(task, completed=step, description=status)
-
-        if resuming:
-            return resume_relax(folder, progress, stop, max_steps=max_steps)
-        return run_relax(settings, folder, progress, stop)
 
 
 def _table(settings: RelaxSettings, result: RelaxResult) -> Table:

@@ -14,7 +14,7 @@ FixSymmetry = Annotated[
     bool | None, option(WHAT, "Keep the space group of the start (needs spglib).", False, "--fix-symmetry")
 ]
 Symprec = Annotated[float | None, option(WHAT, "Å, within which atoms count as symmetric.", "0.01")]
-Optimizer = Annotated[str | None, option(WHEN, f"{', '.join(OPTIMIZERS)}.", "lbfgs")]
+Optimizer = Annotated[str | None, option(WHEN, f"{', '.join(OPTIMIZERS)} (the package geomeTRIC).", "lbfgs")]
 Fmax = Annotated[float | None, option(WHEN, "Converged when no force is larger, eV/Å …", "0.01")]
 Smax = Annotated[float | None, option(WHEN, "… and, with --cell, no stress is farther from the pressure, GPa.", "0.01")]
 MaxSteps = Annotated[int | None, option(WHEN, "Give up after these many steps.", "500")]

@@ -27,6 +27,7 @@ from atomsym.artifacts import write_atomically
 from atomsym.core import CalculationError, InputError, PropertyNotAvailableError
 from atomsym.workflows.calculator import absolute, content_hash_of, make_calculator, require_known_charge
 from atomsym.workflows.optimizers import RFO, Newton, SecondOrderOptimizer
+from atomsym.workflows.optimizers.geometric_hessian import GeomeTRIC
 from atomsym.workflows.paths import make_folder
 from atomsym.workflows.relax.settings import RelaxSettings
 from atomsym.workflows.relax.symmetry import SpaceGroup, find_space_group, keep_symmetry
@@ -39,7 +40,7 @@ LOG_COLUMNS = ("step", "energy_eV", "enthalpy_eV", "max_force_eV_A", "max_stress
 SAVE_EVERY = 20  # steps
 LARGEST_STEP = 0.1  # Å
 _OPTIMIZERS = {"lbfgs": LBFGS, "bfgs": BFGS, "fire": FIRE}
-_WITH_HESSIAN = {"rfo": RFO, "newton": Newton}
+_WITH_HESSIAN = {"rfo": RFO, "newton": Newton, "geometric": GeomeTRIC}
 Progress = Callable[[int, str], None]
 
 
@@ -187,6 +188,7 @@ class _Relaxation:
             )
         if settings.fix_symmetry:
             keep_symmetry(atoms, settings.symprec)
+        self._make_optimizer()  # refuses what it cannot move
 
     # where it stands -------------------------------------------------------------------------------------------------
 
@@ -258,8 +260,8 @@ class _Relaxation:
     def _make_optimizer(self) -> Optimizer:
         settings = self.settings
         if settings.optimizer in _WITH_HESSIAN:
-            optimizer = _WITH_HESSIAN[settings.optimizer](self.atoms)
-            if self.learnt:
+            optimizer: Optimizer = _WITH_HESSIAN[settings.optimizer](self.atoms)
+            if self.learnt and isinstance(optimizer, SecondOrderOptimizer):
                 optimizer.set_state(self.learnt)
             return optimizer
         movable = FrechetCellFilter(self.atoms, scalar_pressure=self.pressure) if settings.cell else self.atoms

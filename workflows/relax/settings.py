@@ -9,8 +9,8 @@ from pathlib import Path
 from atomsym.core import ConfigError
 from atomsym.workflows.run_settings import read_settings, require_dtype, require_positive, settings_to_json
 
-OPTIMIZERS = ("lbfgs", "bfgs", "fire", "rfo", "newton")
-WITH_HESSIAN = ("rfo", "newton")
+OPTIMIZERS = ("lbfgs", "bfgs", "fire", "rfo", "newton", "geometric")
+WITH_HESSIAN = ("rfo", "newton", "geometric")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class RelaxSettings:
         pressure: on a relaxed cell, GPa.
         fix_symmetry: keep the space group of the start.
         symprec: Å, within which atoms count as related by symmetry.
-        optimizer: ``lbfgs``, ``bfgs``, ``fire``; with a Hessian, for atoms alone, ``rfo`` or ``newton``.
+        optimizer: ``lbfgs``, ``bfgs``, ``fire``; with a Hessian, for atoms alone, ``rfo`` or ``newton``, and for
+            molecules ``geometric`` (the package geomeTRIC).
         fmax: converged when no atom has a larger force, eV/Å, …
         smax: … and, with ``cell``, no stress component is farther from the pressure, GPa.
         max_steps: of the optimizer, over all resumptions.

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from atomsym.core import ConfigError
 from atomsym.workflows.check.load import parse_kwargs
 from atomsym.workflows.run_folders import require_run_of
+from atomsym.workflows.run_options import AsJson, Device, Dtype, Kwargs, MaxMinutes, Output
 from atomsym.workflows.run_settings import refuse_changes
-from atomsym.workflows.stopping import Stop, exit_stopped, stoppable
+from atomsym.workflows.status_line import status_line
+from atomsym.workflows.stopping import exit_stopped, stoppable
+from atomsym.workflows.transition_states import options
 from atomsym.workflows.transition_states.result import KJ_PER_MOL, Stationary, TransitionStateResult
 from atomsym.workflows.transition_states.run import resume_ts, run_ts
 from atomsym.workflows.transition_states.settings import TransitionStateSettings
@@ -23,53 +25,26 @@ EXIT_NOT_VERIFIED = 1
 
 
 def ts_command(
-    guess: Annotated[
-        str | None,
-        typer.Argument(help="Structure near the transition state, in a file that ASE reads.", show_default=False),
-    ] = None,
-    reactant: Annotated[str | None, typer.Option(help="Instead of a GUESS: one minimum …", show_default=False)] = None,
-    product: Annotated[
-        str | None, typer.Option(help="… and the other, its atoms in the same order.", show_default=False)
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Model name or file (see `atomsym models`), or module:factory of another ASE calculator.",
-            show_default=False,
-        ),
-    ] = None,
-    kwargs: Annotated[
-        str | None, typer.Option(help="Arguments of the model's factory, as JSON.", show_default=False)
-    ] = None,
-    mode: Annotated[
-        int | None, typer.Option(help="Follow this mode of the GUESS uphill.", show_default="0, the lowest")
-    ] = None,
-    fmax: Annotated[float | None, typer.Option(help="Largest force at the end, eV/Å.", show_default="0.01")] = None,
-    max_steps: Annotated[
-        int | None, typer.Option(help="Of the search and of each relaxation.", show_default="200")
-    ] = None,
-    hessian_every: Annotated[
-        int | None,
-        typer.Option(help="Steps between computed Hessians, updated between; 0: at the start only.", show_default="1"),
-    ] = None,
-    imaginary: Annotated[
-        float | None, typer.Option(help="1/cm, beyond which a mode is imaginary.", show_default="30")
-    ] = None,
-    images: Annotated[int | None, typer.Option(help="Of the band, both ends included.", show_default="9")] = None,
-    neb_fmax: Annotated[float | None, typer.Option(help="Largest force on the band, eV/Å.", show_default="0.5")] = None,
-    trust_order: Annotated[
-        bool | None, typer.Option("--trust-order", help="The atoms are in the right order even if it looks permuted.")
-    ] = None,
-    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time.", show_default="no limit")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cpu")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64.", show_default="float64")] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the results.", show_default="atomsym-ts-NAME")
-    ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(help="Continue in this folder; --max-steps may be raised.", show_default=False)
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
+    guess: options.Guess = None,
+    reactant: options.Reactant = None,
+    product: options.Product = None,
+    trust_order: options.TrustOrder = None,
+    optimizer: options.Optimizer = None,
+    mode: options.Mode = None,
+    hessian_every: options.HessianEvery = None,
+    imaginary: options.Imaginary = None,
+    images: options.Images = None,
+    neb_fmax: options.NebFmax = None,
+    fmax: options.Fmax = None,
+    max_steps: options.MaxSteps = None,
+    max_minutes: MaxMinutes = None,
+    resume: options.Resume = None,
+    model: options.Model = None,
+    kwargs: Kwargs = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    output: Output = None,
+    as_json: AsJson = False,
 ) -> None:
     """Find a transition state of a molecule and show which two minima it connects.
 
@@ -81,14 +56,21 @@ def ts_command(
     """
     console = Console(stderr=True, quiet=as_json)
     given: dict[str, Any] = {
-        "reactant": reactant, "product": product, "model": model, "kwargs": parse_kwargs(kwargs) or None, "mode": mode,
-        "fmax": fmax, "hessian_every": hessian_every, "imaginary": imaginary, "images": images, "neb_fmax": neb_fmax,
-        "trust_order": trust_order, "device": device, "dtype": dtype,
+        "reactant": reactant, "product": product, "model": model, "kwargs": parse_kwargs(kwargs) or None,
+        "optimizer": optimizer, "mode": mode, "fmax": fmax, "hessian_every": hessian_every, "imaginary": imaginary,
+        "images": images, "neb_fmax": neb_fmax, "trust_order": trust_order, "device": device, "dtype": dtype,
     }  # fmt: skip
     settings, folder = _settings(guess, output, resume, given, max_steps)
     go_on = f"atomsym ts --resume {folder}"
-    with stoppable(console, go_on, max_minutes) as stop:
-        result = _run_with_progress(settings, folder, resume is not None, max_steps, stop, console)
+    with stoppable(console, go_on, max_minutes) as stop, status_line(console) as say:
+
+        def progress(stage: str, step: int, status: str) -> None:
+            say(f"{stage}, step {step}  {status}")
+
+        if resume is not None:
+            result = resume_ts(folder, progress, stop, max_steps=max_steps)
+        else:
+            result = run_ts(settings, folder, progress, stop)
     from atomsym.workflows.transition_states.report import write_report  # matplotlib is slow to import
 
     picture = write_report(settings, result)
@@ -118,26 +100,6 @@ def _settings(
     chosen = {name: value for name, value in {**given, "max_steps": max_steps}.items() if value is not None}
     settings = TransitionStateSettings(guess=guess, **chosen)
     return settings, output or Path(f"atomsym-ts-{settings.name}")
-
-
-def _run_with_progress(
-    settings: TransitionStateSettings,
-    folder: Path,
-    resuming: bool,
-    max_steps: int | None,
-    stop: Stop,
-    console: Console,
-) -> TransitionStateResult:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=console.quiet) as bar:
-        task = bar.add_task("preparing")
-
-        def progress(stage: str, step: int, status: str) -> None:
-            bar.update(task, description=f"{stage}, step {step}  {status}")
-
-        if resuming:
-            return resume_ts(folder, progress, stop, max_steps=max_steps)
-        return run_ts(settings, folder, progress, stop)
 
 
 def _table(settings: TransitionStateSettings, result: TransitionStateResult) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from atomsym.core import AtomsymError, CalculationError, InputError
 from atomsym.workflows.calculator import make_calculator, require_known_charge
 from atomsym.workflows.check.load import load_calculator
 from atomsym.workflows.hessian_source import HessianResult, hessian_of
+from atomsym.workflows.stopping import StoppedError
 from atomsym.workflows.structures import held_atoms, load_structure
 from atomsym.workflows.transition_states.settings import TransitionStateSettings
 
@@ -24,15 +26,12 @@ FloatArray = NDArray[np.float64]
 Progress = Callable[[str, int, str], None]
 
 
-class StoppedError(Exception):
-    """A request to stop came; everything is saved. Never leaves this package."""
-
-
 @dataclass
 class Work:
     """What all stages share: the settings, one calculator, who is told, who may stop it.
 
     Attributes:
+        kept: file of the differences of the present Hessian, from which an interrupted one goes on.
         hessians: how many were computed.
     """
 
@@ -40,6 +39,7 @@ class Work:
     calculator: BaseCalculator
     progress: Progress | None = None
     should_stop: Callable[[], Any] | None = None
+    kept: Path | None = None
     hessians: int = field(default=0)
 
     def report(self, stage: str, step: int, atoms: Atoms) -> None:
@@ -50,13 +50,22 @@ class Work:
         """
         if self.progress is not None:
             self.progress(stage, step, f"{atoms.get_potential_energy():.4f} eV  {largest_force(atoms):.3g} eV/Å")
-        if self.should_stop is not None and self.should_stop():
-            raise StoppedError(stage)
+        self._stop_if_asked(stage)
 
     def hessian(self, atoms: Atoms) -> HessianResult:
         """The Hessian, counted."""
         self.hessians += 1
-        return hessian_of(atoms)
+        return hessian_of(atoms, kept=self.kept, progress=self._report_displacement)
+
+    def _report_displacement(self, done: int, of: int) -> None:
+        if self.progress is not None:
+            self.progress("Hessian", done, f"of {of} displacements")
+        if done < of:
+            self._stop_if_asked("Hessian")
+
+    def _stop_if_asked(self, stage: str) -> None:
+        if self.should_stop is not None and self.should_stop():
+            raise StoppedError(stage)
 
 
 def make_work(settings: TransitionStateSettings) -> Work:

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from atomsym.artifacts import write_atomically
 from atomsym.core import InputError
 from atomsym.workflows.optimizers import RFO
+from atomsym.workflows.stopping import StoppedError
 from atomsym.workflows.transition_states.end_points import SAME, aligned, distance, require_reaction
-from atomsym.workflows.transition_states.molecules import StoppedError, Work, load_molecule, snapshot
+from atomsym.workflows.transition_states.molecules import Work, load_molecule, snapshot
 
 FloatArray = NDArray[np.float64]
 

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
 from atomsym.artifacts import write_atomically
+from atomsym.core import ConfigError, InputError
 from atomsym.workflows.calculator import absolute
+from atomsym.workflows.optimizers.geometric_hessian import require_geometric
 from atomsym.workflows.paths import make_folder
 from atomsym.workflows.run_folders import require_no_run
-from atomsym.workflows.stopping import Stop
+from atomsym.workflows.stopping import Stop, StoppedError
 from atomsym.workflows.transition_states.bonds import changes
 from atomsym.workflows.transition_states.descent import SIDES, Saddle, examine, minimum_beside, read_structure
 from atomsym.workflows.transition_states.end_points import SAME, distance
 from atomsym.workflows.transition_states.molecules import (
     Progress,
-    StoppedError,
     Work,
     explained,
     load_molecule,
@@ -35,6 +37,7 @@ from atomsym.workflows.transition_states.result import Stationary, TransitionSta
 from atomsym.workflows.transition_states.search import SaddleSearch
 from atomsym.workflows.transition_states.settings import TransitionStateSettings
 
+KEPT = "hessian.journal"
 REACHED = 0.25  # Å, root mean square: a minimum so near to a given end is that end
 
 
@@ -64,12 +67,14 @@ def run_ts(
         files[name] = given if given is None else absolute(given)
     settings = dataclasses.replace(settings, **files)
     work = make_work(settings)
-    search = _checked(work, folder)  # bad input ends here, before anything is written
+    _require_usable(work)  # bad input ends here, before anything is written
     make_folder(folder)
     write_atomically(folder / "settings.json", settings.to_json().encode())
-    if search is not None:
-        search.start()
-    return _Run(work, folder, progress, should_stop, search).run()
+    try:
+        return _Run(work, folder, progress, should_stop).run()
+    except (InputError, ConfigError):
+        _discard(folder)
+        raise
 
 
 def resume_ts(
@@ -95,19 +100,24 @@ def resume_ts(
     return _Run(make_work(settings), folder, progress, should_stop).run()
 
 
-def _checked(work: Work, folder: Path) -> SaddleSearch | None:
-    """The search from a guess, ready to start; None between two ends, which have passed their checks."""
-    if work.settings.guess is None:
-        for end in load_ends(work):
-            with explained("the first evaluation"):
-                end.get_potential_energy()
-        return None
-    atoms = load_molecule(work.settings.guess, work.calculator)
-    with explained("the first evaluation"):
-        atoms.get_potential_energy()
-    search = SaddleSearch(work, folder, atoms, None)
-    search.check()
-    return search
+def _require_usable(work: Work) -> None:
+    settings = work.settings
+    if settings.optimizer == "geometric":
+        require_geometric()
+    ends = load_ends(work) if settings.guess is None else (load_molecule(settings.guess, work.calculator),)
+    for atoms in ends:
+        with explained("the first evaluation"):
+            atoms.get_potential_energy()
+
+
+def _discard(folder: Path) -> None:
+    """Remove a run that was refused at its first Hessian: nothing can be gone on with."""
+    if (folder / "restart.npz").is_file() or (folder / "path.json").is_file():
+        return
+    for name in ("settings.json", KEPT):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # it held something else before
+        folder.rmdir()
 
 
 class _Run:
@@ -117,10 +127,9 @@ class _Run:
         folder: Path,
         progress: Progress | None,
         should_stop: Stop | None,
-        search: SaddleSearch | None = None,
     ) -> None:
-        self.work, self.folder, self.search = work, folder, search
-        work.progress, work.should_stop = progress, should_stop
+        self.work, self.folder = work, folder
+        work.progress, work.should_stop, work.kept = progress, should_stop, folder / KEPT
         self.steps = 0
         self.saddle: Stationary | None = None
         self.sides: dict[str, Stationary] = {}
@@ -141,15 +150,19 @@ class _Run:
             stopped = str(stop)
         result = self._result(stopped)
         write_atomically(self.folder / "result.json", result.to_json().encode())
+        if not stopped:
+            (self.folder / KEPT).unlink(missing_ok=True)
         return result
 
     def _search(self) -> SaddleSearch:
-        if self.search is not None:
-            return self.search
         if (self.folder / "restart.npz").is_file():
             return SaddleSearch(self.work, self.folder, None, None)
-        guess, direction = band_between(self.work, self.folder).guess()
-        search = SaddleSearch(self.work, self.folder, guess, direction)
+        if self.work.settings.guess is None:
+            search = SaddleSearch(self.work, self.folder, *band_between(self.work, self.folder).guess())
+        else:
+            guess = load_molecule(self.work.settings.guess, self.work.calculator)
+            search = SaddleSearch(self.work, self.folder, guess, None)
+            search.check()
         search.start()
         return search
 

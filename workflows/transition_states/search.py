@@ -1,4 +1,4 @@
-"""From a guess to the saddle point by P-RFO; every step is saved and can be gone on from exactly."""
+"""From a guess to the saddle point; every step is saved, and P-RFO goes on from it exactly."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.optimize.optimize import Optimizer
 from numpy.typing import NDArray
 
 from atomsym.core import ConfigError, InputError
 from atomsym.workflows.hessian_source import HessianResult
 from atomsym.workflows.optimizers import PRFO
+from atomsym.workflows.optimizers.geometric_hessian import GeomeTRIC
 from atomsym.workflows.run_files import RestartState, RunFiles
 from atomsym.workflows.transition_states.molecules import Work, explained, largest_force, snapshot
 from atomsym.workflows.vibrations.modes import normal_modes
@@ -48,20 +50,26 @@ class SaddleSearch:
         self.atoms.calc = work.calculator
         self.steps = 0 if saved is None else saved.step
         self._first: HessianResult | None = None
-        settings = work.settings
-        self.optimizer = PRFO(
+        self.optimizer = self._make_optimizer(direction)
+        if saved is not None:
+            if isinstance(self.optimizer, PRFO):
+                self.optimizer.set_state(saved.integrator)
+            work.hessians = saved.generator.get("hessians", 0)
+
+    def _make_optimizer(self, direction: FloatArray | None) -> Optimizer:
+        settings = self.work.settings
+        if settings.optimizer == "geometric":
+            return GeomeTRIC(self.atoms, order=1, hessian_every=settings.hessian_every, hessian=self._hessian)
+        return PRFO(
             self.atoms,
             mode=settings.mode or 0,
             direction=direction,
             hessian_every=settings.hessian_every,
             hessian=self._hessian,
         )
-        if saved is not None:
-            self.optimizer.set_state(saved.integrator)
-            work.hessians = saved.generator.get("hessians", 0)
 
     def check(self) -> None:
-        """Compute the Hessian of the guess, and see whether there is a mode to follow. Writes nothing.
+        """Compute the Hessian of the guess, and see whether there is a mode to follow.
 
         Raises:
             InputError: if the guess is a minimum and no mode was asked for.
@@ -102,13 +110,14 @@ class SaddleSearch:
 
     def _record(self) -> None:
         energy, force = float(self.atoms.get_potential_energy()), largest_force(self.atoms)
-        self.files.add_row((self.steps, energy, force, self.optimizer.followed_curvature))
+        followed = self.optimizer if isinstance(self.optimizer, PRFO) else None
+        self.files.add_row((self.steps, energy, force, followed and followed.followed_curvature))
         self.files.add_frame(snapshot(self.atoms, step=self.steps))
         self.files.save(
             RestartState(
                 step=self.steps,
                 atoms=self.atoms,
                 generator={"hessians": self.work.hessians},
-                integrator=self.optimizer.state(),
+                integrator=followed.state() if followed is not None else {},
             )
         )

@@ -10,6 +10,8 @@ from atomsym.core import ConfigError
 from atomsym.core.precision import dtype_named
 from atomsym.workflows.run_settings import read_settings, require_positive, settings_to_json
 
+SEARCHES = ("prfo", "geometric")
+
 
 @dataclass(frozen=True)
 class TransitionStateSettings:
@@ -22,6 +24,8 @@ class TransitionStateSettings:
         kwargs: of another calculator's factory.
         mode: which mode to follow uphill from the guess, 0 for the lowest; None: the lowest, unless the guess is a
             minimum, which is refused.
+        optimizer: of the search: ``prfo``, or ``geometric``, which is that of the package geomeTRIC and follows the
+            lowest mode.
         fmax: largest force on an atom at the transition state and the minima, eV/Å.
         max_steps: of the search, and of each relaxation.
         hessian_every: the Hessian is computed at every so many steps of the search; 0: at the first only.
@@ -40,6 +44,7 @@ class TransitionStateSettings:
     product: str | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
     mode: int | None = None
+    optimizer: str = "prfo"
     fmax: float = 0.01
     max_steps: int = 200
     hessian_every: int = 1
@@ -61,6 +66,10 @@ class TransitionStateSettings:
             raise ConfigError("--mode belongs to a GUESS; between two minima the band gives the direction")
         if self.mode is not None and self.mode < 0:
             raise ConfigError(f"mode must be 0 for the lowest, 1, 2, …; found {self.mode}")
+        if self.optimizer not in SEARCHES:
+            raise ConfigError(f"optimizer must be one of {', '.join(SEARCHES)}; found '{self.optimizer}'")
+        if self.optimizer == "geometric" and self.mode is not None:
+            raise ConfigError("geometric follows the lowest mode; take prfo to follow another --mode")
         if self.hessian_every < 0:
             raise ConfigError(f"hessian_every must be 0 (at the start only), 1, 2, …; found {self.hessian_every}")
         if self.images < 5:

@@ -2,7 +2,7 @@
 
 from atomsym.workflows.vibrations.modes import NormalModes, normal_modes
 from atomsym.workflows.vibrations.result import VibrationsResult
-from atomsym.workflows.vibrations.run import run_vibrations, vibrations_of
+from atomsym.workflows.vibrations.run import resume_vibrations, run_vibrations, vibrations_of
 from atomsym.workflows.vibrations.settings import VibrationsSettings
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "VibrationsResult",
     "VibrationsSettings",
     "normal_modes",
+    "resume_vibrations",
     "run_vibrations",
     "vibrations_of",
 ]

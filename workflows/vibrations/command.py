@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Any
 
 import typer
 from ase import units
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from atomsym.core import ConfigError
 from atomsym.workflows.calculator_output import output_aside
 from atomsym.workflows.check.load import parse_kwargs
-from atomsym.workflows.hessian_source import Source
-from atomsym.workflows.structures import BUILTIN_STRUCTURES
+from atomsym.workflows.run_folders import require_run_of
+from atomsym.workflows.run_options import AsJson, Device, Dtype, Kwargs, MaxMinutes, Model, Output, Resume, System
+from atomsym.workflows.run_settings import refuse_changes
+from atomsym.workflows.status_line import counted, print_warnings, status_line
+from atomsym.workflows.stopping import StoppedError, exit_stopped, stoppable
+from atomsym.workflows.structures import suitable_model
+from atomsym.workflows.vibrations import options
 from atomsym.workflows.vibrations.result import VibrationsResult
-from atomsym.workflows.vibrations.run import run_vibrations
-from atomsym.workflows.vibrations.settings import ENTROPIES, VibrationsSettings
+from atomsym.workflows.vibrations.run import resume_vibrations, run_vibrations
+from atomsym.workflows.vibrations.settings import VibrationsSettings
 from atomsym.workflows.vibrations.thermochemistry import Thermochemistry
 
 KJ_MOL = units.kJ / units.mol
@@ -27,69 +30,46 @@ SHOWN = 40  # modes in the table; all are in modes.csv
 
 
 def vibrations_command(
-    system: Annotated[
-        str,
-        typer.Argument(
-            help=f"A structure file that ASE reads, or a built-in system ({', '.join(BUILTIN_STRUCTURES)}).",
-            show_default=False,
-        ),
-    ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Model name or file (see `atomsym models`), or module:factory of another ASE calculator.",
-            show_default="that of a built-in system",
-        ),
-    ] = None,
-    kwargs: Annotated[str | None, typer.Option(help="Arguments of module:factory as JSON.", show_default=False)] = None,
-    relax: Annotated[bool, typer.Option("--relax", help="Bring the atoms to rest first.")] = False,
-    fmax: Annotated[float, typer.Option(help="Of that relaxation, eV/Å.")] = 1e-3,
-    temperature: Annotated[float, typer.Option("--temperature", "-T", help="Of the thermochemistry, K.")] = 298.15,
-    pressure: Annotated[float, typer.Option(help="Of the ideal gas, bar.")] = 1.0,
-    symmetry_number: Annotated[
-        int | None, typer.Option(help="Rotational symmetry number.", show_default="from the geometry")
-    ] = None,
-    multiplicity: Annotated[
-        int | None, typer.Option(help="2S + 1 of the ground state.", show_default="lowest possible")
-    ] = None,
-    charge: Annotated[int, typer.Option(help="Of the system, e; the calculator is told by --kwargs or the file.")] = 0,
-    entropy: Annotated[
-        str, typer.Option(help=f"{' or '.join(ENTROPIES)} (Grimme: soft modes as rotors).")
-    ] = "harmonic",
-    rotor_cutoff: Annotated[float, typer.Option(help="Where an oscillator is half a rotor, 1/cm.")] = 100.0,
-    hessian: Annotated[str, typer.Option(help=f"{', '.join(get_args(Source))}.")] = "auto",
-    step: Annotated[float, typer.Option(help="Of finite differences, Å.")] = 0.005,
-    width: Annotated[float, typer.Option(help="Of drawn lines (full width at half maximum), 1/cm.")] = 20.0,
-    trajectories: Annotated[int, typer.Option(help="How many modes are written as trajectories, softest first.")] = 60,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    dtype: Annotated[str, typer.Option(help="float32 or float64; Hessians are float64 always.")] = "float64",
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder of the results.", show_default="atomsym-vibrations-SYSTEM"),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
+    system: System = None,
+    model: Model = None,
+    kwargs: Kwargs = None,
+    relax: options.Relax = None,
+    fmax: options.Fmax = None,
+    charge: options.Charge = None,
+    hessian: options.Hessian = None,
+    step: options.Step = None,
+    max_minutes: MaxMinutes = None,
+    resume: Resume = None,
+    temperature: options.Temperature = None,
+    pressure: options.Pressure = None,
+    symmetry_number: options.SymmetryNumber = None,
+    multiplicity: options.Multiplicity = None,
+    entropy: options.Entropy = None,
+    rotor_cutoff: options.RotorCutoff = None,
+    width: options.Width = None,
+    trajectories: options.Trajectories = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    output: Output = None,
+    as_json: AsJson = False,
 ) -> None:
     """Normal modes, spectrum and thermochemistry of a structure at rest.
 
     Translations and rotations are projected out; imaginary modes are shown as such. Infrared intensities are there if
-    the calculator gives dipole moments. Exit code 0, or 2 for wrong use; doubts are warnings in the result.
+    the calculator gives dipole moments. Doubts are warnings in the result.
 
     Examples: `atomsym vibrations molecule.xyz --model ase.calculators.emt:EMT --relax`,
     `atomsym vibrations water.xyz --model tblite.ase:TBLite --relax --temperature 373.15`.
     """
     console = Console(stderr=True, quiet=as_json)
-    if model is None:
-        model = BUILTIN_STRUCTURES[system].model if system in BUILTIN_STRUCTURES else ""
-    if not model:
-        raise ConfigError(f"--model is needed for {system}; list them with: atomsym models")
-    settings = VibrationsSettings(
-        system=system, model=model, kwargs=parse_kwargs(kwargs), relax=relax, relax_fmax=fmax,
-        temperature=temperature, pressure=pressure, symmetry_number=symmetry_number, multiplicity=multiplicity,
-        charge=charge, entropy=entropy, rotor_cutoff=rotor_cutoff, source=hessian, step=step,  # type: ignore[arg-type]
-        width=width, trajectories=trajectories, device=device, dtype=dtype,
-    )  # fmt: skip
-    folder = output or Path(f"atomsym-vibrations-{Path(system).stem}")
-    result = _run_with_progress(settings, folder, console)
+    given: dict[str, Any] = {
+        "model": model, "kwargs": parse_kwargs(kwargs) or None, "relax": relax, "relax_fmax": fmax,
+        "temperature": temperature, "pressure": pressure, "symmetry_number": symmetry_number,
+        "multiplicity": multiplicity, "charge": charge, "entropy": entropy, "rotor_cutoff": rotor_cutoff,
+        "source": hessian, "step": step, "width": width, "trajectories": trajectories, "device": device, "dtype": dtype,
+    }  # fmt: skip
+    settings, folder = _settings(system, output, resume, given)
+    result = _run(settings, folder, resume is not None, max_minutes, console)
     from atomsym.workflows.vibrations.report import write_report  # matplotlib takes a while to import
 
     picture = write_report(settings, result, folder)
@@ -106,19 +86,39 @@ def show(result: VibrationsResult, settings: VibrationsSettings, console: Consol
     """Tables of modes and thermochemistry, and the warnings."""
     console.print(_modes_table(result, settings))
     console.print(_thermochemistry_table(result.thermochemistry, result.energy))
-    for note in result.warnings:
-        console.print(f"[bold yellow]warning:[/] {escape(note)}", highlight=False)
+    print_warnings(result.warnings, console)
 
 
-def _run_with_progress(settings: VibrationsSettings, folder: Path, console: Console) -> VibrationsResult:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=console.quiet) as bar, output_aside():
-        task = bar.add_task("preparing")
+def _settings(
+    system: str | None, output: Path | None, resume: Path | None, given: dict[str, Any]
+) -> tuple[VibrationsSettings, Path]:
+    if resume is not None:
+        refuse_changes({"SYSTEM": system, "output": output, **given})
+        require_run_of("vibrations", resume)
+        return VibrationsSettings.from_file(resume / "settings.json"), resume
+    if system is None:
+        raise ConfigError("name a SYSTEM whose vibrations are wanted, or a folder to --resume")
+    given["model"] = suitable_model(system, given["model"])
+    settings = VibrationsSettings(system, **{name: value for name, value in given.items() if value is not None})
+    return settings, output or Path(f"atomsym-vibrations-{Path(system).stem}")
+
+
+def _run(
+    settings: VibrationsSettings, folder: Path, resuming: bool, max_minutes: float | None, console: Console
+) -> VibrationsResult:
+    go_on = f"atomsym vibrations --resume {folder}"
+    with stoppable(console, go_on, max_minutes) as stop, status_line(console) as say, output_aside():
 
         def progress(what: str, done: int, of: int) -> None:
-            bar.update(task, description=f"{what}: {done}{f' of {of}' if of else ''}")
+            say(counted(what, done, of))
 
-        return run_vibrations(settings, folder, progress)
+        try:
+            if resuming:
+                return resume_vibrations(folder, progress, stop)
+            return run_vibrations(settings, folder, progress, stop)
+        except StoppedError as stage:
+            how = f"Stopped ({stop()}) in: {stage}"
+    raise exit_stopped(console, how, go_on)
 
 
 def _modes_table(result: VibrationsResult, settings: VibrationsSettings) -> Table:

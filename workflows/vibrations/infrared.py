@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import NDArray
 
-from atomsym.core import CalculationError
+from atomsym.core import CalculationError, PropertyNotAvailableError
+from atomsym.workflows.hessian_source import dipole_of
 from atomsym.workflows.vibrations.modes import NormalModes
 
 FloatArray = NDArray[np.float64]
@@ -26,15 +26,35 @@ def gives_dipole(atoms: Atoms) -> bool:
     if atoms.pbc.any() or "dipole" not in getattr(atoms.calc, "implemented_properties", ()):
         return False
     try:
-        return bool(np.isfinite(_dipole(atoms)).all())
-    except PropertyNotImplementedError:
+        dipole_of(atoms)
+    except (PropertyNotAvailableError, CalculationError):
         return False
+    return True
 
 
-def infrared_intensities(atoms: Atoms, modes: NormalModes, moving: NDArray[np.int64], step: float) -> FloatArray:
-    """Intensities in km/mol, shape (n_modes,), of central differences of the dipole moment along each mode.
+def infrared_intensities(modes: NormalModes, slopes: FloatArray) -> FloatArray:
+    """Intensities in km/mol, shape (n_modes,).
 
-    A = N_A / (12 ε0 c²) · |dμ/dQ|² with Q = √mass · displacement. Twice as many calculations as there are modes.
+    A = N_A / (12 ε0 c²) · |dμ/dQ|² with Q = √mass · displacement.
+
+    Args:
+        modes: normal modes.
+        slopes: derivatives of the dipole moment along their displacements of unit norm, shape (n_modes, 3), e.
+
+    Source: Wilson, Decius, Cross, Molecular Vibrations (1955); units as in Gaussian and ASE.
+    """
+    return np.asarray(INTENSITY * (slopes**2).sum(axis=1) / modes.reduced_masses)
+
+
+def along_modes(modes: NormalModes, derivatives: FloatArray) -> FloatArray:
+    """Derivatives along modes, shape (n_modes, 3), of those by Cartesian positions of the same atoms, (3m, 3)."""
+    return np.asarray(modes.displacements.reshape(len(modes), len(derivatives)) @ derivatives)
+
+
+def dipole_slopes(atoms: Atoms, modes: NormalModes, moving: NDArray[np.int64], step: float) -> FloatArray:
+    """Derivatives of the dipole moment along modes, shape (n_modes, 3), e, by central differences along each.
+
+    Two calculations a mode: for Hessians without displaced structures that could give them.
 
     Args:
         atoms: with a calculator that gives the dipole moment (e Å).
@@ -44,24 +64,19 @@ def infrared_intensities(atoms: Atoms, modes: NormalModes, moving: NDArray[np.in
 
     Raises:
         CalculationError: if a dipole moment is not finite.
-
-    Source: Wilson, Decius, Cross, Molecular Vibrations (1955); units as in Gaussian and ASE.
     """
     displaced = atoms.copy()
     displaced.set_constraint()
     displaced.calc = atoms.calc
-    found = np.zeros(len(modes))
+    found = np.zeros((len(modes), 3))
     for k, direction in enumerate(modes.displacements):
         length = step / np.linalg.norm(direction, axis=1).max()
         pair = []
         for sign in (1.0, -1.0):
             displaced.positions[:] = atoms.positions
             displaced.positions[moving] += sign * length * direction
-            pair.append(_dipole(displaced))
-        slope = (pair[0] - pair[1]) / (2 * length) / math.sqrt(modes.reduced_masses[k])
-        found[k] = INTENSITY * float(slope @ slope)
-    if not np.isfinite(found).all():
-        raise CalculationError(f"the dipole moment along mode {int(np.argmin(np.isfinite(found))) + 1} is not finite")
+            pair.append(dipole_of(displaced))
+        found[k] = (pair[0] - pair[1]) / (2 * length)
     return found
 
 
@@ -77,7 +92,3 @@ def lorentzians(grid: FloatArray, centres: FloatArray, areas: FloatArray, width:
     half = 0.5 * width
     curves = half / math.pi / ((grid[:, None] - centres[None]) ** 2 + half**2)
     return np.asarray(curves @ areas)
-
-
-def _dipole(atoms: Atoms) -> FloatArray:
-    return np.array(atoms.get_dipole_moment(), dtype=np.float64)

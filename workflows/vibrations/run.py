@@ -15,13 +15,14 @@ from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.core import InputError, MissingDependencyError
 from atomsym.workflows.calculator import absolute, make_calculator, require_known_charge
 from atomsym.workflows.check.load import load_calculator
-from atomsym.workflows.hessian_source import HessianResult, forces_of, hessian_of
+from atomsym.workflows.hessian_source import HessianResult, forces_of, hessian_of, require_hessian
 from atomsym.workflows.paths import make_folder
-from atomsym.workflows.relax import RelaxSettings, run_relax
-from atomsym.workflows.run_folders import require_no_run
+from atomsym.workflows.relax import RelaxSettings, resume_relax, run_relax
+from atomsym.workflows.run_folders import require_no_run, require_run_of
+from atomsym.workflows.stopping import Stop, StoppedError
 from atomsym.workflows.structures import load_structure
 from atomsym.workflows.vibrations.files import write_files
-from atomsym.workflows.vibrations.infrared import gives_dipole, infrared_intensities
+from atomsym.workflows.vibrations.infrared import along_modes, dipole_slopes, gives_dipole, infrared_intensities
 from atomsym.workflows.vibrations.modes import NormalModes, normal_modes
 from atomsym.workflows.vibrations.molecules import (
     SymmetryNumber,
@@ -44,46 +45,95 @@ NOISY = 1e-2
 Progress = Callable[[str, int, int], None]
 
 
-def run_vibrations(settings: VibrationsSettings, folder: Path, progress: Progress | None = None) -> VibrationsResult:
+def run_vibrations(
+    settings: VibrationsSettings,
+    folder: Path,
+    progress: Progress | None = None,
+    should_stop: Stop | None = None,
+) -> VibrationsResult:
     """Vibrations of a structure, written to a new or empty folder.
 
     Args:
         settings: what to do.
         folder: created; must not hold another run.
         progress: called with a word for the present work, and the finished and total number of its parts.
+        should_stop: asked between them.
 
     Raises:
         InputError: if the folder holds a run already, or the structure or model cannot be used.
         ConfigError: if a setting does not fit the structure.
         CalculationError: if the model fails or its answer cannot be used.
+        StoppedError: if ``should_stop`` said yes; ``resume_vibrations`` goes on.
     """
     require_no_run(folder)
     settings = dataclasses.replace(settings, system=absolute(settings.system), model=absolute(settings.model))
+    atoms = _checked(settings)  # bad input ends here, before anything is written
+    make_folder(folder)
+    write_atomically(folder / "settings.json", settings.to_json().encode())
+    return _in_folder(settings, atoms, folder, progress, should_stop)
+
+
+def resume_vibrations(
+    folder: Path, progress: Progress | None = None, should_stop: Stop | None = None
+) -> VibrationsResult:
+    """Go on where a calculation in ``folder`` was stopped: finished displacements are not computed again.
+
+    Args:
+        folder: of the calculation.
+        progress, should_stop: see ``run_vibrations``.
+
+    Raises:
+        ConfigError, InputError, CalculationError, StoppedError: see ``run_vibrations``; or the folder holds no such
+            calculation.
+    """
+    require_run_of("vibrations", folder)
+    settings = VibrationsSettings.from_file(folder / "settings.json")
+    return _in_folder(settings, _checked(settings), folder, progress, should_stop)
+
+
+def _checked(settings: VibrationsSettings) -> Atoms:
+    """The structure with its calculator, which can compute it."""
     atoms = load_structure(settings.system)
-    notes: list[str] = []
-    if settings.relax:
-        notes += _relaxed(atoms, settings, folder / "relax", progress)
     atoms.calc = _calculator(settings)
     _charge_notes(atoms)
     multiplicity(atoms, settings.charge, settings.multiplicity)
-    forces_of(atoms)  # bad input ends here, before anything is written
-    make_folder(folder)
-    result = vibrations_of(atoms, settings, progress)
+    forces_of(atoms)
+    if settings.source == "analytic":
+        require_hessian(atoms)
+    return atoms
+
+
+def _in_folder(
+    settings: VibrationsSettings, atoms: Atoms, folder: Path, progress: Progress | None, should_stop: Stop | None
+) -> VibrationsResult:
+    def report(what: str, done: int, of: int) -> None:
+        if progress is not None:
+            progress(what, done, of)
+        if done < of and should_stop is not None and should_stop():
+            raise StoppedError(what)
+
+    notes = _relaxed(atoms, settings, folder / "relax", progress, should_stop) if settings.relax else []
+    kept = folder / "displacements.journal"
+    result = vibrations_of(atoms, settings, report, kept)
     result = dataclasses.replace(result, folder=folder, warnings=(*notes, *result.warnings))
-    write_atomically(folder / "settings.json", settings.to_json().encode())
     write_files(settings, result, folder)
+    kept.unlink(missing_ok=True)
     return result
 
 
 def vibrations_of(
-    atoms: Atoms, settings: VibrationsSettings | None = None, progress: Progress | None = None
+    atoms: Atoms,
+    settings: VibrationsSettings | None = None,
+    progress: Progress | None = None,
+    kept: Path | None = None,
 ) -> VibrationsResult:
-    """Vibrations of a structure with the calculator it has; nothing is written.
+    """Vibrations of a structure with the calculator it has; no results are written.
 
     Args:
         atoms: with a calculator; not changed.
         settings: how; its system, model and relaxation are not used here.
         progress: see ``run_vibrations``.
+        kept: file of finished displacements, from which an interrupted calculation goes on.
 
     Raises:
         InputError, ConfigError, CalculationError, PropertyNotAvailableError: see ``run_vibrations``.
@@ -99,14 +149,11 @@ def vibrations_of(
     spin = multiplicity(atoms, settings.charge, settings.multiplicity)
     notes = _charge_notes(atoms)
     report = None if progress is None else (lambda done, of: progress("displacements", done, of))
-    hessian = hessian_of(atoms, source=settings.source, step=settings.step, progress=report)
-    force = float(np.linalg.norm(forces_of(atoms)[hessian.indices], axis=1).max())
+    forces, energy, dipoles = forces_of(atoms), float(atoms.get_potential_energy()), gives_dipole(atoms)
+    hessian = hessian_of(atoms, source=settings.source, step=settings.step, dipoles=dipoles, kept=kept, progress=report)
+    force = float(np.linalg.norm(forces[hessian.indices], axis=1).max())
     modes = normal_modes(atoms, hessian)
-    intensities = None
-    if gives_dipole(atoms):
-        if progress is not None:
-            progress("dipole moments", 0, len(modes))
-        intensities = infrared_intensities(atoms, modes, hessian.indices, settings.step)
+    intensities = _intensities(atoms, modes, hessian, settings.step) if dipoles else None
     thermochemistry, more = _thermochemistry(atoms, modes, settings, spin)
     labels = fragments(atoms)
     plain = atoms.copy()
@@ -114,7 +161,7 @@ def vibrations_of(
     return VibrationsResult(
         folder=None,
         atoms=plain,
-        energy=float(atoms.get_potential_energy()),
+        energy=energy,
         max_force=force,
         hessian=hessian,
         modes=modes,
@@ -125,20 +172,33 @@ def vibrations_of(
     )
 
 
+def _intensities(atoms: Atoms, modes: NormalModes, hessian: HessianResult, step: float) -> np.ndarray:
+    if hessian.dipole_derivatives is not None:
+        return infrared_intensities(modes, along_modes(modes, hessian.dipole_derivatives))
+    return infrared_intensities(modes, dipole_slopes(atoms, modes, hessian.indices, step))
+
+
 def _calculator(settings: VibrationsSettings) -> BaseCalculator:
     if settings.kwargs:
         return load_calculator(settings.model, settings.kwargs)
     return make_calculator(settings.model, settings.device, settings.dtype)
 
 
-def _relaxed(atoms: Atoms, settings: VibrationsSettings, folder: Path, progress: Progress | None) -> list[str]:
+def _relaxed(
+    atoms: Atoms, settings: VibrationsSettings, folder: Path, progress: Progress | None, should_stop: Stop | None
+) -> list[str]:
     """Move the atoms to rest, in place: masses, charges and constraints stay those of the structure."""
-    chosen = RelaxSettings(
-        settings.system, settings.model, fmax=settings.relax_fmax, device=settings.device, dtype=settings.dtype
-    )
     report = None if progress is None else (lambda step, _: progress("relaxation steps", step, 0))
-    found = run_relax(chosen, folder, report)
+    if (folder / "restart.npz").exists():
+        found = resume_relax(folder, report, should_stop)
+    else:
+        chosen = RelaxSettings(
+            settings.system, settings.model, fmax=settings.relax_fmax, device=settings.device, dtype=settings.dtype
+        )
+        found = run_relax(chosen, folder, report, should_stop)
     atoms.positions = load_structure(str(found.structure)).positions
+    if not found.converged and should_stop is not None and should_stop():
+        raise StoppedError("relaxation")
     return [] if found.converged else [f"the relaxation has not converged in {found.steps} steps: see {folder}"]
 
 

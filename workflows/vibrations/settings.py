@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from atomsym.core import ConfigError
 from atomsym.workflows.hessian_source import SOURCES, STEP, Source
-from atomsym.workflows.run_settings import require_positive, settings_to_json
+from atomsym.workflows.run_settings import read_settings, require_positive, settings_to_json
 
 ENTROPIES = ("harmonic", "quasi-harmonic")
 
@@ -71,6 +72,11 @@ class VibrationsSettings:
 
     def to_json(self) -> str:
         return settings_to_json(self)
+
+    @classmethod
+    def from_file(cls, path: Path) -> VibrationsSettings:
+        """See ``read_settings``."""
+        return read_settings(cls, path, "calculation of vibrations")
 
 
 def _require_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
