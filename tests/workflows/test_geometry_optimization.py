@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,9 @@ from ase.calculators.emt import EMT
 from ase.optimize import BFGS
 from typer.testing import CliRunner
 
-from atomsym.core import ConfigError, InputError
+from atomsym.core import ConfigError, InputError, MissingDependencyError
 from atomsym.workflows.benchmarks.geometry_optimization import BenchmarkSettings, read_outcomes, run_benchmark
-from atomsym.workflows.benchmarks.geometry_optimization_case import OPTIMIZERS, SADDLE_OPTIMIZERS, Outcome
+from atomsym.workflows.benchmarks.geometry_optimization_case import OPTIMIZERS, SADDLE_OPTIMIZERS, Outcome, measure
 from atomsym.workflows.benchmarks.geometry_optimization_counting import CountingCalculator
 from atomsym.workflows.benchmarks.geometry_optimization_plots import write_profiles
 from atomsym.workflows.benchmarks.geometry_optimization_sets import cases_of
@@ -103,7 +104,7 @@ def test_failures_are_outcomes(settings: BenchmarkSettings, tmp_path: Path) -> N
     assert finished
     failed = [o for o in outcomes if o.error]
     assert [(o.structure, o.converged, o.energy) for o in failed] == [("bad", False, None)]
-    (row,) = summaries(outcomes)
+    (row,) = summaries([replace(o, unsupported=False) for o in outcomes])
     assert (row.cases, row.succeeded, row.failed) == (3, pytest.approx(2 / 3), pytest.approx(1 / 3))
 
 
@@ -192,6 +193,8 @@ def test_wrong_settings_are_refused(
 
 @pytest.mark.parametrize("name", [*OPTIMIZERS, *SADDLE_OPTIMIZERS])
 def test_every_optimizer_starts(name: str) -> None:
+    if name.startswith("geometric"):
+        pytest.importorskip("geometric")
     atoms = molecule("H2O")
     counter = CountingCalculator(EMT())
     atoms.calc = counter
@@ -212,3 +215,59 @@ def test_the_command_writes_tables_and_plots(settings: BenchmarkSettings, tmp_pa
     assert {"cases.jsonl", "cases.csv", "summary.csv", "summary.json", "profile-molecules.png"} <= written
     stopped = CliRunner().invoke(app, ["benchmark", "geometry-optimization", *arguments, "--max-minutes", "0"])
     assert isinstance(stopped.exception, ConfigError)
+
+
+def test_structures_that_a_model_does_not_support_are_recorded_as_such(tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    ase.io.write(folder / "h2o.xyz", molecule("H2O"))
+    ase.io.write(folder / "sih4.xyz", molecule("SiH4"))
+    settings = BenchmarkSettings((EMT_NAME, "copper-morse"), (str(folder),), ("bfgs",), max_steps=60)
+    outcomes, finished = run_benchmark(settings, tmp_path / "run")
+    assert finished
+    assert [(o.structure, o.calculator == EMT_NAME, o.unsupported) for o in outcomes] == [
+        ("h2o", True, False), ("h2o", False, True), ("sih4", True, True), ("sih4", False, True),
+    ]  # fmt: skip
+    assert "UnsupportedElementError" in outcomes[1].error
+    emt, morse = summaries(outcomes)
+    assert (emt.cases, emt.unsupported, emt.succeeded, emt.failed) == (2, 1, 1.0, 0.0)
+    assert (morse.cases, morse.unsupported, morse.succeeded, morse.mean_steps) == (2, 2, None, None)
+    assert read_outcomes(tmp_path / "run") == {o.key: o for o in outcomes}
+
+
+class Breaking(EMT):
+    """Fails with something that no list of errors has, but not at the start."""
+
+    calculations = 0
+
+    def calculate(self, *arguments: Any, **options: Any) -> None:
+        self.calculations += 1
+        if self.calculations > 2:
+            raise KeyError("no such parameter")
+        super().calculate(*arguments, **options)
+
+
+def test_whatever_a_calculator_raises_is_an_outcome(settings: BenchmarkSettings) -> None:
+    case = cases_of(settings.sets[0])[0]
+    for optimizer in ("bfgs", "rfo"):
+        found = measure(case, f"{__name__}:Breaking", {}, optimizer, 1e-6, 30)
+        assert (found.converged, found.unsupported) == (False, False)
+        assert "KeyError" in found.error
+
+
+def test_s22_is_there_without_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ATOMSYM_DATA", raising=False)
+    cases = cases_of("s22")
+    assert len(cases) == len({case.name for case in cases}) == 22
+    assert sorted(len(case.atoms()) for case in cases)[:3] == [6, 8, 10]
+    assert all(case.target == "minimum" for case in cases)
+
+
+def test_the_missing_package_of_an_optimizer_is_named_before_anything(
+    settings: BenchmarkSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "geometric" else real(name, *a))
+    with pytest.raises(MissingDependencyError, match=r"atomsym\[geometric\]"):
+        run_benchmark(replace(settings, optimizers=("geometric",)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -7,14 +7,13 @@ with more sets, calculators or optimizers adds to what is there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from atomsym.artifacts import write_atomically
-from atomsym.core import ConfigError, InputError
+from atomsym.core import ConfigError
+from atomsym.workflows.benchmarks.case_log import append_case, read_cases, require_same_settings
 from atomsym.workflows.benchmarks.geometry_optimization_case import Outcome, measure, optimizers_for
 from atomsym.workflows.benchmarks.geometry_optimization_sets import Case, cases_of
 from atomsym.workflows.check.load import load_calculator
@@ -82,6 +81,7 @@ def run_benchmark(
 
     Raises:
         ConfigError: if a set, calculator or optimizer is not known, or the folder was begun with another bound.
+        MissingDependencyError: if the package of an optimizer is missing.
         InputError: if a set or the folder's file of cases cannot be read.
     """
     jobs = list(_jobs(settings))
@@ -90,7 +90,7 @@ def run_benchmark(
     for calculator in settings.calculators:
         load_calculator(calculator, settings.kwargs if ":" in calculator else {})  # wrong names end here
     make_folder(folder)
-    _require_same(settings, folder)
+    require_same_settings(folder, {name: getattr(settings, name) for name in _FIXED})
     done = read_outcomes(folder)
     finished = True
     for number, job in enumerate(jobs):
@@ -102,32 +102,14 @@ def run_benchmark(
         if progress is not None:
             progress(number, len(jobs), f"{job.case.name}, {job.optimizer}")
         outcome = measure(job.case, job.calculator, settings.kwargs, job.optimizer, settings.fmax, settings.max_steps)
-        _append(folder, outcome)
+        append_case(folder, outcome)
         done[job.key] = outcome
     return [done[job.key] for job in jobs if job.key in done], finished
 
 
 def read_outcomes(folder: Path) -> dict[tuple[str, str, str, str], Outcome]:
-    """The finished cases of a folder by their key; a last line that was cut off is left out.
-
-    Raises:
-        InputError: if another line is damaged.
-    """
-    file = folder / "cases.jsonl"
-    if not file.is_file():
-        return {}
-    found = {}
-    lines = file.read_text().splitlines(keepends=True)
-    for number, line in enumerate(lines):
-        try:
-            outcome = Outcome(**json.loads(line))
-        except (ValueError, TypeError) as error:
-            if number == len(lines) - 1 and not line.endswith("\n"):
-                file.write_text("".join(lines[:-1]))
-                break
-            raise InputError(f"{file}, line {number + 1}: not a finished case ({error})") from error
-        found[outcome.key] = outcome
-    return found
+    """The finished cases of a folder by their key; see ``read_cases``."""
+    return {outcome.key: outcome for outcome in read_cases(folder, Outcome)}
 
 
 def _jobs(settings: BenchmarkSettings) -> Iterator[_Job]:
@@ -137,25 +119,3 @@ def _jobs(settings: BenchmarkSettings) -> Iterator[_Job]:
             for calculator in settings.calculators:
                 for optimizer in optimizers_for(list(settings.optimizers), case.target):
                     yield _Job(case, calculator, optimizer)
-
-
-def _append(folder: Path, outcome: Outcome) -> None:
-    with (folder / "cases.jsonl").open("a") as stream:
-        stream.write(json.dumps(asdict(outcome)) + "\n")
-
-
-def _require_same(settings: BenchmarkSettings, folder: Path) -> None:
-    file, now = folder / "settings.json", {name: getattr(settings, name) for name in _FIXED}
-    if not file.is_file():
-        write_atomically(file, (json.dumps(now, indent=2) + "\n").encode())
-        return
-    try:
-        before = json.loads(file.read_text())
-    except ValueError as error:
-        raise ConfigError(f"{file}: not the settings of a benchmark ({error})") from error
-    changed = [name for name in _FIXED if before.get(name) != now[name]]
-    if changed:
-        raise ConfigError(
-            f"{folder} was begun with {changed[0]} = {before.get(changed[0])}, now it is {now[changed[0]]}; "
-            "take another folder"
-        )

@@ -18,8 +18,9 @@ from atomsym.core import AtomsymError, ConfigError
 from atomsym.workflows.benchmarks.geometry_optimization_counting import CountingCalculator
 from atomsym.workflows.benchmarks.geometry_optimization_sets import Case
 from atomsym.workflows.check.load import load_calculator
-from atomsym.workflows.hessian_source import hessian_of
+from atomsym.workflows.hessian_source import forces_of, hessian_of
 from atomsym.workflows.optimizers import PRFO, RFO, Newton
+from atomsym.workflows.optimizers.geometric_hessian import GeomeTRIC, require_geometric
 from atomsym.workflows.vibrations.modes import normal_modes
 
 Make = Callable[[Atoms, CountingCalculator], Optimizer]
@@ -35,6 +36,10 @@ def _first_order(kind: Any) -> Make:
     return lambda atoms, _: kind(atoms, logfile=None)
 
 
+def _geometric(order: int) -> Make:
+    return lambda atoms, counter: GeomeTRIC(atoms, order=order, hessian=counter.hessian, logfile=None)
+
+
 OPTIMIZERS: dict[str, Make] = {
     "bfgs": _first_order(BFGS),
     "lbfgs": _first_order(LBFGS),
@@ -45,11 +50,13 @@ OPTIMIZERS: dict[str, Make] = {
     "rfo-start": _second_order(RFO, 0),
     "newton": _second_order(Newton, 1),
     "newton-start": _second_order(Newton, 0),
+    "geometric": _geometric(0),
 }
 SADDLE_OPTIMIZERS: dict[str, Make] = {
     "prfo": _second_order(PRFO, 1),
     "prfo-5": _second_order(PRFO, 5),
     "prfo-start": _second_order(PRFO, 0),
+    "geometric-ts": _geometric(1),
 }
 
 
@@ -70,6 +77,7 @@ class Outcome:
         max_force: at the end, eV/Å.
         n_imaginary: modes beyond 30 1/cm at the end, not counted above; None if not converged.
         error: what went wrong; empty if nothing did.
+        unsupported: the calculator cannot compute the start structure at all: an element that it does not know.
     """
 
     set_name: str
@@ -88,6 +96,7 @@ class Outcome:
     max_force: float | None
     n_imaginary: int | None
     error: str
+    unsupported: bool = False
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -109,11 +118,14 @@ def optimizers_for(names: list[str], target: str) -> dict[str, Make]:
 
     Raises:
         ConfigError: if a name is not known.
+        MissingDependencyError: if its package is missing.
     """
     known = {**OPTIMIZERS, **SADDLE_OPTIMIZERS}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ConfigError(f"there is no optimizer '{unknown[0]}'; known are {', '.join(known)}")
+    if any(name.startswith("geometric") for name in names):
+        require_geometric()
     kind = OPTIMIZERS if target == "minimum" else SADDLE_OPTIMIZERS
     return {name: kind[name] for name in names if name in kind}
 
@@ -124,10 +136,13 @@ def measure(
     """Run one optimization to its end; a failure is an outcome too."""
     make = {**OPTIMIZERS, **SADDLE_OPTIMIZERS}[optimizer]
     atoms = case.atoms()
-    counter = CountingCalculator(load_calculator(calculator, kwargs if ":" in calculator else {}))
-    atoms.calc = counter
     start, error, steps, converged = time.perf_counter(), "", 0, False
+    atoms.calc = load_calculator(calculator, kwargs if ":" in calculator else {})
+    counter = CountingCalculator(atoms.calc)
+    unsupported = True
     try:
+        forces_of(atoms)
+        atoms.calc, unsupported = counter, False
         runner = make(atoms, counter)
         for done in runner.irun(fmax=fmax, steps=max_steps):
             steps, converged = runner.nsteps, bool(done)
@@ -138,7 +153,7 @@ def measure(
         Outcome, case.set_name, case.name, case.target, calculator, optimizer, len(atoms), converged, steps,
         counter.evaluations, counter.hessians, counter.hessian_evaluations, wall,
     )  # fmt: skip
-    return outcome(*_end(atoms, converged, error))
+    return outcome(*_end(atoms, converged, error), unsupported)
 
 
 def _end(atoms: Atoms, converged: bool, error: str) -> tuple[float | None, float | None, int | None, str]:

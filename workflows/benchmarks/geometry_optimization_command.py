@@ -27,7 +27,7 @@ def geometry_optimization_command(
         list[str], typer.Argument(help="Model names or files, or module:factory of other ASE calculators.")
     ],
     sets: Annotated[
-        str, typer.Option(help="baker, baker-ts, s22, or folders of xyz files, separated by commas.")
+        str, typer.Option(help="baker, baker-ts, s22 (comes with ASE), or folders of xyz files, separated by commas.")
     ] = "baker",
     optimizers: Annotated[
         str, typer.Option(help=f"Of {', '.join([*OPTIMIZERS, *SADDLE_OPTIMIZERS])}, separated by commas.")
@@ -48,8 +48,9 @@ def geometry_optimization_command(
 ) -> None:
     """Compare optimizers: steps, evaluations, Hessians, the minimum reached; Dolan–Moré performance profiles.
 
-    Steps and evaluations do not depend on the machine. Failures are recorded, not fatal. Charged and open-shell
-    structures of the published sets are left out. The same command goes on with a folder, and adds what is new.
+    Steps and evaluations do not depend on the machine. Failures and structures that a model does not support are
+    recorded, not fatal. Charged and open-shell structures of the published sets are left out. The same command goes on
+    with a folder, and adds what is new.
 
     Example: `atomsym benchmark geometry-optimization tblite.ase:TBLite --kwargs '{"verbosity": 0}' --sets baker`
     """
@@ -112,7 +113,10 @@ def _tables(rows: list[Summary]) -> list[Table]:
         key = row.set_name, row.calculator
         if key not in tables:
             names = ("solved", "errors", "best minimum", "false minima", "median steps", "mean steps", "evaluations")
-            tables[key] = Table("optimizer", title=f"{key[0]}, {row.cases} structures, {key[1]}")
+            title = f"{key[0]}, {row.cases} structures, {key[1]}"
+            if row.unsupported:
+                title += f"; {row.unsupported} are unsupported and do not count"
+            tables[key] = Table("optimizer", title=title)
             for name in (*names, "Hessians", "with those of Hessians"):
                 tables[key].add_column(name, justify="right")
         tables[key].add_row(row.optimizer, *_cells(row))

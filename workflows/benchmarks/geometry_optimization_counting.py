@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator
+from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedError
 from numpy.typing import NDArray
 
+from atomsym.core import AtomsymError, CalculationError
 from atomsym.workflows.hessian_source import hessian_of
 
 
@@ -35,16 +37,13 @@ class CountingCalculator:
         return getattr(self._inner, name)
 
     def get_potential_energy(self, atoms: Atoms | None = None, **options: Any) -> float:
-        self._count(atoms)
-        return float(self._inner.get_potential_energy(atoms, **options))
+        return float(self._asked(atoms, lambda: self._inner.get_potential_energy(atoms, **options)))
 
     def get_forces(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
-        self._count(atoms)
-        return np.asarray(self._inner.get_forces(atoms))
+        return np.asarray(self._asked(atoms, lambda: self._inner.get_forces(atoms)))
 
     def get_property(self, name: str, atoms: Atoms | None = None, **options: Any) -> Any:
-        self._count(atoms)
-        return self._inner.get_property(name, atoms, **options)
+        return self._asked(atoms, lambda: self._inner.get_property(name, atoms, **options))
 
     def hessian(self, atoms: Atoms) -> NDArray[np.float64]:
         """The Hessian of the atoms that move, counted; for the optimizers' argument ``hessian``."""
@@ -54,6 +53,17 @@ class CountingCalculator:
             return hessian_of(atoms).hessian
         finally:
             self._in_hessian = False
+
+    def _asked(self, atoms: Atoms | None, ask: Callable[[], Any]) -> Any:
+        """The answer, counted; whatever a calculator raises becomes an error that a benchmark can record."""
+        self._count(atoms)
+        try:
+            return ask()
+        except (AtomsymError, PropertyNotImplementedError):
+            raise
+        except Exception as error:
+            name = type(self._inner).__name__
+            raise CalculationError(f"{name} failed: {type(error).__name__}: {error}") from error
 
     def _count(self, atoms: Atoms | None) -> None:
         if atoms is None or np.array_equal(atoms.positions, self._last):

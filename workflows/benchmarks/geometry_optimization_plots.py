@@ -12,12 +12,13 @@ from matplotlib.ticker import PercentFormatter, ScalarFormatter
 
 from atomsym.workflows.benchmarks.geometry_optimization_case import Outcome
 from atomsym.workflows.benchmarks.geometry_optimization_tables import costs_of, performance_profile
-from atomsym.workflows.plot_style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, plot_style, save_picture
+from atomsym.workflows.plot_style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, plot_style, save_picture
 
 LOOKS = {  # a colour a method, dotted with a Hessian at the start only; LBFGS mostly lies on BFGS, so it is broken
     "bfgs": (GREY, "-"), "lbfgs": (ORANGE, "--"), "fire": (RED, "-"), "bfgs-linesearch": (PURPLE, "-"),
     "rfo": (BLUE, "-"), "rfo-5": (BLUE, "-."), "rfo-start": (BLUE, ":"), "newton": (GREEN, "-"),
-    "newton-start": (GREEN, ":"), "prfo": (BLUE, "-"), "prfo-5": (GREEN, "-."), "prfo-start": (ORANGE, ":"),
+    "newton-start": (GREEN, ":"), "geometric": (INK, "-"), "geometric-ts": (INK, "-"),
+    "prfo": (BLUE, "-"), "prfo-5": (GREEN, "-."), "prfo-start": (ORANGE, ":"),
 }  # fmt: skip
 QUANTITIES = {
     "steps": "steps, relative to the fewest",

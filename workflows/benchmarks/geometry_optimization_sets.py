@@ -1,8 +1,8 @@
 """Structures to optimize: published sets by name, or any folder of xyz files.
 
-No data come with the package. Sets are looked for below the folder in the environment variable ``ATOMSYM_DATA``, in
-``geomopt/<set>/*.xyz``, charge and multiplicity in ``geomopt/reference_energies.csv``; the coordinates are those of
-pysisyphus' ``geom_library``.
+S22 is there always, from ASE. No other data come with the package: sets are looked for below the folder in the
+environment variable ``ATOMSYM_DATA``, in ``geomopt/<set>/*.xyz``, charge and multiplicity in
+``geomopt/reference_energies.csv``; the coordinates are those of pysisyphus' ``geom_library``.
 
 Sources: Baker, J. Comput. Chem. 14, 1085 (1993) (30 minima); Baker and Chan, J. Comput. Chem. 17, 888 (1996) (25
 transition states); Jurečka et al., Phys. Chem. Chem. Phys. 8, 1985 (2006) (S22).
@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from ase import Atoms
+from ase.data.s22 import create_s22_system, s22
 
 from atomsym.core import ConfigError, InputError
 from atomsym.workflows.structures import load_structure
@@ -36,21 +39,21 @@ class Case:
 
     Attributes:
         set_name: of the set, or of the folder.
-        file: the structure.
+        name: of the structure.
         target: what is sought from it.
+        load: makes or reads it.
+        file: that it is read from; None if it is made.
     """
 
     set_name: str
-    file: Path
+    name: str
     target: Target
-
-    @property
-    def name(self) -> str:
-        return self.file.stem
+    load: Callable[[], Atoms]
+    file: Path | None = None
 
     def atoms(self) -> Atoms:
-        """The start structure, not periodic unless the file says so."""
-        atoms = load_structure(str(self.file))
+        """The start structure, not periodic unless its file says so."""
+        atoms = self.load()
         atoms.info = {}
         return atoms
 
@@ -60,7 +63,7 @@ def cases_of(name: str, data: Path | None = None) -> list[Case]:
 
     Args:
         name: ``baker``, ``baker-ts``, ``s22``, or a folder of xyz files whose minima are sought; a folder whose name
-            ends in ``ts`` is one of saddle points.
+            ends in ``ts`` is one of saddle points. Without a data folder S22 is ASE's.
         data: the data folder; default: the environment variable ``ATOMSYM_DATA``.
 
     Raises:
@@ -73,6 +76,8 @@ def cases_of(name: str, data: Path | None = None) -> list[Case]:
             raise ConfigError(f"'{name}' is neither a folder nor a set; sets are {', '.join(NAMED)}")
         return _found(folder.name, folder, target, set())
     sub, target = NAMED[name]
+    if name == "s22" and data is None and not os.environ.get(FOLDER_VARIABLE):
+        return [Case(name, system, target, partial(create_s22_system, system)) for system in s22]
     root = _root(data)
     return _found(name, root / sub, target, _charged(root / "reference_energies.csv", sub))
 
@@ -90,7 +95,11 @@ def _found(name: str, folder: Path, target: str, charged: set[str]) -> list[Case
     if not files:
         raise InputError(f"{folder} holds no xyz files of the set '{name}'")
     kind: Target = "saddle" if target == "saddle" else "minimum"
-    return [Case(name, file, kind) for file in files if file.name not in charged]
+    return [
+        Case(name, file.stem, kind, partial(load_structure, str(file)), file)
+        for file in files
+        if file.name not in charged
+    ]
 
 
 def _charged(table: Path, sub: str) -> set[str]:

@@ -25,6 +25,8 @@ class Summary:
     Attributes:
         set_name, calculator, optimizer: which.
         cases: how many were tried.
+        unsupported: how many of these the calculator cannot compute at all; fractions are of the others, and None if
+            there are none.
         succeeded: fraction that converged (to a first-order saddle point where one was sought).
         failed: fraction that ended in an error.
         best: fraction of minima within 0.01 eV of the lowest energy that any optimizer reached from the same start,
@@ -41,8 +43,9 @@ class Summary:
     calculator: str
     optimizer: str
     cases: int
-    succeeded: float
-    failed: float
+    unsupported: int
+    succeeded: float | None
+    failed: float | None
     best: float | None
     false_minima: float | None
     median_steps: float | None
@@ -72,6 +75,7 @@ def lowest_energies(outcomes: Sequence[Outcome]) -> dict[tuple[str, str, str], f
 
 
 def _summary(key: tuple[str, str, str], members: list[Outcome], lowest: dict[tuple[str, str, str], float]) -> Summary:
+    supported = [outcome for outcome in members if not outcome.unsupported]
     good = [outcome for outcome in members if outcome.succeeded]
     minima = members[0].target == "minimum"
     near = [o for o in good if o.energy is not None and o.energy - lowest[o.key[:3]] < SAME_ENERGY]
@@ -80,13 +84,17 @@ def _summary(key: tuple[str, str, str], members: list[Outcome], lowest: dict[tup
     def mean(name: str) -> float | None:
         return float(np.mean([getattr(outcome, name) for outcome in good])) if good else None
 
+    def fraction(chosen: list[Outcome]) -> float | None:
+        return len(chosen) / len(supported) if supported else None
+
     return Summary(
         *key,
         cases=len(members),
-        succeeded=len(good) / len(members),
-        failed=sum(bool(outcome.error) for outcome in members) / len(members),
-        best=len(near) / len(members) if minima else None,
-        false_minima=len(false) / len(members) if minima else None,
+        unsupported=len(members) - len(supported),
+        succeeded=fraction(good),
+        failed=fraction([outcome for outcome in supported if outcome.error]),
+        best=fraction(near) if minima else None,
+        false_minima=fraction(false) if minima else None,
         median_steps=float(np.median([outcome.steps for outcome in good])) if good else None,
         mean_steps=mean("steps"),
         mean_evaluations=mean("evaluations"),
