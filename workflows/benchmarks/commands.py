@@ -8,7 +8,9 @@ import typer
 from typer.core import TyperGroup
 
 from atomsym.workflows.benchmarks.command import benchmark_command
+from atomsym.workflows.benchmarks.frequencies_command import frequencies_command
 from atomsym.workflows.benchmarks.geometry_optimization_command import geometry_optimization_command
+from atomsym.workflows.benchmarks.transition_states_command import transition_states_command
 
 KERNELS = "kernels"
 
@@ -24,8 +26,10 @@ class _KernelsUnlessNamed(TyperGroup):
 
 benchmark_app = typer.Typer(
     cls=_KernelsUnlessNamed,
-    help="Measure kernels and potentials beside their peers, and optimizers beside each other.",
+    help="Measure kernels, potentials and optimizers beside each other, and frequencies beside a reference.",
     rich_markup_mode="markdown",
 )
 benchmark_app.command(KERNELS)(benchmark_command)
 benchmark_app.command("geometry-optimization")(geometry_optimization_command)
+benchmark_app.command("frequencies")(frequencies_command)
+benchmark_app.command("transition-states")(transition_states_command)
