@@ -26,7 +26,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "density": {"density": True},
     "density, plain": {"density": True, "first_interaction": "plain", "cutoff_on_weights": True},
     "repulsion": {"repulsion": "smooth"},
-    "whole repulsion": {"repulsion": "smooth", "repulsion_onset": 0.5},
+    "universal repulsion": {"repulsion": "universal", "scale": 0.6},
     "published repulsion": {"repulsion": "published"},
     "scalars": {"hidden": "0e"},
     "degree 2": {"hidden": "0e+1o+2e"},

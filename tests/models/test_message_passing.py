@@ -14,7 +14,6 @@ from torch import Tensor
 
 from atomsym.core import AtomGraph, AtomsymError, ConfigError
 from atomsym.core.elements import COVALENT_RADII
-from atomsym.core.units import COULOMB
 from atomsym.derivatives import evaluate
 from atomsym.kernels.neighbors import connect
 from atomsym.kernels.spherical_harmonics import spherical_harmonics
@@ -27,7 +26,6 @@ from atomsym.models import (
     NequIP,
     NequIPConfig,
 )
-from atomsym.models.mace.model import ROUNDED_SCREENING
 from atomsym.models.mace.radial import RadialBasis, chebyshev
 from atomsym.models.zbl import zbl_energy
 from atomsym.nn import Perceptron, bessel_basis, polynomial_cutoff
@@ -180,23 +178,23 @@ def test_the_smooth_repulsion_ends_with_a_continuous_third_derivative_and_the_pu
 
     inside, scale = reach - 1e-4, derivative("published", 3, reach - 1e-4)
     assert abs(scale) > 1  # eV/Å³
-    assert all(abs(derivative("smooth", order, inside)) < 1e-3 * abs(scale) for order in range(4))
-    assert all(derivative(kind, order, reach) == 0 for kind in ("smooth", "published") for order in range(3))
+    for kind in ("smooth", "universal"):
+        assert all(abs(derivative(kind, order, inside)) < 1e-3 * abs(scale) for order in range(4))
+    assert all(
+        derivative(kind, order, reach) == 0 for kind in ("smooth", "universal", "published") for order in range(3)
+    )
     assert derivative("smooth", 0, 0.8) > 0.5  # eV: nuclei that come close still repel each other
 
 
-def test_a_repulsion_with_an_onset_is_whole_below_it_and_ends_as_smoothly() -> None:
+def test_the_universal_repulsion_is_whole_at_short_distance_and_ends_as_smoothly() -> None:
+    """In eV whatever the model's scale is; ZBL's own constants: 2.2 keV for two copper nuclei at 0.2 Å and so on."""
     reach = COVALENT_RADII[8] + COVALENT_RADII[14]
-    onset = mace(repulsion="smooth", repulsion_onset=0.5)
-    d = torch.tensor([0.3, 0.49, 0.75, 1.0], dtype=torch.float64) * reach
+    model = mace(repulsion="universal", scale=0.7)
+    d = torch.tensor([0.2, 0.49, 0.75, 1.0], dtype=torch.float64) * reach
     numbers = (torch.full((4,), 8), torch.full((4,), 14))
-    whole = 0.5 * (14.3996 / COULOMB) * zbl_energy(d, *numbers, ROUNDED_SCREENING)
-    weights = onset.repulsion(d, *numbers) / whole
+    weights = 0.7 * model.repulsion(d, *numbers) / (0.5 * zbl_energy(d, *numbers))
     assert deviation(weights, torch.tensor([1, 1, 0.5, 0], dtype=torch.float64)) < 1e-12
-    assert (onset.repulsion(d, *numbers)[:3] > mace(repulsion="smooth").repulsion(d, *numbers)[:3]).all()
-    for kind, value in (("published", 0.5), ("none", 0.5), ("smooth", 0.9), ("smooth", -0.1)):
-        with pytest.raises(ConfigError, match="repulsion_onset"):
-            mace(repulsion=kind, repulsion_onset=value)
+    assert (0.7 * model.repulsion(d, *numbers)[:3] > 2 * mace(repulsion="smooth").repulsion(d, *numbers)[:3]).all()
 
 
 def test_distance_transforms_equal_their_equations() -> None:

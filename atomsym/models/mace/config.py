@@ -15,7 +15,7 @@ from atomsym.symmetry import Irrep, Irreps, sorted_irreps
 Interaction = Literal["residual", "plain"]
 RadialBasis = Literal["bessel", "gaussian", "chebyshev"]
 DistanceTransform = Literal["none", "agnesi", "soft"]
-Repulsion = Literal["none", "smooth", "published"]
+Repulsion = Literal["none", "universal", "smooth", "published"]
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class MACEConfig(LearnedConfig):
         readout_hidden: width of the last layer's readout.
         readout_activation: of that readout.
         last_readout_only: leave out the linear readouts of the earlier layers.
-        repulsion: the Ziegler–Biersack–Littmark repulsion below the sum of the covalent radii. It ends there with five
-            continuous derivatives (``smooth``), or with two (``published``, that of imported weights). Bonds vibrate
-            about that distance, and dynamics with a jump in the third derivative do not conserve the energy well.
-        repulsion_onset: ``smooth`` only: fraction of the sum of the covalent radii below which the repulsion is whole.
-            With 0 it is weakened at every distance, and a learned attraction of atoms that are closer than any of the
-            training data can win; with 0.5 it is the stronger wherever no data are. At most 0.8.
+        repulsion: the Ziegler–Biersack–Littmark repulsion below the sum of the covalent radii. ``universal``: with the
+            constants of its authors, whole up to half of that distance and ending there with five continuous
+            derivatives; it outweighs what a network says where no data are. The others have MACE's constants, which
+            screen more strongly (copper at 1.4 Å: 0.4 eV instead of 32), and are weakened at every distance; they end
+            with five continuous derivatives (``smooth``) or two (``published``, that of imported weights). Bonds
+            vibrate about that distance, and dynamics with a jump in the third derivative do not conserve energy well.
         first_density: ``density`` of the first layer, if it is another one.
         frequencies: k_n of the Bessel functions, 1/Å, one a radial function; empty: n π / cutoff.
     """
@@ -79,7 +79,6 @@ class MACEConfig(LearnedConfig):
     readout_activation: str = "silu"
     last_readout_only: bool = False
     repulsion: Repulsion = "none"
-    repulsion_onset: float = 0.0
     first_density: bool | None = None
     frequencies: tuple[float, ...] = ()
 
@@ -102,11 +101,6 @@ class MACEConfig(LearnedConfig):
         for name, kind in _CHOICES.items():
             if getattr(self, name) not in get_args(kind):
                 raise ConfigError(f"{name} must be one of {', '.join(get_args(kind))}; found '{getattr(self, name)}'")
-        if not 0 <= self.repulsion_onset <= 0.8 or (self.repulsion_onset and self.repulsion != "smooth"):
-            raise ConfigError(
-                "repulsion_onset must be 0 to 0.8, and 0 unless repulsion is smooth; "
-                f"found {self.repulsion_onset} with repulsion '{self.repulsion}'"
-            )
         if self.radial_basis == "gaussian" and self.n_radial < 2:
             raise ConfigError(f"a gaussian basis needs n_radial >= 2; found {self.n_radial}")
         activation(self.readout_activation)

@@ -26,6 +26,7 @@ ROUNDED_SCREENING = Screening(
     length=0.4543 * 0.529,
 )
 _ROUNDED_COULOMB = 14.3996  # eV Å
+_WHOLE = 0.5  # of the sum of covalent radii: up to there the universal repulsion is not weakened
 _SMOOTH_ORDER = 6  # five continuous derivatives, and a few meV at the shortest O–H distances of liquid water
 
 
@@ -105,20 +106,21 @@ class MACE(Backbone):
         )
 
     def repulsion(self, distance: Tensor, receiver_number: Tensor, sender_number: Tensor) -> Tensor:
-        """Half of each pair's screened nuclear repulsion, zero from the sum of covalent radii on, (n_edges,), eV.
+        """Half of each pair's screened nuclear repulsion, zero from the sum of covalent radii on, (n_edges,).
 
-        The published form jumps at the model's cutoff for pairs whose radii add up to more (Cs–Cs: 4.9 Å), as this one.
+        In units of the model's scale, which the published form is multiplied with like all of the interaction and the
+        universal one is not. The former jumps at the model's cutoff for pairs whose radii add up to more (Cs–Cs: 4.9 Å).
         """
         radii = self.radial_basis.radii(distance)
         reach = radii[receiver_number] + radii[sender_number]
-        onset = self.config.repulsion_onset
-        if onset:
-            reach = reach.clamp(max=self.cutoff)
-            weight = cutoff_switch(distance, onset * reach, reach, derivatives=_SMOOTH_ORDER - 1)
+        if self.config.repulsion == "published":
+            weight = polynomial_cutoff(distance, reach, power=self.config.envelope_power) * (distance < self.cutoff)
         elif self.config.repulsion == "smooth":
             weight = polynomial_envelope(distance, reach.clamp(max=self.cutoff), order=_SMOOTH_ORDER)
         else:
-            weight = polynomial_cutoff(distance, reach, power=self.config.envelope_power) * (distance < self.cutoff)
+            reach = reach.clamp(max=self.cutoff)
+            weight = cutoff_switch(distance, _WHOLE * reach, reach, derivatives=_SMOOTH_ORDER - 1)
+            return 0.5 * zbl_energy(distance, receiver_number, sender_number) * weight / self.config.scale
         pairs = zbl_energy(distance, receiver_number, sender_number, ROUNDED_SCREENING)
         return 0.5 * (_ROUNDED_COULOMB / COULOMB) * pairs * weight
 
