@@ -109,7 +109,7 @@ class MACE(Backbone):
         """Half of each pair's screened nuclear repulsion, zero from the sum of covalent radii on, (n_edges,).
 
         In units of the model's scale, which the published form is multiplied with like all of the interaction and the
-        universal one is not. The former jumps at the model's cutoff for pairs whose radii add up to more (Cs–Cs: 4.9 Å).
+        universal one is not. The former jumps at the cutoff for pairs whose radii add up to more (Cs–Cs: 4.9 Å).
         """
         radii = self.radial_basis.radii(distance)
         reach = radii[receiver_number] + radii[sender_number]
