@@ -21,6 +21,7 @@ from atomsym.generators.wyformer import (
     masked_orbit_loss,
     orbits_of,
     sample_orbits,
+    standard_vocabulary,
 )
 
 VOCABULARY = vocabulary()
@@ -145,6 +146,18 @@ def test_an_untrained_model_already_keeps_every_condition(conditions: Conditions
         if conditions.composition is not None:
             assert len({counts[z] / n for z, n in conditions.composition.items()}) == 1
         assert crystal.log_likelihood < 0
+
+
+def test_tokens_of_the_real_groups() -> None:
+    """78 site symmetries and at most 8 positions alike: the facts that the tokens rest on."""
+    words = standard_vocabulary()
+    assert (words.n_sites, words.n_enumerations, words.multiplicity.max()) == (78, 8, 192)
+    assert words.site_symmetry[216, 0] == words.site_symmetry[225, 2]  # -43m
+    network = WyFormer(WyFormerConfig(), words).eval()
+    conditions = Conditions.of_system(8, 22, 56, max_atoms=60)
+    groups = [1, 2, 14, 62, 123, 139, 166, 194, 221, 225, 227] * 3
+    found = sample_orbits(network, groups, conditions=conditions, generator=torch.Generator().manual_seed(0))
+    assert {frozenset(crystal.elements) for crystal in found} == {frozenset({8, 22, 56})}
 
 
 def test_the_same_seed_gives_the_same_crystals() -> None:

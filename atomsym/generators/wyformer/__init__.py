@@ -4,7 +4,7 @@ from atomsym.generators.wyformer.config import WyFormerConfig
 from atomsym.generators.wyformer.loss import Losses, masked_orbit_loss
 from atomsym.generators.wyformer.network import Orbits, Query, WyFormer
 from atomsym.generators.wyformer.sampling import OrbitList, orbits_of, sample_orbits
-from atomsym.generators.wyformer.vocabulary import Vocabulary
+from atomsym.generators.wyformer.vocabulary import Vocabulary, standard_vocabulary
 
 __all__ = [
     "Losses",
@@ -17,4 +17,5 @@ __all__ = [
     "masked_orbit_loss",
     "orbits_of",
     "sample_orbits",
+    "standard_vocabulary",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from atomsym.core import InputError
 from atomsym.core.elements import MAX_ATOMIC_NUMBER
 from atomsym.generators.reachability import Sites
+from atomsym.symmetry.wyckoff import wyckoff_positions
+from atomsym.symmetry.wyckoff.group_features import group_features
 
 STOP = 0
 """Class of the element head that ends a crystal; the others are atomic numbers."""
@@ -77,3 +80,27 @@ class Vocabulary:
         """The positions of a group, as far as counting goes."""
         n = int(self.n_positions[group])
         return Sites(tuple(self.multiplicity[group, :n].tolist()), tuple(self.free[group, :n].tolist()))
+
+
+@cache
+def standard_vocabulary() -> Vocabulary:
+    """That of the 230 space groups; positions of the same site symmetry are enumerated in the order of the tables.
+
+    Example:
+        >>> words = standard_vocabulary()
+        >>> words.n_sites, words.n_enumerations, int(words.n_positions.sum())
+        (78, 8, 1731)
+    """
+    groups = [wyckoff_positions(group) for group in range(1, N_GROUPS + 1)]
+    symbols = sorted({position.site_symmetry for group in groups for position in group})
+    shape = (N_GROUPS + 1, max(map(len, groups)))
+    sites, numbers, multiplicity = np.full(shape, -1), np.full(shape, -1), np.zeros(shape, dtype=np.int64)
+    free = np.zeros(shape, dtype=bool)
+    for row, positions in enumerate(groups, start=1):
+        seen: Counter[str] = Counter()
+        for column, position in enumerate(positions):
+            sites[row, column] = symbols.index(position.site_symmetry)
+            numbers[row, column] = seen[position.site_symmetry]
+            multiplicity[row, column], free[row, column] = position.multiplicity, not position.is_point
+            seen[position.site_symmetry] += 1
+    return Vocabulary(sites.astype(np.int64), numbers.astype(np.int64), multiplicity, free, group_features())
