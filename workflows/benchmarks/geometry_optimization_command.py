@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from atomsym.artifacts import write_atomically
+from atomsym.workflows.benchmarks import options
 from atomsym.workflows.benchmarks.geometry_optimization import BenchmarkSettings, run_benchmark
 from atomsym.workflows.benchmarks.geometry_optimization_case import OPTIMIZERS, SADDLE_OPTIMIZERS, Outcome
 from atomsym.workflows.benchmarks.geometry_optimization_tables import Summary, summaries, to_csv
@@ -32,19 +33,13 @@ def geometry_optimization_command(
     optimizers: Annotated[
         str, typer.Option(help=f"Of {', '.join([*OPTIMIZERS, *SADDLE_OPTIMIZERS])}, separated by commas.")
     ] = DEFAULT,
-    kwargs: Annotated[
-        str | None, typer.Option(help="Arguments of the calculators' factories, as JSON.", show_default=False)
-    ] = None,
+    kwargs: options.Kwargs = None,
     fmax: Annotated[float, typer.Option(help="Converged when no force is larger, eV/Å.")] = 0.01,
     max_steps: Annotated[int, typer.Option(help="Of every optimizer.")] = 300,
-    data: Annotated[
-        Path | None, typer.Option(help="The data folder with the sets.", show_default="ATOMSYM_DATA")
-    ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the results; one that holds some is gone on with.")
-    ] = Path("atomsym-geometry-optimization"),
-    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time.", show_default="no limit")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")] = False,
+    data: options.Data = None,
+    output: options.Folder = Path("atomsym-geometry-optimization"),
+    max_minutes: options.MaxMinutes = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Compare optimizers: steps, evaluations, Hessians, the minimum reached; Dolan–Moré performance profiles.
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from atomsym.artifacts import write_atomically
+from atomsym.workflows.benchmarks import options
 from atomsym.workflows.benchmarks.transition_states import (
     SearchBenchmarkSettings,
     SearchOutcome,
@@ -28,7 +29,7 @@ from atomsym.workflows.transition_states.settings import SEARCHES
 
 def transition_states_command(
     calculator: Annotated[str, typer.Option(help="Model name or file, or module:factory of another ASE calculator.")],
-    kwargs: Annotated[str | None, typer.Option(help="Arguments of its factory, as JSON.", show_default=False)] = None,
+    kwargs: options.Kwargs = None,
     set_name: Annotated[
         str, typer.Option("--set", help="baker-ts, or a folder of xyz files whose name ends in ts.")
     ] = "baker-ts",
@@ -41,14 +42,10 @@ def transition_states_command(
     ] = 1,
     fmax: Annotated[float, typer.Option(help="Largest force at the end, eV/Å.")] = 0.01,
     max_steps: Annotated[int, typer.Option(help="Of each search and of each relaxation.")] = 200,
-    data: Annotated[
-        Path | None, typer.Option(help="The data folder with the set.", show_default="ATOMSYM_DATA")
-    ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the results; one that holds some is gone on with.")
-    ] = Path("atomsym-transition-states"),
-    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time.", show_default="no limit")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON and nothing else.")] = False,
+    data: options.Data = None,
+    output: options.Folder = Path("atomsym-transition-states"),
+    max_minutes: options.MaxMinutes = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Find and prove transition states from published guesses: what `atomsym ts` does, for a whole set.
 
