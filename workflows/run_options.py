@@ -28,7 +28,10 @@ def option(panel: str, text: str, default: str | bool = False, *names: str) -> A
 System = Annotated[
     str | None,
     typer.Argument(
-        help=f"A built-in system ({', '.join(BUILTIN_STRUCTURES)}) or a structure file that ASE reads.",
+        help=(
+            f"A built-in system ({', '.join(BUILTIN_STRUCTURES)}), a molecule of ASE's g2 set such as CH3CH2OH, or a "
+            "structure file that ASE reads."
+        ),
         show_default=False,
     ),
 ]

@@ -10,6 +10,7 @@ import ase.io
 import numpy as np
 from ase import Atoms, units
 from ase.build import bulk
+from ase.collections import g2
 from ase.constraints import FixAtoms
 from numpy.typing import NDArray
 
@@ -50,19 +51,31 @@ BUILTIN_STRUCTURES = {
 }
 
 
+ORGANIC_ELEMENTS = frozenset((1, 6, 7, 8, 9))
+"""Those of the shipped model ``organic``."""
+
+
+def is_molecule(name: str) -> bool:
+    """Whether ASE's collection g2 has a molecule of this name, such as CH3CH2OH; single atoms are left out."""
+    return name in g2.names and len(g2[name]) > 1
+
+
 def require_structure(name: str) -> None:
-    """Check that there is such a built-in structure or file.
+    """Check that there is such a built-in structure, molecule or file.
 
     Raises:
         InputError: if not.
     """
-    if name not in BUILTIN_STRUCTURES and not Path(name).is_file():
+    if name not in BUILTIN_STRUCTURES and not Path(name).is_file() and not is_molecule(name):
         known = ", ".join(BUILTIN_STRUCTURES)
-        raise InputError(f"'{name}' is neither a file nor a built-in system (known: {known})")
+        raise InputError(
+            f"'{name}' is neither a file nor a built-in system (known: {known}, and molecules of ASE's g2 set such as "
+            "CH3CH2OH)"
+        )
 
 
 def load_structure(name: str) -> Atoms:
-    """A built-in structure by its name, or the last frame of a file.
+    """A built-in structure or a molecule of ASE's g2 set by its name, or the last frame of a file.
 
     Raises:
         InputError: if the name is no built-in system and no readable structure file, or the structure has no atoms.
@@ -74,6 +87,8 @@ def load_structure(name: str) -> Atoms:
     require_structure(name)
     if name in BUILTIN_STRUCTURES:
         return BUILTIN_STRUCTURES[name].build()
+    if is_molecule(name) and not Path(name).is_file():
+        return Atoms(g2[name])
     try:
         atoms = ase.io.read(name, index=-1)
     except Exception as error:
@@ -85,13 +100,15 @@ def load_structure(name: str) -> Atoms:
 
 
 def suitable_model(system: str, given: str | None) -> str:
-    """The given model, or the one that suits a built-in structure.
+    """The given model, or the one that suits a built-in structure or molecule.
 
     Raises:
         ConfigError: if neither is there.
     """
     if given is None and system in BUILTIN_STRUCTURES:
         return BUILTIN_STRUCTURES[system].model
+    if given is None and is_molecule(system) and set(g2[system].numbers) <= ORGANIC_ELEMENTS:
+        return "organic"
     if not given:
         raise ConfigError(f"--model is needed for {system}; list them with: atomsym models")
     return given
