@@ -25,17 +25,18 @@ void frame_forward(const FramePlan &plan, const ProductCall &call, Operand<T> x,
                 for (std::int64_t n = task * per_task; n < n_end; ++n) {
                     T *const rows = out + (b * call.n_nodes + n) * plan.out_dim * C;
                     std::fill_n(rows, plan.out_dim * C, T(0));
-                    for_channel_blocks<T>(C, [&](auto vectors, std::int64_t c, auto access) {
-                        constexpr int V = decltype(vectors)::value;
-                        for (std::int64_t e = call.receiver_offsets[n]; e < call.receiver_offsets[n + 1]; ++e) {
-                            const T *sent = x.at(b) + call.sender[e] * plan.in_dim * C + c;
-                            into_frame<T, V>(plan.in, frame_in.at(b) + e * plan.frame_size, sent, C, z.get(), access);
-                            mix<T, V>(plan, weight.at(b) + e * w_row + c, C, z.get(), y.get(),
-                                      e + 1 < call.n_edges ? w_row : 0, access);
-                            out_of_frame<T, V>(plan.out, frame_out.at(b) + e * plan.frame_size, y.get(), rows + c, C,
-                                               access);
-                        }
-                    });
+                    for (std::int64_t e = call.receiver_offsets[n]; e < call.receiver_offsets[n + 1]; ++e) {
+                        const T *const sent = x.at(b) + call.sender[e] * plan.in_dim * C;
+                        const T *const d_in = frame_in.at(b) + e * plan.frame_size;
+                        const T *const d_out = frame_out.at(b) + e * plan.frame_size;
+                        const std::int64_t next = e + 1 < call.n_edges ? w_row : 0;
+                        for_channel_blocks<T>(C, [&](auto vectors, std::int64_t c, auto access) {
+                            constexpr int V = decltype(vectors)::value;
+                            into_frame<T, V>(plan.in, d_in, sent + c, C, z.get(), access);
+                            mix<T, V>(plan, weight.at(b) + e * w_row + c, C, z.get(), y.get(), next, access);
+                            out_of_frame<T, V>(plan.out, d_out, y.get(), rows + c, C, access);
+                        });
+                    }
                 }
             }
     }

@@ -97,7 +97,7 @@ inline void mix(const FramePlan &plan, const T *weight, std::int64_t stride, con
 #pragma GCC unroll 4
             for (int v = 0; v < V; ++v) {
                 const Vec<T> w = access.get(row + v * L);
-                if (next) __builtin_prefetch(row + next + v * L);
+                if (next) __builtin_prefetch(row + next + v * L, 0, 2);  // an edge's weights may exceed the first cache
                 plus[v] += (factor * w) * load(z + (entry.a * V + v) * L);
                 if (group.minus_row >= 0) minus[v] += (other * w) * load(z + (entry.b * V + v) * L);
             }
