@@ -101,7 +101,7 @@ class MultilinearConvolution:
 
     def _empty_forward(self, *args: Any) -> Tensor:
         n = len(self.operands)
-        return args[0].new_empty(self.out_shape(args[:n], args[-1]))  # type: ignore[no-any-return]
+        return args[0].new_empty(self.out_shape(args[:n], args[-1]))
 
     def _empty_gradients(self, *args: Any) -> tuple[Tensor, ...]:
         n = len(self.operands)

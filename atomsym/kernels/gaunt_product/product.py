@@ -10,7 +10,7 @@ from torch import Tensor
 from atomsym.core.errors import InputError
 from atomsym.kernels.backends import Backend, Operation, constant_when_compiled
 from atomsym.kernels.gaunt_product.description import GauntProduct, from_grid, to_grid
-from atomsym.symmetry import wigner_3j
+from atomsym.kernels.path_coefficients import path_coefficients
 
 OPERATION = Operation("gaunt_product")
 
@@ -52,26 +52,10 @@ def gaunt_product(factors: Sequence[Tensor], product: GauntProduct, *, backend: 
 
 
 def gaunt_coefficients(product: GauntProduct) -> dict[tuple[int, int, int], float]:
-    """c with which a product of two factors is Σ c · wigner_3j, by degrees (l1, l2, l3); zeros left out.
-
-    They are what a Clebsch–Gordan product must have as path weights to be this one.
-    """
+    """c with which a product of two factors is Σ c · wigner_3j; see ``path_coefficients``."""
     if len(product.factors) != 2:
         raise InputError(f"coefficients of paths are those of two factors; found {len(product.factors)}")
-    first, second = product.factors
-    eyes = [torch.eye(irreps.dim, dtype=torch.float64) for irreps in (first, second)]
-    pairs = (eyes[0].repeat_interleave(second.dim, 0), eyes[1].repeat(first.dim, 1))
-    cube = reference([pair.unsqueeze(-1) for pair in pairs], product).reshape(first.dim, second.dim, -1)
-    found = {}
-    for a, part_a in zip(first, first.slices, strict=True):
-        for b, part_b in zip(second, second.slices, strict=True):
-            for c, part_c in zip(product.irreps_out, product.irreps_out.slices, strict=True):
-                if abs(a.degree - b.degree) <= c.degree <= a.degree + b.degree:
-                    coupling = wigner_3j(a.degree, b.degree, c.degree)
-                    value = float((cube[part_a, part_b, part_c] * coupling).sum())
-                    if abs(value) > 1e-12:
-                        found[a.degree, b.degree, c.degree] = value
-    return found
+    return path_coefficients(lambda x, y: reference((x, y), product), *product.factors, product.irreps_out)
 
 
 def reference(factors: Sequence[Tensor], product: GauntProduct) -> Tensor:
