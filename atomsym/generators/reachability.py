@@ -146,7 +146,7 @@ class Reachability:
                     continue
                 remaining = (*left[:own], left[own] - 1, *left[own + 1 :])
             if self.conditions.composition is None:
-                state = (n_atoms + multiplicity, which[0])
+                state: tuple[int, ...] = (n_atoms + multiplicity, which[0])
             else:
                 counts, chosen = list(which[:-1]), which[-1]
                 counts[chosen] += multiplicity

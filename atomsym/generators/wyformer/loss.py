@@ -48,9 +48,8 @@ def masked_orbit_loss(model: WyFormer, crystals: Orbits, generator: torch.Genera
     # the element is asked for after any number of orbits, also all; the rest only where an orbit is left
     choices = sizes + (part == 0).to(sizes.dtype)
     cut = (torch.rand(n, generator=generator, dtype=torch.float64).to(device) * choices).long()
-    shuffled = Orbits(
-        crystals.groups, *(field.gather(1, order) for field in crystals[1:4]), crystals.present.gather(1, order)
-    )
+    elements, sites, enumerations, present = (field.gather(1, order) for field in crystals[1:])
+    shuffled = Orbits(crystals.groups, elements, sites, enumerations, present)
     place = torch.arange(most, device=device).expand(n, most)
     known = shuffled._replace(present=shuffled.present & (place < cut.unsqueeze(1)))
     following = cut.clamp(max=most - 1).unsqueeze(1)
