@@ -74,7 +74,7 @@ def _fill_interaction(model: MACE, foreign: ForeignMACE, layer: int, order: Tens
             for b in _linear(foreign, f"{name}.linear_up")
         },
     )
-    paths = list(_paths(foreign, f"{name}.conv_tp", features, interaction.product))
+    paths = list(_paths(foreign, f"{name}.conv_tp", features, interaction.channelwise))
     _fill_radial(interaction.radial, foreign, f"{name}.conv_tp_weights", paths, model.config.channels)
     slots = {path.foreign_slot: path.number for path in paths}
     down = foreign.irreps(f"{name}.linear", "irreps_out")

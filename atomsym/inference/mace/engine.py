@@ -74,10 +74,11 @@ class MACEEngine(Engine):
 
     @classmethod
     def supports(cls, potential: Potential) -> bool:
-        """Whether the kernels go to the degrees of a potential."""
+        """Whether the kernels know the product of a potential and go to its degrees."""
         config = cast(MACE, potential).config
         degree = max(config.max_degree, *(irreps.max_degree for irreps in map(config.features, range(config.n_layers))))
-        return degree <= MAX_DEGREE and config.readout_activation in SLOPES
+        known = config.product == "clebsch-gordan" and config.readout_activation in SLOPES
+        return known and degree <= MAX_DEGREE
 
     def _compiled(self, layer: int) -> _Layer:
         model, dtype = self._model, self.dtype

@@ -70,7 +70,7 @@ class Convolution:
     def __init__(self, model: MACE, layer: int, dtype: torch.dtype) -> None:
         interaction = cast(Interaction, model.interactions[layer])
         factor = 1.0 if interaction.density is not None else 1 / model.config.average_neighbors
-        product: ChannelwiseProduct = interaction.product
+        product: ChannelwiseProduct = interaction.channelwise
         self.tables: TableSet
         self._dim_out, self._channels = interaction.messages.dim, model.config.channels
         if layer == 0:
@@ -95,8 +95,8 @@ class Convolution:
         down = interaction.down
         by_irrep = dict(zip(down.irreps_out, down.weights, strict=True))
         mixing = [
-            by_irrep[interaction.product.irreps_out[path.index_out]].detach().double()
-            for path in interaction.product.paths
+            by_irrep[interaction.channelwise.irreps_out[path.index_out]].detach().double()
+            for path in interaction.channelwise.paths
         ]
         scale = factor * model.config.channels**-0.5
         return folded_tables(model, up.forward(rows).squeeze(1), torch.stack(mixing) * scale, dtype)

@@ -46,7 +46,7 @@ class RadialFunctions:
         interaction = cast(Interaction, model.interactions[layer])
         self._basis = model.radial_basis
         self._network = copy.deepcopy(interaction.radial).double().requires_grad_(False)
-        self._shape = (interaction.product.n_paths, model.config.channels)
+        self._shape = (interaction.channelwise.n_paths, model.config.channels)
         self._on_weights = model.config.cutoff_on_weights
         self._elements = model.elements
 

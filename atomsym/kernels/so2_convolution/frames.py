@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -34,7 +35,13 @@ class EdgeFrames:
         return frame_blocks(self.values, self.max_degree, self.max_order)
 
 
-def edge_frames(vectors: Tensor, max_degree: int, max_order: int | None = None) -> EdgeFrames:
+def edge_frames(
+    vectors: Tensor,
+    max_degree: int,
+    max_order: int | None = None,
+    *,
+    zero_length: Literal["refuse", "scalar"] = "refuse",
+) -> EdgeFrames:
     """Frames of edges; deterministic, without a random turn about the edge.
 
     The turn about the edge is a choice that no convolution depends on. The one made here is smooth in the vector in an
@@ -45,13 +52,15 @@ def edge_frames(vectors: Tensor, max_degree: int, max_order: int | None = None) 
         vectors: shape (n_edges, 3), float32 or float64, any length but zero.
         max_degree: largest degree l of the features, ≥ 0.
         max_order: largest kept |m|, ≥ 0; None keeps all.
+        zero_length: ``refuse`` edges without direction, or let those of length zero couple degree 0 alone
+            (``scalar``), as spherical harmonics of degree l > 0 vanish there.
 
     Returns:
         Frames whose ``values`` are differentiable any number of times.
 
     Raises:
         InputError: if the shape or dtype is wrong or an edge has no direction: its length is zero or not a number.
-            Inside a compiled graph and under vmap the values are not looked at, and a zero vector gets the identity.
+            Inside a compiled graph and under vmap the values are not looked at, and zero vectors are as ``scalar``.
 
     Example:
         >>> frames = edge_frames(torch.tensor([[0.0, -2.0, 0.0]]), 2, max_order=1)
@@ -65,12 +74,15 @@ def edge_frames(vectors: Tensor, max_degree: int, max_order: int | None = None) 
     order = max_degree if max_order is None else min(max_order, max_degree)
     if max_degree < 0 or order < 0:
         raise InputError(f"max_degree and max_order must be >= 0; found {max_degree}, {max_order}")
-    _require_directions(vectors)
+    if zero_length == "refuse":
+        _require_directions(vectors)
     blocks = wigner_d(max_degree, rotation_to_polar_axis(vectors))
     kept = [
         block[:, degree - min(degree, order) : degree + min(degree, order) + 1].flatten(1)
         for degree, block in enumerate(blocks)
     ]
+    there = (vectors.detach() != 0).any(1, keepdim=True)
+    kept = [block if degree == 0 else block * there for degree, block in enumerate(kept)]
     return EdgeFrames(torch.cat(kept, 1), max_degree, order)
 
 

@@ -10,6 +10,7 @@ from atomsym.core import ConfigError
 from atomsym.kernels.symmetric_contraction import MAX_CORRELATION
 from atomsym.models.learned import LearnedConfig
 from atomsym.nn import activation
+from atomsym.nn.edge_product import ProductName, require_product
 from atomsym.symmetry import Irrep, Irreps, sorted_irreps
 
 Interaction = Literal["residual", "plain"]
@@ -57,6 +58,9 @@ class MACEConfig(LearnedConfig):
             with five continuous derivatives (``smooth``) or two (``published``, that of imported weights). Bonds
             vibrate about that distance, and dynamics with a jump in the third derivative do not conserve energy well.
         first_density: ``density`` of the first layer, if it is another one.
+        product: what couples features with edges. ``so2``: in the frame of each edge, nothing lost, cheaper at high
+            degrees. ``cp``: one radial weight for all couplings; degrees up to 3. Only ``clebsch-gordan`` has a
+            compiled engine for inference.
         frequencies: k_n of the Bessel functions, 1/Å, one a radial function; empty: n π / cutoff.
     """
 
@@ -81,6 +85,7 @@ class MACEConfig(LearnedConfig):
     repulsion: Repulsion = "none"
     first_density: bool | None = None
     frequencies: tuple[float, ...] = ()
+    product: ProductName = "clebsch-gordan"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,6 +109,7 @@ class MACEConfig(LearnedConfig):
         if self.radial_basis == "gaussian" and self.n_radial < 2:
             raise ConfigError(f"a gaussian basis needs n_radial >= 2; found {self.n_radial}")
         activation(self.readout_activation)
+        require_product(self.product, (Irreps.parse(self.hidden), self.harmonics))
 
     @property
     def harmonics(self) -> Irreps:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from atomsym.core import EdgeTopology
+from atomsym.core import ConfigError, EdgeTopology
 from atomsym.kernels.segments import segment_sum
+from atomsym.kernels.so2_convolution import EdgeFrames
 from atomsym.kernels.symmetric_contraction import SymmetricContraction, symmetric_contraction
-from atomsym.kernels.tensor_product import ChannelwiseProduct, tensor_product_convolution
+from atomsym.kernels.tensor_product import ChannelwiseProduct
 from atomsym.models.mace.config import MACEConfig
 from atomsym.nn import EquivariantLinear, Perceptron, SpeciesLinear
+from atomsym.nn.edge_product import convolve_edges, edge_product, product_irreps, product_weights
 from atomsym.symmetry import Irreps
 
 
@@ -25,12 +27,14 @@ class Edges:
         harmonics: spherical harmonics of the edge vectors, shape (n_edges, (max_degree + 1)²).
         basis: radial basis, shape (n_edges, n_radial).
         cutoff: weight that vanishes at the cutoff, shape (n_edges,).
+        frames: of the edges, if the product is taken in them.
     """
 
     topology: EdgeTopology
     harmonics: Tensor
     basis: Tensor
     cutoff: Tensor
+    frames: EdgeFrames | None = None
 
 
 class Interaction(torch.nn.Module):
@@ -54,21 +58,33 @@ class Interaction(torch.nn.Module):
         features, messages, channels = config.features(layer), config.messages(layer), config.channels
         self.config, self.messages = config, messages
         self.residual = (config.first_interaction if layer == 0 else config.interaction) == "residual"
-        self.product = ChannelwiseProduct.separate(features, config.harmonics, messages)
+        self.product = edge_product(config.product, features, config.harmonics, messages)
+        self._n_weights = product_weights(self.product)
         self.up = EquivariantLinear(features, features, channels, channels)
-        self.radial = Perceptron((config.n_radial, *config.radial_hidden, self.product.n_paths * channels))
-        self.down = EquivariantLinear(self.product.irreps_out, messages, channels, channels)
+        self.radial = Perceptron((config.n_radial, *config.radial_hidden, self._n_weights * channels))
+        self.down = EquivariantLinear(product_irreps(self.product), messages, channels, channels)
         ends = (features, config.features(layer + 1)) if self.residual else (messages, messages)
         self.skip = SpeciesLinear(*ends, channels, len(config.elements))
         self.density = Perceptron((config.n_radial, 1)) if config.has_density(layer) else None
+
+    @property
+    def channelwise(self) -> ChannelwiseProduct:
+        """The product, for those who know the Clebsch–Gordan one only.
+
+        Raises:
+            ConfigError: if it is another one.
+        """
+        if not isinstance(self.product, ChannelwiseProduct):
+            raise ConfigError(f"this needs the product 'clebsch-gordan'; the model has '{self.config.product}'")
+        return self.product
 
     def forward(self, features: Tensor, species: Tensor, edges: Edges) -> tuple[Tensor, Tensor | None]:
         """Messages, shape (n_atoms, messages.dim, channels), and what to add to the layer's output, or None."""
         weights = self.radial(edges.basis)
         if self.config.cutoff_on_weights:
             weights = weights * edges.cutoff.unsqueeze(-1)
-        weights = weights.unflatten(1, (self.product.n_paths, self.config.channels))
-        summed = tensor_product_convolution(self.up(features), edges.harmonics, weights, edges.topology, self.product)
+        weights = weights.unflatten(1, (self._n_weights, self.config.channels))
+        summed = convolve_edges(self.product, self.up(features), edges.harmonics, edges.frames, weights, edges.topology)
         messages = self.normalized(self.down(summed), edges)
         if self.residual:
             return messages, self.skip(features, species)

@@ -8,6 +8,7 @@ from torch import Tensor
 from atomsym.core import AtomGraph
 from atomsym.core.units import COULOMB
 from atomsym.kernels.segments import segment_sum
+from atomsym.kernels.so2_convolution import edge_frames
 from atomsym.kernels.spherical_harmonics import spherical_harmonics
 from atomsym.models.backbone import Backbone, Description
 from atomsym.models.mace.config import MACEConfig
@@ -87,11 +88,10 @@ class MACE(Backbone):
         vectors = graph.edge_vectors()
         distance = edge_lengths(vectors)
         numbers = (graph.numbers[graph.edge_index[0]], graph.numbers[graph.edge_index[1]])
-        edges = Edges(
-            graph.topology,
-            spherical_harmonics(vectors, config.max_degree),
-            *self.radial_basis(distance, *numbers),
-        )
+        degree = max(config.max_degree, Irreps.parse(config.hidden).max_degree)
+        frames = edge_frames(vectors, degree, zero_length="scalar") if config.product == "so2" else None
+        basis, cutoff = self.radial_basis(distance, *numbers)
+        edges = Edges(graph.topology, spherical_harmonics(vectors, config.max_degree), basis, cutoff, frames)
         species = self.species(graph.numbers)
         energies, features = self._learned(species, edges)
         if config.repulsion != "none":

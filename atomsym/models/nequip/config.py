@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from atomsym.core import ConfigError
 from atomsym.models.learned import LearnedConfig
+from atomsym.nn.edge_product import ProductName, require_product
 from atomsym.symmetry import Irreps
 
 
@@ -33,6 +34,8 @@ class NequIPConfig(LearnedConfig):
         radial_hidden: widths of the hidden layers of the radial networks.
         trainable_frequencies: train the frequencies of the Bessel functions.
         envelope_power: p of the polynomial cutoff.
+        product: what couples features with edges. ``so2``: in the frame of each edge, nothing lost, cheaper at high
+            degrees. ``cp``: one radial weight for all couplings; degrees up to 3.
     """
 
     channels: int = 64
@@ -44,6 +47,7 @@ class NequIPConfig(LearnedConfig):
     radial_hidden: tuple[int, ...] = (128,)
     trainable_frequencies: bool = False
     envelope_power: int = 6
+    product: ProductName = "clebsch-gordan"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,6 +60,8 @@ class NequIPConfig(LearnedConfig):
             )
         if not self.parity and any(irrep.parity == -1 for irrep in Irreps.parse(self.hidden)):
             raise ConfigError(f"without parity all hidden irreps must be even, as 0e+1e; found '{self.hidden}'")
+
+        require_product(self.product, (Irreps.parse(self.hidden), self.harmonics), mirror=self.parity)
 
     @property
     def harmonics(self) -> Irreps:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from atomsym.core import EdgeTopology
-from atomsym.kernels.tensor_product import ChannelwiseProduct, tensor_product_convolution
+from atomsym.kernels.so2_convolution import EdgeFrames
 from atomsym.models.nequip.config import NequIPConfig
 from atomsym.nn import EquivariantLinear, Gate, Perceptron, SpeciesLinear
+from atomsym.nn.edge_product import convolve_edges, edge_product, product_irreps, product_weights
 
 
 class InteractionLayer(nn.Module):
@@ -30,15 +31,24 @@ class InteractionLayer(nn.Module):
         super().__init__()
         features, channels = config.features(layer), config.channels
         self.gate = Gate(config.features(layer + 1))
-        self.product = ChannelwiseProduct.separate(features, config.harmonics, self.gate.irreps_in)
+        self.product = edge_product(
+            config.product, features, config.harmonics, self.gate.irreps_in, mirror=config.parity
+        )
+        self._n_weights = product_weights(self.product)
         self.up = EquivariantLinear(features, features, channels, channels)
-        self.radial = Perceptron((config.n_radial, *config.radial_hidden, self.product.n_paths * channels))
-        self.down = EquivariantLinear(self.product.irreps_out, self.gate.irreps_in, channels, channels)
+        self.radial = Perceptron((config.n_radial, *config.radial_hidden, self._n_weights * channels))
+        self.down = EquivariantLinear(product_irreps(self.product), self.gate.irreps_in, channels, channels)
         self.skip = SpeciesLinear(features, self.gate.irreps_in, channels, len(config.elements))
         self._normalization = config.average_neighbors**-0.5
 
     def forward(
-        self, features: Tensor, species: Tensor, harmonics: Tensor, basis: Tensor, topology: EdgeTopology
+        self,
+        features: Tensor,
+        species: Tensor,
+        harmonics: Tensor,
+        basis: Tensor,
+        topology: EdgeTopology,
+        frames: EdgeFrames | None = None,
     ) -> Tensor:
         """Features after the layer.
 
@@ -48,12 +58,13 @@ class InteractionLayer(nn.Module):
             harmonics: shape (n_edges, (max_degree + 1)²).
             basis: radial basis, zero at the cutoff, shape (n_edges, n_radial).
             topology: who receives from whom.
+            frames: of the edges, if the product is taken in them.
 
         Returns:
             Shape (n_atoms, features(layer + 1).dim, channels).
         """
-        weights = self.radial(basis).unflatten(1, (self.product.n_paths, features.shape[2]))
+        weights = self.radial(basis).unflatten(1, (self._n_weights, features.shape[2]))
         senders = self.up(features) * self._normalization
-        summed = tensor_product_convolution(senders, harmonics, weights, topology, self.product)
+        summed = convolve_edges(self.product, senders, harmonics, frames, weights, topology)
         gated: Tensor = self.gate(self.down(summed) + self.skip(features, species))
         return gated

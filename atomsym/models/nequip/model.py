@@ -7,6 +7,7 @@ import math
 import torch
 
 from atomsym.core import AtomGraph
+from atomsym.kernels.so2_convolution import edge_frames
 from atomsym.kernels.spherical_harmonics import spherical_harmonics
 from atomsym.models.backbone import Backbone, Description
 from atomsym.models.nequip.config import NequIPConfig
@@ -72,11 +73,13 @@ class NequIP(Backbone):
         envelope = polynomial_cutoff(distance, config.cutoff, power=config.envelope_power).unsqueeze(-1)
         basis = bessel_basis(distance, config.cutoff, config.n_radial, frequencies=self.frequencies) * envelope
         harmonics = spherical_harmonics(vectors, config.max_degree)
+        degree = Irreps.parse(config.hidden).max_degree
+        frames = edge_frames(vectors, degree, zero_length="scalar") if config.product == "so2" else None
         features = (self.embedding * len(config.elements) ** -0.5)[species].unsqueeze(1)
         entering = features
         for layer in self.layers:
             entering = features
-            features = layer(entering, species, harmonics, basis, graph.topology)
+            features = layer(entering, species, harmonics, basis, graph.topology, frames)
         energies = self.total(self.readout(features[:, 0]).squeeze(-1), species)
         return Description(energies, torch.cat((entering, features), dim=1))
 

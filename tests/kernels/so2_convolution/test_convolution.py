@@ -321,6 +321,18 @@ def test_edges_without_direction_are_refused() -> None:
     assert edge_frames(torch.ones(0, 3), 2).values.shape == (0, 35)
 
 
+def test_edges_of_length_zero_can_couple_scalars_alone() -> None:
+    vectors = torch.tensor([[0.0, 0.0, 0.0], [0.0, 2.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    frames = edge_frames(vectors, 2, zero_length="scalar").values
+    assert frames[0].tolist() == [1.0] + 34 * [0.0]
+    assert torch.equal(frames[1], edge_frames(vectors[1:], 2).values[0])
+    (first,) = torch.autograd.grad(frames.sin().sum(), vectors, create_graph=True)
+    (second,) = torch.autograd.grad(first.sin().sum(), vectors)
+    assert not first[0].any()
+    assert not second[0].any()
+    assert torch.isfinite(second).all()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
