@@ -51,8 +51,9 @@ class NamedPosition:
 def operators(group: int) -> tuple[Integers, Integers]:
     """Rotations (n, 3, 3) and translations (n, 3) in units of 1/24 of the conventional cell."""
     found = operations_from_number(group, setting=Setting.standard())
-    translations = np.rint(np.array(found.translations) * DENOMINATOR).astype(np.int64) % DENOMINATOR
-    if np.abs(np.array(found.translations) * DENOMINATOR % 1).min() > 1e-6:
+    scaled = np.array(found.translations) * DENOMINATOR
+    translations = np.rint(scaled).astype(np.int64) % DENOMINATOR
+    if np.abs(scaled - np.rint(scaled)).max() > 1e-6:
         raise CalculationError(f"translations of group {group} are not multiples of 1/{DENOMINATOR}")
     return np.array(found.rotations, dtype=np.int64), translations
 

@@ -108,7 +108,7 @@ class DifferentiableOperator:
         device = ""
         for value in inputs:
             if isinstance(value, Tensor):
-                if type(value) not in _PLAIN or (device and device != value.device.type):
+                if type(value) not in _PLAIN or _is_wrapped(value) or (device and device != value.device.type):
                     return self.raw(*inputs)
                 device = value.device.type
         kernel = self._kernels.get(device)
@@ -167,6 +167,13 @@ class DifferentiableOperator:
 
     def _batched_raw(self, info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
         return self._batching(self.raw, info.batch_size, in_dims, inputs)
+
+
+def _is_wrapped(value: Tensor) -> bool:
+    """Whether a function transform looks through this tensor; such ones say ``Tensor`` too, but have no data."""
+    return bool(
+        torch._C._functorch.is_functorch_wrapped_tensor(value) or torch._C._functorch.is_legacy_batchedtensor(value)
+    )
 
 
 def _nothing_to_record(inputs: Inputs) -> bool:

@@ -33,7 +33,8 @@ def plant(name: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Wrapper]
     """Replace a function in all modules of the architecture that use it."""
 
     def planted(function: str, wrapper: Wrapper) -> None:
-        modules = [m for path, m in sys.modules.items() if path.startswith(f"atomsym.models.{name}.")]
+        own = (f"atomsym.models.{name}.", "atomsym.nn.edge_product")
+        modules = [m for path, m in sys.modules.items() if path.startswith(own)]
         users = [module for module in modules if hasattr(module, function)]
         assert users
         for module in users:

@@ -54,6 +54,7 @@ class MACE(Backbone):
 
     def __init__(self, config: MACEConfig) -> None:
         super().__init__(config)
+        self._degree = max(config.max_degree, Irreps.parse(config.hidden).max_degree)
         n_species, channels, layers = len(config.elements), config.channels, range(config.n_layers)
         self.embedding = torch.nn.Parameter(torch.randn(n_species, channels))
         self.radial_basis = RadialBasis(config)
@@ -88,8 +89,7 @@ class MACE(Backbone):
         vectors = graph.edge_vectors()
         distance = edge_lengths(vectors)
         numbers = (graph.numbers[graph.edge_index[0]], graph.numbers[graph.edge_index[1]])
-        degree = max(config.max_degree, Irreps.parse(config.hidden).max_degree)
-        frames = edge_frames(vectors, degree, zero_length="scalar") if config.product == "so2" else None
+        frames = edge_frames(vectors, self._degree, zero_length="scalar") if config.product == "so2" else None
         basis, cutoff = self.radial_basis(distance, *numbers)
         edges = Edges(graph.topology, spherical_harmonics(vectors, config.max_degree), basis, cutoff, frames)
         species = self.species(graph.numbers)

@@ -47,6 +47,7 @@ class NequIP(Backbone):
 
     def __init__(self, config: NequIPConfig) -> None:
         super().__init__(config)
+        self._degree = Irreps.parse(config.hidden).max_degree
         self.embedding = torch.nn.Parameter(torch.randn(len(config.elements), config.channels))
         frequencies = torch.arange(1, config.n_radial + 1) * (math.pi / config.cutoff)
         self.frequencies = torch.nn.Parameter(frequencies) if config.trainable_frequencies else None
@@ -73,8 +74,7 @@ class NequIP(Backbone):
         envelope = polynomial_cutoff(distance, config.cutoff, power=config.envelope_power).unsqueeze(-1)
         basis = bessel_basis(distance, config.cutoff, config.n_radial, frequencies=self.frequencies) * envelope
         harmonics = spherical_harmonics(vectors, config.max_degree)
-        degree = Irreps.parse(config.hidden).max_degree
-        frames = edge_frames(vectors, degree, zero_length="scalar") if config.product == "so2" else None
+        frames = edge_frames(vectors, self._degree, zero_length="scalar") if config.product == "so2" else None
         features = (self.embedding * len(config.elements) ** -0.5)[species].unsqueeze(1)
         entering = features
         for layer in self.layers:

@@ -77,7 +77,7 @@ def wyckoff_positions(space_group: int) -> tuple[WyckoffPosition, ...]:
         >>> [p.letter + str(p.multiplicity) for p in wyckoff_positions(225)][:4]
         ['a4', 'b4', 'c8', 'd24']
     """
-    if isinstance(space_group, bool) or not 1 <= space_group <= N_GROUPS:
+    if type(space_group) is not int or not 1 <= space_group <= N_GROUPS:
         raise InputError(f"there is no space group {space_group}; they are 1 to {N_GROUPS}")
     return _table()[space_group]
 

@@ -25,7 +25,7 @@ def test_all_positions_are_there() -> None:
     assert FILE.stat().st_size < 200_000
 
 
-@pytest.mark.parametrize("group", [1, 2, 5, 14, 62, 88, 123, 146, 166, 194, 203, 216, 225, 227, 229, 230])
+@pytest.mark.parametrize("group", range(1, 231))
 def test_orbits_are_closed_under_the_operators_of_the_group(group: int) -> None:
     """The general position lists the operators; its orbit through any atom of any position is that position's orbit."""
     general = wyckoff_positions(group)[-1]
@@ -70,10 +70,10 @@ def test_related_groups_share_features() -> None:
     assert holds  # F-43m is a subgroup of Fm-3m with the same cell
 
 
-@pytest.mark.parametrize("group", [0, 231, -1, True])
-def test_other_numbers_are_no_space_groups(group: int) -> None:
+@pytest.mark.parametrize("group", [0, 231, -1, True, "225", 225.5, None])
+def test_other_things_are_no_space_groups(group: object) -> None:
     with pytest.raises(InputError, match="no space group"):
-        wyckoff_positions(group)
+        wyckoff_positions(group)  # type: ignore[arg-type]
 
 
 def test_letters_that_are_not_there_are_named() -> None:
