@@ -12,7 +12,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from atomsym.workflows.calculator import content_hash_of
-from atomsym.workflows.label.journal import LABELS, Journal
+from atomsym.workflows.journal import LABELS, Journal
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[int, int], None]

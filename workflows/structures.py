@@ -14,6 +14,8 @@ from ase.collections import g2
 from ase.constraints import FixAtoms
 from numpy.typing import NDArray
 
+import atomsym.calculators  # noqa: F401 - the shipped models become known
+from atomsym.artifacts import read_card
 from atomsym.core import ConfigError, InputError
 from atomsym.workflows.water_box import water_box
 
@@ -51,8 +53,8 @@ BUILTIN_STRUCTURES = {
 }
 
 
-ORGANIC_ELEMENTS = frozenset((1, 6, 7, 8, 9))
-"""Those of the shipped model ``organic``."""
+MOLECULES_MODEL = "organic"
+"""The shipped model of molecules."""
 
 
 def is_molecule(name: str) -> bool:
@@ -107,8 +109,8 @@ def suitable_model(system: str, given: str | None) -> str:
     """
     if given is None and system in BUILTIN_STRUCTURES:
         return BUILTIN_STRUCTURES[system].model
-    if given is None and is_molecule(system) and set(g2[system].numbers) <= ORGANIC_ELEMENTS:
-        return "organic"
+    if given is None and is_molecule(system) and set(g2[system].numbers) <= set(read_card(MOLECULES_MODEL).elements):
+        return MOLECULES_MODEL
     if not given:
         raise ConfigError(f"--model is needed for {system}; list them with: atomsym models")
     return given

@@ -42,6 +42,11 @@ class EdgeTopology:
     def n_edges(self) -> int:
         return self.receiver.shape[0]
 
+    @property
+    def wiring(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """All five, in the order in which operators of kernels take them."""
+        return self.receiver, self.sender, self.receiver_offsets, self.sender_order, self.sender_offsets
+
     @classmethod
     def from_edge_index(cls, edge_index: Tensor, n_nodes: int) -> EdgeTopology:
         """Build the topology of edges that are already sorted by receiver.

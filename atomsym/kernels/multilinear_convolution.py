@@ -44,15 +44,8 @@ class MultilinearConvolution:
 
     def __call__(self, backend: str, operands: Sequence[Tensor], topology: EdgeTopology, handle: str) -> Tensor:
         """The differentiable convolution of operands without batch axes, with one for the result neither."""
-        wiring = (
-            topology.receiver,
-            topology.sender,
-            topology.receiver_offsets,
-            topology.sender_order,
-            topology.sender_offsets,
-        )
         batched = [operand.unsqueeze(0) for operand in operands]
-        result: Tensor = self._forward[backend](*batched, *wiring, handle)
+        result: Tensor = self._forward[backend](*batched, *topology.wiring, handle)
         return result.squeeze(0)
 
     def define(

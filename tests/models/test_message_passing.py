@@ -187,7 +187,7 @@ def test_the_smooth_repulsion_ends_with_a_continuous_third_derivative_and_the_pu
 
 
 def test_the_universal_repulsion_is_whole_at_short_distance_and_ends_as_smoothly() -> None:
-    """In eV whatever the model's scale is; ZBL's own constants: 2.2 keV for two copper nuclei at 0.2 Å and so on."""
+    """In eV whatever the model's scale is, and with the constants of its authors."""
     reach = COVALENT_RADII[8] + COVALENT_RADII[14]
     model = mace(repulsion="universal", scale=0.7)
     d = torch.tensor([0.2, 0.49, 0.75, 1.0], dtype=torch.float64) * reach

@@ -24,7 +24,18 @@ def atomsym(*arguments: str, folder: Path | None = None) -> subprocess.Completed
 def test_help_names_every_command() -> None:
     result = atomsym("--help")
     assert result.returncode == 0
-    commands = ("md", "relax", "train", "evaluate", "datasets", "check", "benchmark", "models", "convert")
+    commands = (
+        "md",
+        "relax",
+        "train",
+        "evaluate",
+        "evaluate-hessians",
+        "datasets",
+        "check",
+        "benchmark",
+        "models",
+        "convert",
+    )
     for command in commands:
         assert command in result.stdout
 

@@ -22,9 +22,9 @@ from ase.build import molecule
 from atomsym.core import AtomsymError, ConfigError, InputError, MissingDependencyError
 from atomsym.datasets import read_dataset, require_labels
 from atomsym.workflows.cli import main
+from atomsym.workflows.journal import FAILURE, LABELS, Journal
 from atomsym.workflows.label import LabelSettings, make_engine, run_label
 from atomsym.workflows.label.command import engine_settings
-from atomsym.workflows.label.journal import FAILURE, LABELS, Journal
 from atomsym.workflows.label.workers import Workers
 
 SPRINGS = "label_engines:springs"

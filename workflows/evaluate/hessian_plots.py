@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from atomsym.workflows.evaluate.hessian_errors import HessianComparison
 from atomsym.workflows.plot_style import GREY, INK, SERIES, plot_style, save_picture
 
-_FORBIDDEN = 400.0  # 1/cm above the highest mode and below the lowest that an axis shows
+_MARGIN = 400.0  # 1/cm above the highest mode and below the lowest that the axes show
 
 
 def write_hessian_errors(found: dict[str, HessianComparison], path: Path, *, title: str) -> Path:
@@ -32,7 +32,7 @@ def write_hessian_errors(found: dict[str, HessianComparison], path: Path, *, tit
 
 def _draw_modes(axes: Axes, label: str, comparison: HessianComparison) -> None:
     reference, predicted = (np.concatenate(values) for values in zip(*comparison.modes, strict=True))
-    low, high = float(reference.min()) - _FORBIDDEN, float(reference.max()) + _FORBIDDEN
+    low, high = float(reference.min()) - _MARGIN, float(reference.max()) + _MARGIN
     axes.plot([low, high], [low, high], color=GREY, linewidth=0.9, zorder=1)
     axes.axhline(0, color=GREY, linewidth=0.6, zorder=1)
     axes.axvline(0, color=GREY, linewidth=0.6, zorder=1)

@@ -17,8 +17,8 @@ from atomsym.artifacts import write_atomically
 from atomsym.core import ConfigError, InputError, LabelledStructure
 from atomsym.datasets import write_extxyz, write_lmdb
 from atomsym.datasets.lmdb_files import decode, encode
+from atomsym.workflows.journal import FAILURE, LABELS, Journal
 from atomsym.workflows.label.engine import make_engine
-from atomsym.workflows.label.journal import FAILURE, LABELS, Journal
 from atomsym.workflows.label.settings import LabelSettings
 from atomsym.workflows.label.structures import structures_of
 from atomsym.workflows.label.workers import Answer, Workers

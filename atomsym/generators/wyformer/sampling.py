@@ -195,6 +195,6 @@ def orbits_of(
     present = positions >= 0
     where = (groups[:, None], np.where(present, positions, 0))
     sites = np.where(present, vocabulary.site_symmetry[where], -1)
-    numbers_ = np.where(present, vocabulary.enumeration[where], -1)
-    arrays = (groups, elements, sites, numbers_, present)
+    enumerations = np.where(present, vocabulary.enumeration[where], -1)
+    arrays = (groups, elements, sites, enumerations, present)
     return Orbits(*(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays))

@@ -67,18 +67,11 @@ def gradients(
 def _call(
     tables: Sequence[RadialTable], kinds: Tensor | None, topology: EdgeTopology, product: ChannelwiseProduct
 ) -> tuple[Any, ...]:
-    wiring = (
-        topology.receiver,
-        topology.sender,
-        topology.receiver_offsets,
-        topology.sender_order,
-        topology.sender_offsets,
-    )
     sizes = [topology.n_nodes, topology.n_edges, tables[0].channels]
     described = [number for table in tables for number in (table.coefficients.data_ptr(), table.n_intervals)]
     return (
         plan_address(product.handle),
-        [index.data_ptr() for index in wiring],
+        [index.data_ptr() for index in topology.wiring],
         sizes,
         described,
         _at(kinds),

@@ -71,17 +71,10 @@ def tensor_product_convolution(
     _check(operands, batched, topology, product)
     x, y, w = (operand if extra else operand.unsqueeze(0) for operand, extra in zip(operands, batched, strict=True))
     chosen = _select(backend, x.device.type, x.dtype, product.max_degree)
-    wiring = (
-        topology.receiver,
-        topology.sender,
-        topology.receiver_offsets,
-        topology.sender_order,
-        topology.sender_offsets,
-    )
     if chosen == "reference":
         out = reference.convolution(x, y, w, topology, product)
     else:
-        out = multilinear.convolution(x, y, w, wiring, product.handle, chosen)
+        out = multilinear.convolution(x, y, w, topology.wiring, product.handle, chosen)
     return out if any(batched) else out.squeeze(0)
 
 

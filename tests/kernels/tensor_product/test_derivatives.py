@@ -167,22 +167,17 @@ def test_raw_operators_keep_their_contract() -> None:
     """Schema, shapes without data, and dispatch, as torch's own checker sees them."""
     topology = random_topology(N, E, generator())
     x, y, w = (operand.unsqueeze(0) for operand in operands())
-    wiring = (
-        topology.receiver,
-        topology.sender,
-        topology.receiver_offsets,
-        topology.sender_order,
-        topology.sender_offsets,
-    )
     checks = ("test_schema", "test_faketensor")
     tensor_product_convolution(x, y, w, topology, PRODUCT, backend="cpp")
     g = torch.randn(1, N, PRODUCT.out_dim, C, generator=generator(), dtype=torch.float64)
     torch.library.opcheck(
-        torch.ops.atomsym.channelwise_forward_cpp.default, (x, y, w, *wiring, PRODUCT.handle), test_utils=checks
+        torch.ops.atomsym.channelwise_forward_cpp.default,
+        (x, y, w, *topology.wiring, PRODUCT.handle),
+        test_utils=checks,
     )
     for needs in ((True, True, True), (False, True, False)):
         torch.library.opcheck(
             torch.ops.atomsym.channelwise_gradients_cpp.default,
-            (g, x, y, w, *wiring, PRODUCT.handle, *needs),
+            (g, x, y, w, *topology.wiring, PRODUCT.handle, *needs),
             test_utils=checks,
         )

@@ -38,16 +38,6 @@ def operands(product: ChannelwiseProduct, n: int, e: int, channels: int, seed: i
     return [torch.randn(shape, generator=draw, dtype=torch.float64) for shape in shapes]
 
 
-def wiring(topology: EdgeTopology) -> tuple[Tensor, ...]:
-    return (
-        topology.receiver,
-        topology.sender,
-        topology.receiver_offsets,
-        topology.sender_order,
-        topology.sender_offsets,
-    )
-
-
 def by_autograd(
     product: ChannelwiseProduct, topology: EdgeTopology, values: list[Tensor], along: list[Tensor | None], backend: str
 ) -> list[Tensor]:
@@ -93,7 +83,7 @@ def test_missing_directions_count_as_zero(given: tuple[bool, ...]) -> None:
     along = [direction if there else None for direction, there in zip(drawn, given, strict=True)]
     expected = by_autograd(SMALL, topology, values, along, "reference")
     for needs in combinations((ON, OFF), repeat=4):
-        found = torch.ops.atomsym.channelwise_second_cpp(*values, *along, *wiring(topology), SMALL.handle, *needs)
+        found = torch.ops.atomsym.channelwise_second_cpp(*values, *along, *topology.wiring, SMALL.handle, *needs)
         for result, need, right in zip(found, needs, expected, strict=True):
             assert result.numel() == (right.numel() if need else 0)
             if need:
@@ -141,7 +131,7 @@ def test_fused_second_derivatives_can_be_differentiated_and_mapped() -> None:
 
     def second(*values: Tensor) -> tuple[Tensor, ...]:
         results: tuple[Tensor, ...] = multilinear._SECOND["cpp"](
-            *values, *wiring(topology), product.handle, ON, ON, ON, ON
+            *values, *topology.wiring, product.handle, ON, ON, ON, ON
         )
         return results
 
@@ -163,7 +153,7 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
     for threads in (1, 3):
         torch.set_num_threads(threads)
         results.append(
-            torch.ops.atomsym.channelwise_second_cpp(*values, *along, *wiring(topology), LARGE.handle, ON, ON, ON, ON)
+            torch.ops.atomsym.channelwise_second_cpp(*values, *along, *topology.wiring, LARGE.handle, ON, ON, ON, ON)
         )
     torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
@@ -175,6 +165,6 @@ def test_the_raw_operator_keeps_its_contract() -> None:
     for directions, needs in (((*along,), (ON, ON, ON, ON)), ((None, along[1], None), (ON, OFF, OFF, ON))):
         torch.library.opcheck(
             torch.ops.atomsym.channelwise_second_cpp.default,
-            (*values, *directions, *wiring(topology), SMALL.handle, *needs),
+            (*values, *directions, *topology.wiring, SMALL.handle, *needs),
             test_utils=("test_schema", "test_faketensor"),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +80,16 @@ def test_other_things_are_no_space_groups(group: object) -> None:
 def test_letters_that_are_not_there_are_named() -> None:
     with pytest.raises(InputError, match="no Wyckoff position 'z'; its letters are a to l"):
         wyckoff_position(225, "z")
+
+
+@pytest.mark.slow
+def test_the_program_makes_the_shipped_bytes(tmp_path: Path) -> None:
+    """With the tested versions of moyopy and numpy, see constraints.txt."""
+    pytest.importorskip("moyopy")
+    from atomsym.workflows.wyckoff_table import main
+
+    assert main([str(tmp_path / "positions.npz")]) == 0
+    assert (tmp_path / "positions.npz").read_bytes() == FILE.read_bytes()
 
 
 @pytest.mark.slow
