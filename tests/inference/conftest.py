@@ -27,6 +27,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "density, plain": {"density": True, "first_interaction": "plain", "cutoff_on_weights": True},
     "repulsion": {"repulsion": "smooth"},
     "universal repulsion": {"repulsion": "universal", "scale": 0.6},
+    "short repulsion": {"repulsion": "universal", "repulsion_end": 0.8},
     "published repulsion": {"repulsion": "published"},
     "scalars": {"hidden": "0e"},
     "degree 2": {"hidden": "0e+1o+2e"},

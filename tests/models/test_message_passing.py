@@ -186,10 +186,11 @@ def test_the_smooth_repulsion_ends_with_a_continuous_third_derivative_and_the_pu
     assert derivative("smooth", 0, 0.8) > 0.5  # eV: nuclei that come close still repel each other
 
 
-def test_the_universal_repulsion_is_whole_at_short_distance_and_ends_as_smoothly() -> None:
+@pytest.mark.parametrize("end", [1.0, 0.75])
+def test_the_universal_repulsion_is_whole_at_short_distance_and_ends_as_smoothly(end: float) -> None:
     """In eV whatever the model's scale is, and with the constants of its authors."""
-    reach = COVALENT_RADII[8] + COVALENT_RADII[14]
-    model = mace(repulsion="universal", scale=0.7)
+    reach = end * (COVALENT_RADII[8] + COVALENT_RADII[14])
+    model = mace(repulsion="universal", scale=0.7, repulsion_end=end)
     d = torch.tensor([0.2, 0.49, 0.75, 1.0], dtype=torch.float64) * reach
     numbers = (torch.full((4,), 8), torch.full((4,), 14))
     weights = 0.7 * model.repulsion(d, *numbers) / (0.5 * zbl_energy(d, *numbers))
@@ -264,6 +265,8 @@ REFUSED_BY = {
         ({"frequencies": (1.0,) * 5, "radial_basis": "gaussian"}, "of Bessel functions"),
         ({"frequencies": (1.0, 2.0, 3.0, 4.0, math.inf)}, "frequencies must be finite"),
         ({"readout_activation": "relu"}, "no activation 'relu'"),
+        ({"repulsion": "smooth", "repulsion_end": 0.8}, "found 0.8 with 'smooth'"),
+        ({"repulsion": "universal", "repulsion_end": 1.2}, "repulsion_end must be above 0 and at most 1"),
     ],
     NequIPConfig: [({"parity": False}, "without parity all hidden irreps must be even")],
 }

@@ -52,11 +52,13 @@ class MACEConfig(LearnedConfig):
         readout_activation: of that readout.
         last_readout_only: leave out the linear readouts of the earlier layers.
         repulsion: the Ziegler–Biersack–Littmark repulsion below the sum of the covalent radii. ``universal``: with the
-            constants of its authors, whole up to half of that distance and ending there with five continuous
-            derivatives; it outweighs what a network says where no data are. The others have MACE's constants, which
-            screen more strongly (copper at 1.4 Å: 0.4 eV instead of 32), and are weakened at every distance; they end
-            with five continuous derivatives (``smooth``) or two (``published``, that of imported weights). Bonds
-            vibrate about that distance, and dynamics with a jump in the third derivative do not conserve energy well.
+            constants of its authors, ending at ``repulsion_end`` with five continuous derivatives; it outweighs what a
+            network says where no data are. The others have MACE's constants, which screen more strongly (copper at
+            1.4 Å: 0.4 eV instead of 32), and are weakened at every distance; they end with five continuous derivatives
+            (``smooth``) or two (``published``, that of imported weights). Bonds vibrate about that distance, and
+            dynamics with a jump in the third derivative do not conserve energy well.
+        repulsion_end: where the universal repulsion ends, in sums of covalent radii; it is whole up to half of that.
+            At 0.75 it stays clear of bonds (C≡C 0.79, N≡N 0.77) and melts, which are then the network's alone.
         first_density: ``density`` of the first layer, if it is another one.
         product: what couples features with edges. ``so2``: in the frame of each edge, nothing lost, cheaper at high
             degrees. ``cp``: one radial weight for all couplings; degrees up to 3. Only ``clebsch-gordan`` has a
@@ -86,6 +88,7 @@ class MACEConfig(LearnedConfig):
     first_density: bool | None = None
     frequencies: tuple[float, ...] = ()
     product: ProductName = "clebsch-gordan"
+    repulsion_end: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -106,6 +109,11 @@ class MACEConfig(LearnedConfig):
         for name, kind in _CHOICES.items():
             if getattr(self, name) not in get_args(kind):
                 raise ConfigError(f"{name} must be one of {', '.join(get_args(kind))}; found '{getattr(self, name)}'")
+        if not 0 < self.repulsion_end <= 1 or (self.repulsion_end != 1 and self.repulsion != "universal"):
+            raise ConfigError(
+                "repulsion_end must be above 0 and at most 1, and 1 unless the repulsion is universal; "
+                f"found {self.repulsion_end:g} with '{self.repulsion}'"
+            )
         if self.radial_basis == "gaussian" and self.n_radial < 2:
             raise ConfigError(f"a gaussian basis needs n_radial >= 2; found {self.n_radial}")
         activation(self.readout_activation)

@@ -27,7 +27,7 @@ ROUNDED_SCREENING = Screening(
     length=0.4543 * 0.529,
 )
 _ROUNDED_COULOMB = 14.3996  # eV Å
-_WHOLE = 0.5  # of the sum of covalent radii: up to there the universal repulsion is not weakened
+_WHOLE = 0.5  # of its reach: up to there the universal repulsion is not weakened
 _SMOOTH_ORDER = 6  # five continuous derivatives, and a few meV at the shortest O–H distances of liquid water
 
 
@@ -106,8 +106,9 @@ class MACE(Backbone):
         )
 
     def repulsion(self, distance: Tensor, receiver_number: Tensor, sender_number: Tensor) -> Tensor:
-        """Half of each pair's screened nuclear repulsion, zero from the sum of covalent radii on, (n_edges,).
+        """Half of each pair's screened nuclear repulsion, zero from its reach on, shape (n_edges,).
 
+        The reach is the sum of covalent radii, for the universal form times ``repulsion_end``.
         In units of the model's scale, which the published form is multiplied with like all of the interaction and the
         universal one is not. The former jumps at the cutoff for pairs whose radii add up to more (Cs–Cs: 4.9 Å).
         """
@@ -118,7 +119,7 @@ class MACE(Backbone):
         elif self.config.repulsion == "smooth":
             weight = polynomial_envelope(distance, reach.clamp(max=self.cutoff), order=_SMOOTH_ORDER)
         else:
-            reach = reach.clamp(max=self.cutoff)
+            reach = (self.config.repulsion_end * reach).clamp(max=self.cutoff)
             weight = cutoff_switch(distance, _WHOLE * reach, reach, derivatives=_SMOOTH_ORDER - 1)
             return 0.5 * zbl_energy(distance, receiver_number, sender_number) * weight / self.config.scale
         pairs = zbl_energy(distance, receiver_number, sender_number, ROUNDED_SCREENING)

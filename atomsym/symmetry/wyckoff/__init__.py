@@ -1,5 +1,7 @@
-"""Wyckoff positions of the 230 space groups."""
+"""Wyckoff positions of the 230 space groups, and the crystals that occupy them."""
 
+from atomsym.symmetry.wyckoff.crystal import SymmetricCrystal
+from atomsym.symmetry.wyckoff.protostructure import Protostructure
 from atomsym.symmetry.wyckoff.table import WyckoffPosition, wyckoff_position, wyckoff_positions
 
-__all__ = ["WyckoffPosition", "wyckoff_position", "wyckoff_positions"]
+__all__ = ["Protostructure", "SymmetricCrystal", "WyckoffPosition", "wyckoff_position", "wyckoff_positions"]
