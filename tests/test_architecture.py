@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYER = {
-    "core": 0, "kernels": 1, "symmetry": 1, "nn": 2, "models": 3, "heads": 3, "generators": 3,
+    "core": 0, "kernels": 1, "symmetry": 1, "nn": 2, "models": 3, "heads": 3, "symmetrizers": 3,
+    "generators": 3,
     "derivatives": 4, "inference": 4, "training": 4, "artifacts": 4, "metrics": 4,
     "calculators": 5, "datasets": 5, "workflows": 6,
 }  # fmt: skip

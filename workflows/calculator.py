@@ -43,6 +43,24 @@ def content_hash_of(calculator: object) -> str:
     return ""
 
 
+def require_continuous(calculator: object, model: str) -> None:
+    """Refuse a model of this package whose energy jumps: dynamics on it do not conserve energy.
+
+    Args:
+        calculator: any.
+        model: what it is called in the message.
+
+    Raises:
+        InputError: if the potential says that it is not continuous.
+    """
+    if isinstance(calculator, AtomsymCalculator) and not calculator.potential.continuous:
+        raise InputError(
+            f"the energy of the model '{model}' is not a continuous function of the positions (its symmetrizer's "
+            "frames jump), so molecular dynamics would not conserve energy. Take a symmetrizer that is continuous, "
+            "such as 'weighted', or pass --allow-discontinuous"
+        )
+
+
 def require_known_charge(atoms: Atoms) -> None:
     """Refuse a charged or spin-polarised structure where the model would take it for a neutral one.
 

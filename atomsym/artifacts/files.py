@@ -11,6 +11,7 @@ from torch import Tensor
 
 import atomsym
 import atomsym.heads
+import atomsym.symmetrizers
 from atomsym.artifacts.atomic import write_atomically
 from atomsym.artifacts.card import UNITS, ModelCard, ModelDescription
 from atomsym.artifacts.container import Header, check_content, chunks_of, encode, read_header, read_tensors

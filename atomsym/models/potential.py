@@ -30,12 +30,14 @@ class PotentialConfig:
 
 
 class PotentialOutput(TypedDict, total=False):
-    """What ``Potential.forward`` returns; ``energies`` is always there.
+    """What ``Potential.forward`` returns; ``energies`` is always there, the others are direct outputs.
 
     energies: energy of each atom, shape (n_atoms,), eV. The energy of a system is their sum.
+    forces: predicted beside the energies, no derivative of them; shape (n_atoms, 3), eV/Å.
     """
 
     energies: Tensor
+    forces: Tensor
 
 
 class Potential(torch.nn.Module):
@@ -45,7 +47,8 @@ class Potential(torch.nn.Module):
 
     Attributes:
         architecture: the name it is registered and saved under.
-        direct_outputs: what it predicts besides energies instead of differentiating them, such as "hessian".
+        direct_outputs: what it predicts besides energies instead of differentiating them, such as "hessian"; an
+            instance can have others than its class.
         continuous: whether the energy is a continuous function of positions; molecular dynamics asks.
     """
 
@@ -91,6 +94,19 @@ class Potential(torch.nn.Module):
         if missing:
             raise ConfigError(f"the model settings of '{cls.architecture}' lack: {', '.join(missing)}")
         return cls.Config(**values)
+
+    @classmethod
+    def cutoff_from_settings(cls, settings: Mapping[str, Any]) -> float:
+        """The cutoff in Å that a potential with some fields of ``Config`` set has: what is set, or the default.
+
+        Raises:
+            ConfigError: if there is neither.
+        """
+        default = next(f.default for f in fields(cls.Config) if f.name == "cutoff")
+        cutoff = settings.get("cutoff", default)
+        if cutoff is MISSING:
+            raise ConfigError("model.cutoff is missing: the radius in Å within which atoms interact")
+        return float(cutoff)
 
     @classmethod
     def with_energy_offsets(cls, config: Any, offsets: Mapping[int, float]) -> PotentialConfig:

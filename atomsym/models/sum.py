@@ -69,7 +69,7 @@ class Sum(Potential):
         super().__init__(config)
         classes = [(architecture(name), dict(entries)) for name, entries in config.parts]
         self.parts = torch.nn.ModuleList(cls(cls.Config(**entries)) for cls, entries in classes)
-        self.continuous = all(cls.continuous for cls, _ in classes)  # type: ignore[misc]
+        self.continuous = all(part.continuous for part in self.parts)  # type: ignore[misc]
 
     @classmethod
     def of(cls, *potentials: Potential) -> Sum:

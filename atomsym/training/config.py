@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from atomsym.artifacts import config_from_dict, config_to_dict, config_to_json
 from atomsym.core import ConfigError
+from atomsym.symmetrizers import symmetrized_settings
 
 ReferenceEnergies = Literal["least-squares", "isolated", "keep"]
 
@@ -258,7 +259,8 @@ class TrainingConfig:
     """A training run.
 
     Attributes:
-        model: ``architecture``, and fields of its config; those that come from the data may be left out.
+        model: ``architecture``, and fields of its config; those that come from the data may be left out. An entry
+            ``symmetrizer`` (the name of a method, or ``method`` and its settings) wraps any architecture.
         start_from: name or file of a model whose architecture, settings and weights the run begins with, instead of
             ``model``.
         data, loss, optimizer, schedule, stages, ema, batch, output: see the sections.
@@ -290,6 +292,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         named = isinstance(self.model.get("architecture"), str)
         _require(named or (bool(self.start_from) and not self.model), "model.architecture must name an architecture")
+        object.__setattr__(self, "model", symmetrized_settings(self.model))
         keeps = self.data.reference_energies == "keep"
         _require(not keeps or bool(self.start_from), "data.reference_energies: keep needs a model to start_from")
         _require(self.epochs >= 1, f"epochs must be >= 1; found {self.epochs}")

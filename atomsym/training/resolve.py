@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -43,11 +43,7 @@ def model_cutoff(config: TrainingConfig) -> float:
         ConfigError: if neither has one.
     """
     found, settings = model_settings(config)
-    default = next(field.default for field in fields(found.Config) if field.name == "cutoff")
-    cutoff = settings.get("cutoff", default)
-    if cutoff is MISSING:
-        raise ConfigError("model.cutoff is missing: the radius in Å within which atoms interact")
-    return float(cutoff)
+    return found.cutoff_from_settings(settings)
 
 
 def resolved_config(config: TrainingConfig, samples: Samples) -> tuple[TrainingConfig, DatasetStatistics]:

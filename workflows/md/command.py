@@ -32,6 +32,7 @@ def md_command(
     barostat_time: options.BarostatTime = None,
     repeat: options.Repeat = None,
     seed: options.Seed = None,
+    allow_discontinuous: options.AllowDiscontinuous = None,
     timestep: options.Timestep = None,
     steps: options.Steps = None,
     equilibration_steps: options.EquilibrationSteps = None,
@@ -61,6 +62,7 @@ def md_command(
         "steps": steps, "equilibration_steps": equilibration_steps, "thermostat_time": thermostat_time,
         "barostat_time": barostat_time, "log_every": log_every, "trajectory_every": trajectory_every,
         "checkpoint_every": checkpoint_every, "repeat": repeat, "seed": seed, "device": device, "dtype": dtype,
+        "allow_discontinuous": allow_discontinuous,
     }  # fmt: skip
     references = [read_reference(text) for text in reference or ()]
     if resume is not None:

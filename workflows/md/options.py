@@ -19,6 +19,10 @@ Seed = Annotated[int | None, option(WHAT, "Of velocities and noise.", "0")]
 Timestep = Annotated[float | None, option(WHEN, "fs; 0.5 with hydrogen.", "1")]
 Steps = Annotated[int | None, option(WHEN, "Production steps.", "1000")]
 EquilibrationSteps = Annotated[int | None, option(WHEN, "Langevin steps before production.", "0")]
+AllowDiscontinuous = Annotated[
+    bool | None,
+    option(WHAT, "Run with a model whose energy jumps somewhere: energy is not conserved.", "--no-allow-discontinuous"),
+]
 Resume = Annotated[
     Path | None, option(WHEN, "Continue the run in this folder as it was begun; its report is drawn anew.")
 ]

@@ -41,6 +41,7 @@ class MdSettings:
         seed: of the velocities and of the noise.
         device: torch device of the model.
         dtype: floating-point type of the model, ``float32`` or ``float64``; positions are always in double precision.
+        allow_discontinuous: run with a model whose energy is not a continuous function of the positions.
     """
 
     system: str
@@ -60,6 +61,7 @@ class MdSettings:
     seed: int = 0
     device: str = "cpu"
     dtype: str = "float64"
+    allow_discontinuous: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ensemble", SHORT_NAMES.get(self.ensemble, self.ensemble))

@@ -23,7 +23,13 @@ from ase.optimize import FIRE
 
 from atomsym.artifacts import write_atomically
 from atomsym.core import AtomsymError, InputError, PropertyNotAvailableError
-from atomsym.workflows.calculator import absolute, content_hash_of, make_calculator, require_known_charge
+from atomsym.workflows.calculator import (
+    absolute,
+    content_hash_of,
+    make_calculator,
+    require_continuous,
+    require_known_charge,
+)
 from atomsym.workflows.md.analysis import energy_drift
 from atomsym.workflows.md.guard import BlowUpGuard, SimulationBlewUpError
 from atomsym.workflows.md.integrators import Integrator, Particles, make_integrator
@@ -174,6 +180,8 @@ class _Simulation:
         settings = self.settings
         atoms.calc = make_calculator(settings.model, settings.device, settings.dtype, content_hash)
         require_known_charge(atoms)
+        if not settings.allow_discontinuous:
+            require_continuous(atoms.calc, settings.model)
         self.particles = Particles(atoms)
         if self.particles.has_volume:
             try:

@@ -1,0 +1,168 @@
+"""A potential averaged over frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from atomsym.core import AtomGraph, ConfigError
+from atomsym.core.configs import checked_settings, config_from_dict, config_to_dict
+from atomsym.models import DatasetStatistics, Potential, PotentialConfig, PotentialOutput, architecture
+from atomsym.models.registry import register_architecture
+from atomsym.symmetrizers.copies import rotated_copies
+from atomsym.symmetrizers.settings import SYMMETRIZED
+from atomsym.symmetrizers.symmetrizer import Symmetrizer, SymmetrizerConfig, symmetrizer
+
+
+@dataclass(frozen=True)
+class SymmetrizedConfig(PotentialConfig):
+    """A potential and its symmetrizer.
+
+    Attributes:
+        elements: of the potential.
+        cutoff: of the potential, Å.
+        model: ``architecture`` and the entries of that architecture's config.
+        symmetrizer: ``method`` and the entries of that method's config.
+    """
+
+    model: dict[str, Any]
+    symmetrizer: dict[str, Any] = field(default_factory=lambda: {"method": "weighted"})
+
+
+@register_architecture
+class SymmetrizedPotential(Potential):
+    """E = Σ_f w_f E_model(x R_f) over the frames R_f of each system; see ``atomsym.symmetrizers``.
+
+    All copies of all systems go through the model in one batch. Frames are functions of the positions, and the energy
+    is differentiated through them: forces, stress and Hessians are derivatives of this very energy. Direct forces of
+    the model are turned back and averaged with the same weights; other direct outputs are left out.
+
+    Where frames follow from the whole system, energies of molecules far apart do not add up: each is seen from the
+    frames of both. Energies of supercells do (see ``frame_points``), and so do those of fixed sets of rotations.
+
+    Attributes:
+        model: the wrapped potential.
+        symmetrizer: the choice of frames.
+        continuous: of the average, in evaluation mode.
+        direct_outputs: ("forces",) if the model gives them.
+
+    Example:
+        >>> from atomsym.models import ARGON, LennardJones
+        >>> potential = SymmetrizedPotential.of("lennard-jones", ARGON, {"method": "full", "group": "SE3"})
+        >>> potential.symmetrizer.n_frames, potential.symmetrizer.exact, potential.continuous
+        (4, 'SE3', False)
+    """
+
+    architecture = SYMMETRIZED
+    Config = SymmetrizedConfig
+    config: SymmetrizedConfig
+
+    def __init__(self, config: SymmetrizedConfig) -> None:
+        super().__init__(config)
+        model_class, entries = _model(config.model)
+        self.model = model_class(config_from_dict(model_class.Config, entries))
+        if (tuple(self.model.elements), self.model.cutoff) != (tuple(config.elements), config.cutoff):
+            raise ConfigError("elements and cutoff must be those of the model")
+        symmetrizer_class, settings = _symmetrizer(config.symmetrizer)
+        self.symmetrizer: Symmetrizer = symmetrizer_class(settings, tuple(config.elements), config.cutoff)
+        self.continuous = self.model.continuous and self.symmetrizer.continuous  # type: ignore[misc]
+        self.direct_outputs = tuple(name for name in self.model.direct_outputs if name == "forces")  # type: ignore[misc]
+
+    @classmethod
+    def of(
+        cls, name: str, model: PotentialConfig, symmetrizer: Mapping[str, Any] | str = "weighted"
+    ) -> SymmetrizedPotential:
+        """A new potential of an architecture's name and config.
+
+        Args:
+            name: of the architecture.
+            model: its config.
+            symmetrizer: ``method`` and the entries of its config that are not to have their defaults, or the method.
+
+        Raises:
+            ConfigError: if an entry is unknown or out of range.
+        """
+        described = {"architecture": name, **config_to_dict(model)}
+        chosen = {"method": symmetrizer} if isinstance(symmetrizer, str) else dict(symmetrizer)
+        return cls(SymmetrizedConfig(model.elements, model.cutoff, described, _complete(chosen)))
+
+    def forward(self, graph: AtomGraph) -> PotentialOutput:
+        """Averaged energies of the atoms, shape (n_atoms,), eV, and averaged direct forces, if the model has some."""
+        self.require_edges(graph)
+        copies = rotated_copies(graph, self.symmetrizer.frames(graph))
+        found = cast(dict[str, Any], self.model(copies.graph))
+        output = {"energies": copies.mean_scalars(found["energies"], graph.n_atoms)}
+        if "forces" in self.direct_outputs:
+            output["forces"] = copies.mean_vectors(found["forces"], graph.n_atoms)
+        return cast(PotentialOutput, output)
+
+    def decay_parameters(self) -> frozenset[str]:
+        """Those of the model; none of the symmetrizer."""
+        return frozenset(f"model.{name}" for name in self.model.decay_parameters())
+
+    @classmethod
+    def with_energy_offsets(cls, config: Any, offsets: Mapping[int, float]) -> PotentialConfig:
+        """The config whose model has other reference energies."""
+        model_class, entries = _model(config.model)
+        changed = model_class.with_energy_offsets(config_from_dict(model_class.Config, entries), offsets)
+        return replace(config, model={"architecture": model_class.architecture, **config_to_dict(changed)})
+
+    @classmethod
+    def cutoff_from_settings(cls, settings: Mapping[str, Any]) -> float:
+        """That of the model."""
+        model_class, given = _model(settings.get("model", {}))
+        return model_class.cutoff_from_settings({**_shared(settings), **given})
+
+    @classmethod
+    def config_from_statistics(cls, settings: Mapping[str, Any], statistics: DatasetStatistics) -> PotentialConfig:
+        """The config of a potential that is about to be trained; the model takes from the data what it always does.
+
+        Raises:
+            ConfigError: as the model's, and if the symmetrizer is unknown.
+        """
+        model_class, given = _model(settings.get("model", {}))
+        chosen = checked_settings(model_class.Config, {**_shared(settings), **given}, "model")
+        complete = model_class.config_from_statistics(chosen, statistics)
+        described = {"architecture": model_class.architecture, **config_to_dict(complete)}
+        symmetrizer_settings = _complete(settings.get("symmetrizer", {"method": "weighted"}))
+        return SymmetrizedConfig(complete.elements, complete.cutoff, described, symmetrizer_settings)
+
+
+def _shared(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: settings[name] for name in ("elements", "cutoff") if name in settings}
+
+
+def _model(described: Mapping[str, Any]) -> tuple[type[Potential], dict[str, Any]]:
+    """Class and config entries of a description.
+
+    Raises:
+        ConfigError: if it names no architecture, or is wrapped already.
+    """
+    entries = dict(described)
+    name = entries.pop("architecture", None)
+    if not isinstance(name, str):
+        raise ConfigError("model.architecture is missing: the name of the architecture to be symmetrized")
+    if name == SYMMETRIZED:
+        raise ConfigError("a symmetrized model cannot be symmetrized again; give its architecture instead")
+    return architecture(name), entries
+
+
+def _symmetrizer(described: Mapping[str, Any]) -> tuple[type[Symmetrizer], SymmetrizerConfig]:
+    """Class and config of a description.
+
+    Raises:
+        ConfigError: if it names no known method, or an entry is unknown or of the wrong type.
+    """
+    entries = dict(described)
+    method = entries.pop("method", None)
+    if not isinstance(method, str):
+        raise ConfigError("symmetrizer.method is missing: the name of a symmetrizer such as weighted")
+    found = symmetrizer(method)
+    return found, config_from_dict(found.Config, entries)
+
+
+def _complete(described: Mapping[str, Any]) -> dict[str, Any]:
+    """The description with every default written down."""
+    found, config = _symmetrizer(described)
+    return {"method": found.method, **config_to_dict(config)}
