@@ -25,6 +25,7 @@ from atomsym.workflows.phonons.command import phonons_command
 from atomsym.workflows.relax.command import relax_command
 from atomsym.workflows.stopping import EXIT_CODES
 from atomsym.workflows.train.command import train_command
+from atomsym.workflows.train_generator.command import train_generator_command
 from atomsym.workflows.transition_states.command import ts_command
 from atomsym.workflows.vibrations.command import vibrations_command
 
@@ -56,6 +57,7 @@ def _options(
 
 app.command("md", epilog=EXIT_CODES, rich_help_panel="Simulate")(md_command)
 app.command("train", epilog=EXIT_CODES, rich_help_panel="Learn")(train_command)
+app.command("train-generator", epilog=EXIT_CODES, rich_help_panel="Learn")(train_generator_command)
 app.command("evaluate", rich_help_panel="Learn")(evaluate_command)
 app.command("evaluate-hessians", rich_help_panel="Learn")(evaluate_hessians_command)
 app.command("relax", epilog=EXIT_CODES, rich_help_panel="Simulate")(relax_command)

@@ -11,13 +11,15 @@ _SETTING_OF = {  # a setting that only this program has
     "md": "ensemble", "relax": "smax", "vibrations": "rotor_cutoff", "phonons": "supercell",
     "ts": "neb_fmax",
 }  # fmt: skip
+_CHECKPOINTS = {"checkpoint.safetensors": "train", "generator_checkpoint.safetensors": "train-generator"}
 _NEVER_RESUMED, _RESUMED_UNTIL_DONE = ("phonons",), ("vibrations",)
 
 
 def kind_of_run(folder: Path) -> str | None:
     """Which program's run a folder holds: ``md``, ``relax``, ``train`` …; "" if not known, None if there is none."""
-    if (folder / "checkpoint.safetensors").exists():
-        return "train"
+    for name, kind in _CHECKPOINTS.items():
+        if (folder / name).exists():
+            return kind
     if not (folder / "settings.json").exists():
         return None
     try:

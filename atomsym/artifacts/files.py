@@ -16,6 +16,7 @@ from atomsym.artifacts.atomic import write_atomically
 from atomsym.artifacts.card import UNITS, ModelCard, ModelDescription
 from atomsym.artifacts.container import Header, check_content, chunks_of, encode, read_header, read_tensors
 from atomsym.artifacts.folders import find_model
+from atomsym.artifacts.tensors import check_finite, check_fit
 from atomsym.artifacts.upgrades import FORMAT, FORMAT_VERSION, Content, format_version, upgraded
 from atomsym.core import ArtifactError, AtomsymError, ConfigError, InputError
 from atomsym.core.configs import config_from_dict, config_to_json, read_json_object
@@ -49,7 +50,7 @@ def save_model(
     """
     metadata = _metadata_of(potential, card, created_with or f"atomsym {atomsym.__version__}")
     tensors = potential.state_dict()
-    _check_finite(tensors, "the model")
+    check_finite(tensors, "the model")
     content = encode(tensors, metadata)
     write_atomically(path, content)
     return read_card(path)
@@ -211,27 +212,7 @@ def _build(described: ModelDescription, tensors: dict[str, Tensor], where: str) 
             f"{where}: the file contradicts itself: it states elements {described.elements} and cutoff "
             f"{described.cutoff}; its config gives {potential.elements} and {potential.cutoff}"
         )
-    _check_fit(potential.state_dict(), tensors, where)
-    _check_finite(tensors, where)
+    check_fit(potential.state_dict(), tensors, where)
+    check_finite(tensors, where)
     potential.load_state_dict(tensors, strict=True)
     return potential
-
-
-def _check_fit(expected: dict[str, Tensor], found: dict[str, Tensor], where: str) -> None:
-    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    if missing or extra:
-        listed = f"missing: {', '.join(missing) or 'none'}; unexpected: {', '.join(extra) or 'none'}"
-        raise ArtifactError(f"{where}: the tensors do not fit the config: {listed}")
-    for name, tensor in expected.items():
-        if (tensor.shape, tensor.dtype) != (found[name].shape, found[name].dtype):
-            raise ArtifactError(
-                f"{where}: tensor '{name}' is {found[name].dtype} {tuple(found[name].shape)}; "
-                f"the config needs {tensor.dtype} {tuple(tensor.shape)}"
-            )
-
-
-def _check_finite(tensors: dict[str, Tensor], where: str) -> None:
-    for name, tensor in tensors.items():
-        if tensor.dtype.is_floating_point and not bool(tensor.isfinite().all()):
-            index = (~tensor.isfinite()).nonzero()[0].tolist()
-            raise ArtifactError(f"{where}: tensor '{name}' is not finite at {index}: {float(tensor[tuple(index)])}")

@@ -26,7 +26,9 @@ def model_files(folders: Iterable[str | os.PathLike[str]] | None = None) -> Iter
         yield from sorted(Path(folder).glob(f"*{SUFFIX}"))
 
 
-def find_model(name: str | os.PathLike[str], folders: Iterable[str | os.PathLike[str]] | None = None) -> Path:
+def find_model(
+    name: str | os.PathLike[str], folders: Iterable[str | os.PathLike[str]] | None = None, *, what: str = "model"
+) -> Path:
     """The file of a model that is given by name or by path.
 
     A name is looked for in the folders first, in their order; what is not found there is taken as a path.
@@ -34,6 +36,7 @@ def find_model(name: str | os.PathLike[str], folders: Iterable[str | os.PathLike
     Args:
         name: such as ``argon``, or a path such as ``runs/best.safetensors``.
         folders: where to look; default: the registered folders.
+        what: is looked for, in messages.
 
     Raises:
         InputError: if there is neither such a model nor such a file; the message suggests the nearest name.
@@ -48,5 +51,5 @@ def find_model(name: str | os.PathLike[str], folders: Iterable[str | os.PathLike
     if os.path.isfile(text):
         return Path(text)
     known = [path.stem for path in model_files(places)]
-    listed = f"Known models: {', '.join(known)}" if known else "No folder with models is known"
-    raise InputError(f"no model and no file '{text}'{did_you_mean(text, known)} {listed}")
+    listed = f"Known {what}s: {', '.join(known)}" if known else f"No folder with {what}s is known"
+    raise InputError(f"no {what} and no file '{text}'{did_you_mean(text, known)} {listed}")

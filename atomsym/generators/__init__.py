@@ -1,1 +1,21 @@
 """Layer 3: generators of crystals."""
+
+import atomsym.generators.wyformer  # noqa: F401 - registers itself
+from atomsym.generators.batch import ProtostructureBatch, batch_of, protostructures_of, relabelled
+from atomsym.generators.conditions import Conditions
+from atomsym.generators.generated import GeneratedProtostructure
+from atomsym.generators.generator import ProtostructureGenerator
+from atomsym.generators.registry import generator_class, generator_names, register_generator
+
+__all__ = [
+    "Conditions",
+    "GeneratedProtostructure",
+    "ProtostructureBatch",
+    "ProtostructureGenerator",
+    "batch_of",
+    "generator_class",
+    "generator_names",
+    "protostructures_of",
+    "register_generator",
+    "relabelled",
+]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from atomsym.core import InputError
 from atomsym.core.elements import MAX_ATOMIC_NUMBER
 from atomsym.generators.conditions import Conditions
+from atomsym.symmetry.wyckoff import wyckoff_positions
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,17 @@ class Sites:
     def __post_init__(self) -> None:
         if not self.multiplicities or len(self.multiplicities) != len(self.free):
             raise InputError("sites need one multiplicity and one freedom for each position")
+
+
+@cache
+def sites_of(space_group: int) -> Sites:
+    """Of a space group, in the order of the table.
+
+    Raises:
+        InputError: if the number is not 1 to 230.
+    """
+    positions = wyckoff_positions(space_group)
+    return Sites(tuple(p.multiplicity for p in positions), tuple(not p.is_point for p in positions))
 
 
 @dataclass(frozen=True)
@@ -90,14 +102,17 @@ class Reachability:
         self._class_of = [None if free else self._classes.index(m) for m, free in pairs]
         self._sums = _unlimited_sums(self._coins, conditions.most_atoms)
         self._permitted = list(conditions.allowed)
+        self._left = cache(self._points_left)
         self._row = cache(self._leads_on)
         self._finishable = cache(self._can_finish)
         self._joint = cache(self._can_place_all)
         self._pooled = cache(self._can_add)
+        self._element_mask = cache(self._elements)
+        self._position_mask = cache(self._positions)
 
     def possible(self) -> bool:
         """Whether any crystal of the group meets the conditions."""
-        return bool(self.allowed(Unfinished()).any())
+        return bool(self.elements(Unfinished()).any())
 
     def may_stop(self, state: Unfinished) -> bool:
         """Whether the crystal meets the conditions as it is."""
@@ -111,30 +126,77 @@ class Reachability:
         units = {counts[number] / n for number, n in conditions.composition.items()}
         return len(units) == 1 and units.pop().is_integer()
 
+    def elements(self, state: Unfinished) -> NDArray[np.bool_]:
+        """Which element the next orbit may have. The array is kept: do not write to it.
+
+        Returns:
+            Shape (119,); entry 0 says whether the crystal may end as it is.
+        """
+        return self._element_mask(self._content(state), self.may_stop(state), *self._place(state))
+
+    def positions(self, state: Unfinished, element: int) -> NDArray[np.bool_]:
+        """Which positions the next orbit may have if it is of this element. The array is kept: do not write to it.
+
+        Returns:
+            Shape (n_positions,).
+        """
+        n_atoms, _, orbits = self._place(state)
+        return self._position_mask(self._content(state), element, n_atoms, state.used, orbits)
+
     def allowed(self, state: Unfinished) -> NDArray[np.bool_]:
         """Whether an orbit of an element at a position leads on to a crystal that meets the conditions.
 
         Returns:
             Shape (119, n_positions); rows are atomic numbers, the first one is empty.
         """
-        counts, left, n_atoms = dict(state.counts), self._points_left(state), state.n_atoms
         result = np.zeros((MAX_ATOMIC_NUMBER + 1, len(self.sites.free)), dtype=bool)
-        if self.conditions.composition is None:
-            # all that matters of an element is whether it is one of the required that are still missing
-            missing = [number for number in self.conditions.required if number not in counts]
-            result[self._permitted] = self._row((len(missing),), n_atoms, left, state.n_orbits + 1)
-            if missing:
-                result[missing] = self._row((len(missing) - 1,), n_atoms, left, state.n_orbits + 1)
-        else:
-            for element in self._permitted:
-                result[element] = self._row(self._counted(counts, element), n_atoms, left, state.n_orbits + 1)
-        result[:, list(state.used)] = False
+        for element in np.flatnonzero(self.elements(state)[1:]) + 1:
+            result[element] = self.positions(state, int(element))
         return result
 
-    def _counted(self, counts: dict[int, int], element: int) -> tuple[int, ...]:
-        """Atoms of each element of the composition, and which of them gets more."""
-        numbers = list(self.conditions.composition or ())
-        return (*(counts.get(number, 0) for number in numbers), numbers.index(element))
+    def _content(self, state: Unfinished) -> tuple[int, ...]:
+        """All that matters of the elements so far: the required ones that are missing, or atoms by the composition."""
+        counts = dict(state.counts)
+        if self.conditions.composition is None:
+            return tuple(number for number in self.conditions.required if number not in counts)
+        return tuple(counts.get(number, 0) for number in self.conditions.composition)
+
+    def _place(self, state: Unfinished) -> tuple[int, tuple[int, ...], int]:
+        """Atoms, points left by class, and orbits with the next one, as far as they are limited."""
+        return state.n_atoms, self._left(state.used), state.n_orbits + 1 if self.conditions.max_orbits else 0
+
+    def _elements(
+        self, content: tuple[int, ...], may_stop: bool, n_atoms: int, left: tuple[int, ...], orbits: int
+    ) -> NDArray[np.bool_]:
+        mask = np.zeros(MAX_ATOMIC_NUMBER + 1, dtype=bool)
+        if self.conditions.composition is None:
+            # other elements are alike: only the required ones that are still missing differ from them
+            mask[self._permitted] = self._row((len(content),), n_atoms, left, orbits).any()
+            if content:
+                mask[list(content)] = self._row((len(content) - 1,), n_atoms, left, orbits).any()
+        else:
+            for element in self._permitted:
+                mask[element] = self._row(self._after(content, element), n_atoms, left, orbits).any()
+        mask[0] = may_stop
+        mask.setflags(write=False)
+        return mask
+
+    def _positions(
+        self, content: tuple[int, ...], element: int, n_atoms: int, used: frozenset[int], orbits: int
+    ) -> NDArray[np.bool_]:
+        row = self._row(self._after(content, element), n_atoms, self._left(used), orbits).copy()
+        row[list(used)] = False
+        if element not in self._permitted:
+            row[:] = False
+        row.setflags(write=False)
+        return row
+
+    def _after(self, content: tuple[int, ...], element: int) -> tuple[int, ...]:
+        """What the rows depend on: how many required elements would be missing, or atoms and which one gets more."""
+        if self.conditions.composition is None:
+            return (len(content) - (element in content),)
+        numbers = list(self.conditions.composition)
+        return (*content, numbers.index(element)) if element in numbers else (*content, 0)
 
     def _leads_on(self, which: tuple[int, ...], n_atoms: int, left: tuple[int, ...], orbits: int) -> NDArray[np.bool_]:
         """For each position: whether the crystal can be finished after an orbit there."""
@@ -154,10 +216,10 @@ class Reachability:
             row[position] = self._finishable(state, remaining, orbits)
         return row
 
-    def _points_left(self, state: Unfinished) -> tuple[int, ...]:
+    def _points_left(self, used: frozenset[int]) -> tuple[int, ...]:
         left = [0] * len(self._classes)
         for position, own in enumerate(self._class_of):
-            if own is not None and position not in state.used:
+            if own is not None and position not in used:
                 left[own] += 1
         return tuple(left)
 
@@ -210,13 +272,14 @@ class Reachability:
         return False
 
 
-def _unlimited_sums(coins: tuple[int, ...], limit: int) -> list[int]:
+@cache
+def _unlimited_sums(coins: tuple[int, ...], limit: int) -> tuple[int, ...]:
     """Fewest coins that make each sum from 0 to the limit; -1 where none do."""
     fewest = [0] + [-1] * limit
     for total in range(1, limit + 1):
         before = [fewest[total - coin] for coin in coins if coin <= total and fewest[total - coin] >= 0]
         fewest[total] = 1 + min(before) if before else -1
-    return fewest
+    return tuple(fewest)
 
 
 @cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
@@ -20,9 +20,28 @@ from atomsym.artifacts.container import encode, read_header, read_tensors
 from atomsym.core import ArtifactError, ConfigError
 from atomsym.training.config import TrainingConfig
 
-FORMAT = "atomsym-checkpoint"
 FORMAT_VERSION = 1
 FILE_NAME = "checkpoint.safetensors"
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class RunKind(Generic[Config]):
+    """What is trained: the checkpoints of other kinds of runs are refused.
+
+    Attributes:
+        format: stands in the file.
+        config_class: of the runs.
+        file_name: of the checkpoint in the folder of a run.
+    """
+
+    format: str
+    config_class: type[Config]
+    file_name: str = FILE_NAME
+
+
+POTENTIAL_RUN = RunKind("atomsym-checkpoint", TrainingConfig)
 
 
 @dataclass
@@ -64,7 +83,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Generic[Config]):
     """What is in the file.
 
     Attributes:
@@ -73,7 +92,7 @@ class Checkpoint:
         tensors: by name: ``model/…``, ``average/…``, ``best/…`` and ``optimizer/…``.
     """
 
-    config: TrainingConfig
+    config: Config
     progress: Progress
     tensors: dict[str, Tensor]
 
@@ -83,7 +102,11 @@ class Checkpoint:
 
 
 def write_checkpoint(
-    folder: Path, config: TrainingConfig, progress: Progress, parts: Mapping[str, Mapping[str, Tensor]]
+    folder: Path,
+    config: Config,
+    progress: Progress,
+    parts: Mapping[str, Mapping[str, Tensor]],
+    kind: RunKind[Config],
 ) -> None:
     """Replace the checkpoint of a folder, atomically.
 
@@ -92,25 +115,34 @@ def write_checkpoint(
     """
     tensors = {f"{part}/{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
     metadata = {
-        "format": FORMAT,
+        "format": kind.format,
         "format_version": str(FORMAT_VERSION),
         "created_with": f"atomsym {atomsym.__version__}",
         "config": config_to_json(config),
         "progress": config_to_json(progress),
     }
-    write_atomically(folder / FILE_NAME, encode(tensors, metadata))
+    write_atomically(folder / kind.file_name, encode(tensors, metadata))
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
+def read_checkpoint(folder: Path) -> Checkpoint[TrainingConfig]:
+    """Read the checkpoint of a potential's training after checking every byte of it.
+
+    Raises:
+        ArtifactError: as ``read_checkpoint_of``.
+    """
+    return read_checkpoint_of(POTENTIAL_RUN, folder)
+
+
+def read_checkpoint_of(kind: RunKind[Config], folder: Path) -> Checkpoint[Config]:
     """Read the checkpoint of a folder after checking every byte of it.
 
     Raises:
         ArtifactError: if there is none, or it is damaged, of another format or of a newer version.
     """
-    path = folder / FILE_NAME
+    path = folder / kind.file_name
     where = str(path)
     if not path.is_file():
-        raise ArtifactError(f"{folder} holds no training run: there is no {FILE_NAME} in it")
+        raise ArtifactError(f"{folder} holds no training run: there is no {kind.file_name} in it")
     try:
         with path.open("rb") as file:
             header = read_header(file, where)
@@ -118,18 +150,18 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     except OSError as error:
         raise ArtifactError(f"{where}: cannot be read: {error.strerror or error}") from error
     tensors = read_tensors(header, data, where)
-    _require_format(header.metadata, where)
+    _require_format(header.metadata, kind.format, where)
     try:
-        config = config_from_json(TrainingConfig, header.metadata["config"])
+        config = config_from_json(kind.config_class, header.metadata["config"])
         progress: Any = config_from_json(Progress, header.metadata["progress"])
     except (ConfigError, KeyError) as error:
         raise ArtifactError(f"{where}: the state of the run cannot be read: {error}") from error
     return Checkpoint(config, progress, tensors)
 
 
-def _require_format(metadata: Mapping[str, str], where: str) -> None:
-    if metadata.get("format") != FORMAT:
-        raise ArtifactError(f"{where}: the format is {metadata.get('format')!r}; expected '{FORMAT}'")
+def _require_format(metadata: Mapping[str, str], expected: str, where: str) -> None:
+    if metadata.get("format") != expected:
+        raise ArtifactError(f"{where}: the format is {metadata.get('format')!r}; expected '{expected}'")
     version = metadata.get("format_version", "")
     if version != str(FORMAT_VERSION):
         raise ArtifactError(

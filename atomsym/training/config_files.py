@@ -6,13 +6,15 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from atomsym.artifacts import config_from_dict, config_to_dict
 from atomsym.core import ConfigError
 from atomsym.training.config import TrainingConfig
+
+Config = TypeVar("Config")
 
 _RESOLVED = {  # pattern and possible first letters of scalars that are not text
     "bool": (r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
@@ -63,6 +65,19 @@ def read_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
         overrides: ``loss.forces=100``, in order; the value is read as YAML.
 
     Raises:
+        ConfigError: as ``read_config_of``.
+    """
+    return read_config_of(TrainingConfig, path, overrides)
+
+
+def read_config_of(config_class: type[Config], path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Config:
+    """Read a config of any kind.
+
+    Args:
+        config_class: frozen dataclass.
+        path, overrides: as for ``read_config``.
+
+    Raises:
         ConfigError: if the file cannot be read, is not YAML, or has an unknown key, a wrong type or a value out of
             range; the message names the file and the entry.
     """
@@ -74,7 +89,7 @@ def read_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     if not isinstance(data, Mapping):
         raise ConfigError(f"{path}: expected entries such as 'epochs: 100'; found {type(data).__name__}")
     try:
-        return config_from_dict(TrainingConfig, with_overrides(data, overrides))
+        return config_from_dict(config_class, with_overrides(data, overrides))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
@@ -135,8 +150,8 @@ def _copied(value: Any) -> Any:
     return value
 
 
-def config_to_yaml(config: TrainingConfig) -> str:
-    """The config as YAML text; ``read_config`` gives an equal one back.
+def config_to_yaml(config: Any) -> str:
+    """A config as YAML text; ``read_config`` gives an equal one back.
 
     Raises:
         ConfigError: if a value is not plain data.

@@ -23,10 +23,22 @@ def learning_rate(stage: Stage, epoch: int, fraction: float, plateau_factor: flo
         fraction: part of the epoch that is done after the step, in (0, 1].
         plateau_factor: product of the reductions so far, for the plateau schedule.
     """
-    schedule, done = stage.schedule, epoch - stage.start + fraction
+    done, length = epoch - stage.start + fraction, stage.end - stage.start
+    return stage.learning_rate * schedule_factor(stage.schedule, done, length, plateau_factor)
+
+
+def schedule_factor(schedule: ScheduleSection, done: float, length: float, plateau_factor: float = 1.0) -> float:
+    """The part of the full learning rate that a schedule gives.
+
+    Args:
+        schedule: the schedule.
+        done: epochs since its beginning.
+        length: epochs that it covers.
+        plateau_factor: see ``learning_rate``.
+    """
     if done < schedule.warmup_epochs:
-        return stage.learning_rate * done / schedule.warmup_epochs
-    return stage.learning_rate * _factor(schedule, done, stage.end - stage.start, plateau_factor)
+        return done / schedule.warmup_epochs
+    return _factor(schedule, done, length, plateau_factor)
 
 
 def _factor(schedule: ScheduleSection, done: float, length: float, plateau_factor: float) -> float:

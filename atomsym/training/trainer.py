@@ -24,7 +24,7 @@ from torch import Tensor
 from atomsym.artifacts import write_atomically
 from atomsym.core import CalculationError, ConfigError, LabelledStructure
 from atomsym.training.batches import BatchIndices, EdgeBatcher
-from atomsym.training.checkpoints import Checkpoint, Progress, write_checkpoint
+from atomsym.training.checkpoints import POTENTIAL_RUN, Checkpoint, Progress, write_checkpoint
 from atomsym.training.config import TERMS, TrainingConfig
 from atomsym.training.config_files import config_to_yaml
 from atomsym.training.export import save_trained_model
@@ -95,7 +95,7 @@ class Trainer:
         data: TrainingData,
         folder: Path,
         samples: Samples,
-        checkpoint: Checkpoint | None,
+        checkpoint: Checkpoint[TrainingConfig] | None,
         observer: Observer,
         ranks: Ranks,
     ) -> None:
@@ -145,10 +145,10 @@ class Trainer:
         if self.ranks.writes:
             self._flush_logs()
             parts = {
-                "model": self.potential.state_dict(), "average": self.average.potential.state_dict(),
+                "model": self.potential.state_dict(), "average": self.average.model.state_dict(),
                 "best": self.best, "optimizer": optimizer_tensors(self.optimizer, self.potential),
             }  # fmt: skip
-            write_checkpoint(self.folder, self.config, self.progress, parts)
+            write_checkpoint(self.folder, self.config, self.progress, parts, POTENTIAL_RUN)
             if self.best and self._exported_epoch != self.progress.best_epoch:
                 self._export()
         self._saved_at, self._saved_step = time.monotonic(), self.progress.step
@@ -167,9 +167,7 @@ class Trainer:
             self._save_if_due()
             if reason := self._reason_to_stop():
                 return reason
-        found = validate(
-            self.average.potential, self.validation, stage.loss, self.config, self.ranks, self._reason_to_stop
-        )
+        found = validate(self.average.model, self.validation, stage.loss, self.config, self.ranks, self._reason_to_stop)
         if isinstance(found, str):
             return found
         self._finish_epoch(found)
@@ -179,7 +177,7 @@ class Trainer:
         progress, config = self.progress, self.config
         _, stage = stage_at(config, progress.epoch)
         indices = batches[position]
-        torch.manual_seed(_mixed(config.seed, progress.step, self.ranks.rank))
+        torch.manual_seed(mixed_seed(config.seed, progress.step, self.ranks.rank))
         terms, sums = self._accumulate_gradient(indices)
         norm = self._clip(indices)
         rate = learning_rate(stage, progress.epoch, (position + 1) / len(batches), progress.plateau_factor)
@@ -240,7 +238,7 @@ class Trainer:
         if better:
             progress.best_loss, progress.best_epoch, progress.stale_epochs = found.loss, progress.epoch + 1, 0
             progress.best_errors = found.table
-            self.best = {n: t.detach().clone() for n, t in self.average.potential.state_dict().items()}
+            self.best = {n: t.detach().clone() for n, t in self.average.model.state_dict().items()}
         else:
             progress.stale_epochs += 1
         self._update_plateau(found.loss)
@@ -290,9 +288,9 @@ class Trainer:
 
     # State ----------------------------------------------------------------------------------------------------------
 
-    def _restore(self, checkpoint: Checkpoint) -> None:
+    def _restore(self, checkpoint: Checkpoint[TrainingConfig]) -> None:
         self.potential.load_state_dict(checkpoint.part("model"))
-        self.average.potential.load_state_dict(checkpoint.part("average"))
+        self.average.model.load_state_dict(checkpoint.part("average"))
         self.best = {name: tensor.to(self.samples.device) for name, tensor in checkpoint.part("best").items()}
         restore_optimizer(self.optimizer, self.potential, checkpoint.part("optimizer"))
         progress = self.progress
@@ -362,7 +360,7 @@ class Trainer:
         self.observer.close()
 
 
-def _mixed(*numbers: int) -> int:
+def mixed_seed(*numbers: int) -> int:
     """A seed from several numbers."""
     digest = hashlib.sha256(repr(numbers).encode()).digest()
     return int.from_bytes(digest[:7], "little")

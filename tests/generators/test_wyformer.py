@@ -2,196 +2,373 @@
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import math
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
-from wyckoff_examples import KINDS, vocabulary
 
 from atomsym.core import ConfigError, InputError
-from atomsym.generators.conditions import Conditions
-from atomsym.generators.wyformer import (
-    Orbits,
-    Query,
-    WyFormer,
-    WyFormerConfig,
-    masked_orbit_loss,
-    orbits_of,
-    sample_orbits,
-    standard_vocabulary,
+from atomsym.generators import (
+    Conditions,
+    GeneratedProtostructure,
+    ProtostructureBatch,
+    batch_of,
+    relabelled,
 )
+from atomsym.generators.reachability import Reachability, Unfinished, sites_of
+from atomsym.generators.wyformer import WyFormer, WyFormerConfig, orbit_entropies, standard_vocabulary
+from atomsym.generators.wyformer.network import Known
+from atomsym.symmetry.wyckoff import Protostructure
+from atomsym.symmetry.wyckoff.table import LETTERS
+from atomsym.testing import tolerances
 
-VOCABULARY = vocabulary()
-CRYSTALS = [(3, [8, 22, 8], [0, 3, 4]), (4, [11], [1]), (5, [17, 19, 17, 26], [3, 0, 4, 1]), (6, [8, 8], [3, 3])]
+CRYSTALS = [
+    Protostructure(225, ((11, "a"), (17, "b"))),
+    Protostructure(136, ((22, "a"), (8, "f"))),
+    Protostructure(62, ((20, "c"), (22, "a"), (8, "c"), (8, "d"))),
+    Protostructure(1, ((14, "a"), (14, "a"), (6, "a"))),
+]
+SMALL = WyFormerConfig(element_channels=8, site_channels=4, enumeration_channels=4, layers=2, heads=2, hidden=16)
+EXACT = 1e-12  # float64, sums of a few numbers of order 1
 
 
 def model(seed: int = 0, **changes: object) -> WyFormer:
+    values = {name: getattr(SMALL, name) for name in SMALL.__dataclass_fields__}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return WyFormer(WyFormerConfig(**{"dropout": 0.0, **changes}), VOCABULARY).double().eval()
+        return WyFormer(WyFormerConfig(**{**values, "dropout": 0.0, **changes})).double().eval()  # type: ignore[arg-type]
 
 
-def logits(network: WyFormer, orbits: Orbits, query: Query) -> list[torch.Tensor]:
-    states = network(orbits, query)
+def encoded(generator: WyFormer, batch: ProtostructureBatch, properties: torch.Tensor | None = None) -> Known:
+    values = batch.properties if properties is None else properties
+    return generator.network.encode(*batch[:3], values)
+
+
+def logits(generator: WyFormer, batch: ProtostructureBatch) -> list[torch.Tensor]:
+    network, known = generator.network, encoded(generator, batch)
+    elements, sites = torch.full((len(batch.groups), 1), 8), network.site_of[batch.groups, 0].unsqueeze(1)
+    unknown = torch.full_like(elements, -1)
     return [
-        network.element_logits(states, orbits),
-        network.site_logits(states, orbits),
-        network.enumeration_logits(states, orbits),
+        network.element_logits(network.ask(known, unknown, unknown), known),
+        network.site_logits(network.ask(known, elements, unknown), known),
+        network.enumeration_logits(network.ask(known, elements, sites), known, sites),
     ]
 
 
-def test_the_default_is_the_published_base_generator() -> None:
+def test_the_default_has_the_size_of_the_published_base_generator() -> None:
     config = WyFormerConfig()
     assert (config.channels, config.layers, config.heads, config.hidden) == (40, 3, 4, 128)
-    assert 80_000 < sum(weight.numel() for weight in model().parameters()) < 200_000
+    assert 100_000 < sum(weight.numel() for weight in WyFormer(config).parameters()) < 200_000
 
 
 def test_logits_do_not_depend_on_the_order_of_the_orbits_nor_on_padding_or_batch() -> None:
-    network, query = model(), Query(torch.tensor([-1, 8, 17, -1]), torch.tensor([-1, -1, 2, -1]))
-    together = logits(network, orbits_of(CRYSTALS, VOCABULARY), query)
-    turned = [(g, e[::-1], p[::-1]) for g, e, p in CRYSTALS]
-    for found, expected in zip(logits(network, orbits_of(turned, VOCABULARY), query), together, strict=True):
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    generator, batch = model(), batch_of(CRYSTALS)
+    together = logits(generator, batch)
+    turned = batch._replace(elements=batch.elements.flip(1), positions=batch.positions.flip(1))
+    for found, expected in zip(logits(generator, turned), together, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=EXACT)
     for row, crystal in enumerate(CRYSTALS):
-        alone = Query(*(part[row : row + 1] for part in query))
-        for found, expected in zip(logits(network, orbits_of([crystal], VOCABULARY), alone), together, strict=True):
-            torch.testing.assert_close(found[0], expected[row], rtol=0, atol=1e-12)
+        for found, expected in zip(logits(generator, batch_of([crystal])), together, strict=True):
+            torch.testing.assert_close(found[0], expected[row], rtol=0, atol=EXACT)
+
+
+def test_a_query_is_not_seen_by_the_other_queries() -> None:
+    generator, batch = model(), batch_of(CRYSTALS)
+    known = encoded(generator, batch)
+    elements, unknown = torch.tensor([[8, 11]] * 4), torch.full((4, 2), -1)
+    both = generator.network.ask(known, elements, unknown)
+    alone = generator.network.ask(known, elements[:, 1:], unknown[:, 1:])
+    torch.testing.assert_close(both[:, 1:], alone, rtol=0, atol=EXACT)
+    assert (both[:, 0] - both[:, 1]).abs().max() > 1e-4
 
 
 def test_logits_see_group_orbits_and_query() -> None:
     """What the invariance test would also pass without: every input matters."""
-    network = model()
-    base = (3, [8, 22], [0, 3])
-    query = Query(torch.tensor([8]), torch.tensor([-1]))
+    generator = model()
 
-    def state(crystal: tuple[int, list[int], list[int]], asked: Query = query) -> torch.Tensor:
-        return network(orbits_of([crystal], VOCABULARY), asked)
+    def state(group: int, orbits: tuple[tuple[int, str], ...], element: int = 8, site: int = -1) -> torch.Tensor:
+        known = encoded(generator, batch_of([Protostructure(group, orbits)]))
+        return generator.network.ask(known, torch.tensor([[element]]), torch.tensor([[site]]))
 
-    reference = state(base)
+    reference = state(47, ((8, "a"), (22, "i")))
     for other in (
-        (6, [8, 22], [0, 3]),
-        (3, [8, 23], [0, 3]),
-        (3, [8, 22], [0, 4]),
-        (3, [8, 22], [1, 3]),
-        (3, [8], [0]),
+        state(48, ((8, "a"), (22, "i"))),
+        state(47, ((8, "a"), (23, "i"))),
+        state(47, ((8, "a"), (22, "j"))),
+        state(47, ((8, "b"), (22, "i"))),
+        state(47, ((8, "a"),)),
+        state(47, ((8, "a"), (22, "i")), element=9),
+        state(47, ((8, "a"), (22, "i")), site=2),
     ):
-        assert (state(other) - reference).abs().max() > 1e-4
-    assert (state(base, Query(torch.tensor([9]), torch.tensor([-1]))) - reference).abs().max() > 1e-4
-    assert (state(base, Query(torch.tensor([8]), torch.tensor([2]))) - reference).abs().max() > 1e-4
+        assert (other - reference).abs().max() > 1e-5
 
 
-def test_the_loss_is_the_entropy_of_what_is_left() -> None:
-    """With flat logits: the soft target of elements costs log 119, the others log of their classes."""
-    network = model()
-    for head in network.heads:
+def test_only_positions_that_are_there_and_free_have_probability() -> None:
+    """Of Fm-3m with a and b occupied: m-3m is closed, and no site symmetry of other groups is open."""
+    words, generator = standard_vocabulary(), model()
+    batch = batch_of([Protostructure(225, ((11, "a"), (17, "b"))), Protostructure(225, ((11, "a"),))])
+    site = logits(generator, batch)[1].softmax(dim=-1)
+    own = set(words.site_symmetry[225, : words.n_positions[225]].tolist())
+    m3m = int(words.site_symmetry[225, 0])
+    assert words.site_symmetry[225, 1] == m3m
+    assert set(torch.nonzero(site[0, 0]).squeeze(1).tolist()) == own - {m3m}
+    assert set(torch.nonzero(site[1, 0]).squeeze(1).tolist()) == own
+    known = encoded(generator, batch)
+    asked = torch.full((2, 1), m3m)
+    states = generator.network.ask(known, torch.full((2, 1), 8), asked)
+    numbers = generator.network.enumeration_logits(states, known, asked).softmax(dim=-1)
+    assert numbers[1, 0].tolist() == [0.0, 1.0, *[0.0] * 6]
+
+
+@torch.no_grad()
+def exact_bound(generator: WyFormer, crystal: Protostructure) -> float:
+    """The expectation that the loss draws from: over all orders, orbit after orbit, then the end."""
+    network, words = generator.network, standard_vocabulary()
+    group = torch.tensor([crystal.space_group])
+    orbits = [(z, LETTERS.index(letter)) for z, letter in crystal.orbits]
+    total, n_orders = 0.0, 0
+    for order in itertools.permutations(orbits):
+        n_orders += 1
+        for count in range(len(order) + 1):
+            elements, positions = (torch.tensor([[orbit[k] for orbit in order[:count]]]).long() for k in (0, 1))
+            known = network.encode(group, elements, positions, torch.zeros(1, 0))
+            unknown = torch.full((1, 1), -1)
+            element = network.element_logits(network.ask(known, unknown, unknown), known).log_softmax(dim=-1)
+            if count == len(order):
+                total -= float(element[0, 0, 0])
+                continue
+            z, place = order[count]
+            site = torch.tensor([[int(words.site_symmetry[crystal.space_group, place])]])
+            number = int(words.enumeration[crystal.space_group, place])
+            asked = torch.tensor([[z]])
+            by_site = network.site_logits(network.ask(known, asked, unknown), known).log_softmax(dim=-1)
+            by_number = network.enumeration_logits(network.ask(known, asked, site), known, site).log_softmax(dim=-1)
+            total -= float(element[0, 0, z] + by_site[0, 0, int(site)] + by_number[0, 0, number])
+    return total / n_orders
+
+
+@pytest.mark.parametrize("crystal", CRYSTALS[1:], ids=str)
+def test_the_loss_is_an_unbiased_draw_of_the_bound_whatever_the_order_of_the_orbits(crystal: Protostructure) -> None:
+    generator, n = model(), 3000
+    expected = exact_bound(generator, crystal)
+    batch = batch_of([crystal] * n)
+    turned = batch._replace(elements=batch.elements.flip(1), positions=batch.positions.flip(1))
+    for number, each in enumerate((batch, turned)):
+        with torch.no_grad():
+            drawn = generator.loss(each, torch.Generator().manual_seed(number))
+        error = float(drawn.std()) / math.sqrt(n)
+        assert float(drawn.mean()) == pytest.approx(expected, abs=tolerances.STATISTICAL_SIGMAS * error + EXACT)
+        assert error < 0.05 * expected
+
+
+def test_an_empty_head_costs_the_logarithm_of_the_classes() -> None:
+    """Flat logits: 119 elements or the end, and the site symmetries and enumerations that the group has left."""
+    generator = model()
+    for head in generator.network.heads:
         torch.nn.init.zeros_(head[-1].weight)
         torch.nn.init.zeros_(head[-1].bias)
-    generator = torch.Generator().manual_seed(1)
-    crystals = orbits_of(CRYSTALS * 200, VOCABULARY)
-    losses = masked_orbit_loss(network, crystals, generator)
-    expected = [math.log(size) for size in network.sizes]
-    assert losses.counts.sum() == 800
-    assert (losses.counts > 200).all()
-    np.testing.assert_allclose((losses.parts / losses.counts).numpy(), expected, rtol=1e-12)
+    n = 400
+    batch = batch_of([Protostructure(216, ((14, "a"),))] * n)  # positions a to d are -43m
+    found = orbit_entropies(generator.network, batch, batch.properties, torch.Generator().manual_seed(1))
+    first = found.site > 0
+    assert n / 3 < int(first.sum()) < 2 * n / 3
+    n_sites = len({*standard_vocabulary().site_symmetry[216].tolist()} - {-1})
+    torch.testing.assert_close(found.element[first], torch.full_like(found.element[first], math.log(118)))
+    torch.testing.assert_close(found.element[~first], torch.full_like(found.element[~first], math.log(119)))
+    torch.testing.assert_close(found.site[first], torch.full_like(found.site[first], math.log(n_sites)))
+    torch.testing.assert_close(found.enumeration[first], torch.full_like(found.site[first], math.log(4)))
+
+
+def trained(world: list[Protostructure], steps: int, **changes: object) -> WyFormer:
+    generator = model(**changes).float().train()
+    random = torch.Generator().manual_seed(0)
+    optimizer = torch.optim.Adam(generator.parameters(), 4e-3)
+    crystals = batch_of(world * (64 // len(world)))
+    generator.learn_statistics(crystals)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        generator.loss(crystals, random).mean().backward()
+        optimizer.step()
+    return generator.eval()
 
 
 def test_training_finds_the_distribution_of_a_tiny_world() -> None:
-    """Two kinds of crystal, three to one: sampled ones come out three to one, and no others."""
-    world = [(3, [8, 22], [3, 0])] * 3 + [(3, [9, 11], [0, 1])]
-    network = model(dropout=0.0).float().train()
-    generator = torch.Generator().manual_seed(0)
-    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
-    crystals = orbits_of(world * 16, VOCABULARY)
-    for _ in range(300):
-        optimizer.zero_grad()
-        masked_orbit_loss(network, crystals, generator).total.backward()
-        optimizer.step()
-    found = sample_orbits(network.eval(), [3] * 400, generator=generator)
-    kinds = Counter(tuple(sorted(zip(c.elements, c.positions, strict=True))) for c in found)
-    first, second = kinds[((8, 3), (22, 0))], kinds[((9, 0), (11, 1))]
-    assert first + second > 380
-    assert first / (first + second) == pytest.approx(0.75, abs=0.1)
+    """Three kinds of crystal in two groups: sampled ones come out in the same proportions, and nearly no others."""
+    rutile, salt, metal = CRYSTALS[1], CRYSTALS[0], Protostructure(225, ((29, "a"),))
+    generator = trained([rutile, rutile, salt, metal], 250)
+    drawn = generator.sample(600, generator=torch.Generator().manual_seed(5))
+    kinds = Counter(each.protostructure for each in drawn)
+    parts = np.array([kinds[rutile], kinds[salt], kinds[metal]]) / 600
+    assert parts.sum() > 0.97
+    np.testing.assert_allclose(parts, [0.5, 0.25, 0.25], atol=4 * math.sqrt(0.25 / 600))
 
 
 @pytest.mark.parametrize(
     "conditions",
     [
         Conditions(max_atoms=30),
-        Conditions(elements=(8, 22, 56), max_atoms=40),
+        Conditions(elements=(8, 22, 56), max_atoms=40, max_orbits=5),
         Conditions.of_system(8, 22),
         Conditions(composition={22: 1, 8: 2}, max_atoms=24),
         Conditions(excluded=tuple(range(1, 100)), n_atoms=12),
+        Conditions(required=(26, 8), n_atoms=24),
     ],
     ids=str,
 )
 def test_an_untrained_model_already_keeps_every_condition(conditions: Conditions) -> None:
-    groups = [1 + k % 30 for k in range(90)]
-    groups = [g for g in groups if conditions.composition is None or g % 3 != 1]
-    found = sample_orbits(model(), groups, conditions=conditions, generator=torch.Generator().manual_seed(3))
-    assert [crystal.group for crystal in found] == groups
-    for crystal in found:
-        kind = KINDS[crystal.group % 3]
-        counts: Counter[int] = Counter()
-        points = [p for p in crystal.positions if not kind[p][1]]
-        for element, position in zip(crystal.elements, crystal.positions, strict=True):
-            counts[element] += kind[position][0]
-        assert len(set(points)) == len(points)
-        assert 0 < sum(counts.values()) <= conditions.most_atoms
-        assert set(counts) <= set(conditions.allowed)
-        assert set(conditions.required) <= set(counts)
-        assert not conditions.n_atoms or sum(counts.values()) == conditions.n_atoms
+    every = [1, 2, 12, 14, 62, 123, 139, 148, 166, 194, 198, 216, 221, 225, 227]
+    groups = [g for g in every if Reachability(sites_of(g), conditions).possible()] * 4
+    generator = model().float()
+    found = generator.sample_in_groups(groups, conditions=conditions, generator=torch.Generator().manual_seed(3))
+    assert [each.protostructure.space_group for each in found] == groups
+    assert len(groups) >= 12
+    for each in found:  # a point that is occupied twice would not be a protostructure
+        crystal = each.protostructure
+        counts = crystal.composition
+        assert 0 < crystal.n_atoms <= conditions.most_atoms
+        assert not conditions.max_orbits or len(crystal.orbits) <= conditions.max_orbits
+        assert set(conditions.required) <= set(counts) <= set(conditions.allowed)
+        assert not conditions.n_atoms or crystal.n_atoms == conditions.n_atoms
         if conditions.composition is not None:
             assert len({counts[z] / n for z, n in conditions.composition.items()}) == 1
-        assert crystal.log_likelihood < 0
+        assert each.log_likelihood < 0
 
 
-def test_tokens_of_the_real_groups() -> None:
-    """78 site symmetries and at most 8 positions alike: the facts that the tokens rest on."""
-    words = standard_vocabulary()
-    assert (words.n_sites, words.n_enumerations, words.multiplicity.max()) == (78, 8, 192)
-    assert words.site_symmetry[216, 0] == words.site_symmetry[225, 2]  # -43m
-    network = WyFormer(WyFormerConfig(), words).eval()
-    conditions = Conditions.of_system(8, 22, 56, max_atoms=60)
-    groups = [1, 2, 14, 62, 123, 139, 166, 194, 221, 225, 227] * 3
-    found = sample_orbits(network, groups, conditions=conditions, generator=torch.Generator().manual_seed(0))
-    assert {frozenset(crystal.elements) for crystal in found} == {frozenset({8, 22, 56})}
+@torch.no_grad()
+def test_the_log_likelihood_is_that_of_the_draws() -> None:
+    """One orbit and a forced end: element, site symmetry and enumeration within the masks, at the temperature."""
+    generator, conditions, words = model(), Conditions(elements=(8, 22), max_orbits=1), standard_vocabulary()
+    found = generator.sample_in_groups(
+        [136] * 10, conditions=conditions, temperature=1.5, generator=torch.Generator().manual_seed(2)
+    )
+    allowed = Reachability(sites_of(136), conditions).allowed(Unfinished())
+    network, empty = generator.network, torch.zeros((1, 0), dtype=torch.int64)
+    known = network.encode(torch.tensor([136]), empty, empty, torch.zeros(1, 0))
+    for each in found:
+        ((z, letter),) = each.protostructure.orbits
+        place = LETTERS.index(letter)
+        site, number = int(words.site_symmetry[136, place]), int(words.enumeration[136, place])
+        unknown, element = torch.full((1, 1), -1), torch.tensor([[z]])
+        scores = network.element_logits(network.ask(known, unknown, unknown), known)[0, 0] / 1.5
+        log = scores[z] - scores[[8, 22]].logsumexp(0)
+        open_places = np.flatnonzero(allowed[z])
+        scores = network.site_logits(network.ask(known, element, unknown), known)[0, 0] / 1.5
+        sites = sorted(set(words.site_symmetry[136, open_places].tolist()))
+        log = log + scores[site] - scores[sites].logsumexp(0)
+        asked = torch.tensor([[site]])
+        scores = network.enumeration_logits(network.ask(known, element, asked), known, asked)[0, 0] / 1.5
+        numbers = [int(words.enumeration[136, p]) for p in open_places if words.site_symmetry[136, p] == site]
+        log = log + scores[number] - scores[numbers].logsumexp(0)
+        assert each.log_likelihood == pytest.approx(float(log), abs=1e-9)
 
 
 def test_the_same_seed_gives_the_same_crystals() -> None:
-    first, second = (
-        sample_orbits(model(), [5, 6, 7] * 5, generator=torch.Generator().manual_seed(11), batch=4) for _ in range(2)
+    def draw(seed: int) -> list[GeneratedProtostructure]:
+        random = torch.Generator().manual_seed(seed)
+        return model().sample_in_groups([5, 62, 221] * 3, generator=random, conditions=Conditions(max_atoms=20))
+
+    assert draw(11) == draw(11)
+    assert draw(11) != draw(12)
+
+
+def test_guidance_by_a_property() -> None:
+    """Two crystals that differ in their band gap: aiming at one gives it; weight 0 and no target are the same."""
+    world = [CRYSTALS[0], Protostructure(225, ((29, "a"),))]
+    gaps = [{"band_gap": 8.0}, {"band_gap": 0.0}]
+    generator = model(properties=("band_gap",), property_dropout=0.3).float().train()
+    random = torch.Generator().manual_seed(0)
+    crystals = batch_of(world * 32, gaps * 32, ("band_gap",))
+    generator.learn_statistics(crystals)
+    optimizer = torch.optim.Adam(generator.parameters(), 4e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        generator.loss(crystals, random).mean().backward()
+        optimizer.step()
+    generator.eval()
+
+    def part_of_salt(**changes: object) -> float:
+        drawn = generator.sample(200, generator=torch.Generator().manual_seed(1), **changes)  # type: ignore[arg-type]
+        return sum(each.protostructure == world[0] for each in drawn) / 200
+
+    assert 0.3 < part_of_salt() < 0.7
+    assert part_of_salt(targets={"band_gap": 8.0}) > 0.9
+    assert part_of_salt(targets={"band_gap": 0.0}) < 0.1
+    plain = generator.sample(20, generator=torch.Generator().manual_seed(1))
+    weightless = generator.sample(
+        20, generator=torch.Generator().manual_seed(1), targets={"band_gap": 8.0}, guidance=0.0
     )
-    assert first == second
-    assert first != sample_orbits(model(), [5, 6, 7] * 5, generator=torch.Generator().manual_seed(12), batch=4)
+    assert weightless == plain
+    assert part_of_salt(targets={"band_gap": 8.0}, guidance=2.0) > 0.9
+
+
+def test_a_hidden_property_leaves_no_trace() -> None:
+    generator = model(properties=("band_gap",))
+    batch = batch_of(CRYSTALS, [{"band_gap": 1.0}] * 4, ("band_gap",))
+    unknown = batch._replace(properties=torch.full_like(batch.properties, torch.nan))
+    for other in (batch, unknown):
+        assert torch.equal(encoded(generator, other).absent == 0, encoded(generator, other).absent == 0)
+    assert not torch.equal(*(encoded(generator, each).layers[1].values[:, :, 0] for each in (batch, unknown)))
+    generator.network.property_maps[0][0].weight.data += 1.0
+    before = encoded(model(properties=("band_gap",)), unknown).layers[1].values[:, :, 0]
+    torch.testing.assert_close(encoded(generator, unknown).layers[1].values[:, :, 0], before, rtol=0, atol=EXACT)
 
 
 def test_wrong_use_is_named() -> None:
-    network, generator = model(), torch.Generator()
+    generator, random = model(), torch.Generator()
     with pytest.raises(InputError, match="no space group 231"):
-        sample_orbits(network, [231], generator=generator)
+        generator.sample_in_groups([231], generator=random)
     with pytest.raises(ConfigError, match="temperature must be positive"):
-        sample_orbits(network, [3], generator=generator, temperature=0)
-    with pytest.raises(ConfigError, match="space groups 4, 5 meets"):
-        sample_orbits(
-            network, [3, 4, 5], conditions=Conditions(composition={8: 1, 22: 1}, n_atoms=2), generator=generator
-        )
+        generator.sample_in_groups([3], generator=random, temperature=0)
+    with pytest.raises(ConfigError, match="space groups 225 meets"):
+        generator.sample_in_groups([3, 225], conditions=Conditions(n_atoms=3), generator=random)
     with pytest.raises(InputError, match="training mode"):
-        sample_orbits(model().train(), [3], generator=generator)
+        model().train().sample_in_groups([3], generator=random)
+    with pytest.raises(ConfigError, match="'gap' is not a property"):
+        generator.sample_in_groups([3], generator=random, targets={"gap": 1.0})
+    with pytest.raises(ConfigError, match="must be finite"):
+        model(properties=("gap",)).sample_in_groups([3], generator=random, targets={"gap": float("nan")})
+    with pytest.raises(ConfigError, match="no different values of the property 'gap'"):
+        model(properties=("gap",)).learn_statistics(batch_of(CRYSTALS, [{"gap": 1.0}] * 4, ("gap",)))
     with pytest.raises(ConfigError, match="do not divide"):
         WyFormerConfig(heads=7)
-    with pytest.raises(InputError, match="no position with site symmetry"):
-        VOCABULARY.position(1, 4, 0)
-    with pytest.raises(InputError, match="tokens of their own"):
-        dataclasses.replace(VOCABULARY, enumeration=np.zeros_like(VOCABULARY.enumeration))
-    with pytest.raises(InputError, match="group 4 has no position 3"):
-        orbits_of([(4, [8], [3])], VOCABULARY)
+    with pytest.raises(ConfigError, match="dropout must be in"):
+        WyFormerConfig(property_dropout=1.0)
+    with pytest.raises(ConfigError, match="names one twice"):
+        WyFormerConfig(properties=("gap", "gap"))
 
 
-def test_tokens_name_positions() -> None:
-    for group in (3, 4, 5):
-        for position in range(len(KINDS[group % 3])):
-            token = VOCABULARY.site_symmetry[group, position], VOCABULARY.enumeration[group, position]
-            assert VOCABULARY.position(group, *map(int, token)) == position
+def test_tokens_of_the_real_groups() -> None:
+    """78 site symmetries and at most 8 positions alike; a token means one position, and every position has one."""
+    words = standard_vocabulary()
+    assert (words.n_sites, words.n_enumerations, words.multiplicity.max()) == (78, 8, 192)
+    assert words.site_symmetry[216, 0] == words.site_symmetry[225, 2]  # -43m
+    assert (words.position >= 0).sum() == 1731
+    for group in (1, 47, 225):
+        for place in range(words.n_positions[group]):
+            token = words.site_symmetry[group, place], words.enumeration[group, place]
+            assert words.position[group][token] == place
+
+
+def test_oriented_site_symmetries_follow_a_relabelling() -> None:
+    """In Pmmm a change of axes turns 2mm into m2m or mm2: the tokens are those of the new position."""
+    words = standard_vocabulary()
+    crystal = batch_of([Protostructure(47, ((8, "i"), (22, "y")))] * 60)
+    renamed = relabelled(crystal, torch.Generator().manual_seed(0))
+    sites = words.site_symmetry[47][renamed.positions.numpy()]
+    assert len({tuple(row) for row in sites.tolist()}) > 2
+
+
+@pytest.mark.slow
+def test_overfitting_gives_the_training_crystals_back() -> None:
+    generator = torch.Generator().manual_seed(0)
+    drawn = model().float().sample_in_groups(
+        [14, 62, 139, 166, 194, 221, 225, 227] * 4, conditions=Conditions(max_atoms=30, max_orbits=4),
+        generator=generator,
+    )  # fmt: skip
+    world = [each.protostructure for each in drawn]
+    found = trained(world, 1500, element_channels=24, site_channels=24, enumeration_channels=16, hidden=128)
+    samples = found.sample(300, generator=generator)
+    assert sum(each.protostructure in set(world) for each in samples) > 270

@@ -121,10 +121,10 @@ def test_the_average_follows_its_formula() -> None:
         average.update(potential, step)
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
-        assert float(average.potential.depth) == pytest.approx(expected, rel=1e-12)
+        assert float(average.model.depth) == pytest.approx(expected, rel=1e-12)
     off = MovingAverage(potential, EmaSection(decay=0.0, warmup=False))
     off.update(potential, 0)
-    assert torch.equal(off.potential.depth, potential.depth)
+    assert torch.equal(off.model.depth, potential.depth)
 
 
 def stage(**schedule: object) -> Stage:

@@ -28,6 +28,7 @@ def test_help_names_every_command() -> None:
         "md",
         "relax",
         "train",
+        "train-generator",
         "evaluate",
         "evaluate-hessians",
         "datasets",

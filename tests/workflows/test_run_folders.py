@@ -15,6 +15,7 @@ CONTENTS = {
     "md": ("settings.json", MdSettings("argon", "argon").to_json()),
     "relax": ("settings.json", RelaxSettings("argon", "argon").to_json()),
     "train": ("checkpoint.safetensors", ""),
+    "train-generator": ("generator_checkpoint.safetensors", ""),
     "": ("settings.json", "{"),
 }
 
@@ -30,11 +31,11 @@ def test_the_program_of_a_run_is_recognised(tmp_path: Path, kind: str) -> None:
         require_no_run(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["md", "relax", "train"])
+@pytest.mark.parametrize("kind", ["md", "relax", "train", "train-generator"])
 def test_a_run_of_another_program_is_refused_with_the_right_one(tmp_path: Path, kind: str) -> None:
     name, text = CONTENTS[kind]
     (tmp_path / name).write_text(text)
-    for asked in ("md", "relax", "train"):
+    for asked in ("md", "relax", "train", "train-generator"):
         if asked == kind:
             require_run_of(asked, tmp_path)
         else:

@@ -28,7 +28,7 @@ class TerminalProgress(Observer):
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("batches"),
             TimeElapsedColumn(), TextColumn("elapsed,"), TimeRemainingColumn(), TextColumn("left"),
         )  # fmt: skip
-        self._console = console
+        self.console = console
         self._bar = Progress(*columns, console=console, disable=console.quiet, transient=True)
         self._task: Any = None
 
@@ -44,7 +44,7 @@ class TerminalProgress(Observer):
     def on_epoch(self, row: Mapping[str, float | int | str]) -> None:
         parts = [f"{name} {form.format(row[key])}" for name, key, form in _SHOWN if key in row]
         mark = "[green]best[/]" if row["best"] else ""
-        self._console.print(f"epoch {row['epoch']:4}  {'  '.join(parts)}  {mark}", highlight=False, soft_wrap=True)
+        self.console.print(f"epoch {row['epoch']:4}  {'  '.join(parts)}  {mark}", highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         self._bar.stop()

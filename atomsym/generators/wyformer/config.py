@@ -9,7 +9,7 @@ from atomsym.core import ConfigError
 
 @dataclass(frozen=True)
 class WyFormerConfig:
-    """Description of a Wyckoff transformer. Defaults are the published base generator.
+    """Description of a Wyckoff transformer. The default sizes are those of the published base generator.
 
     Attributes:
         element_channels, site_channels, enumeration_channels: widths of the three embeddings of a token; their sum is
@@ -18,6 +18,8 @@ class WyFormerConfig:
         heads: attention heads; must divide the width.
         hidden: width of the feed-forward layers.
         dropout: while training.
+        properties: names of properties of crystals that samples can be asked for.
+        property_dropout: how often training hides the properties of a crystal, so that it also learns to do without.
     """
 
     element_channels: int = 16
@@ -27,6 +29,8 @@ class WyFormerConfig:
     heads: int = 4
     hidden: int = 128
     dropout: float = 0.2
+    properties: tuple[str, ...] = ()
+    property_dropout: float = 0.1
 
     def __post_init__(self) -> None:
         for name in ("element_channels", "site_channels", "enumeration_channels", "layers", "heads", "hidden"):
@@ -34,8 +38,11 @@ class WyFormerConfig:
                 raise ConfigError(f"{name} must be at least 1; found {getattr(self, name)}")
         if self.channels % self.heads:
             raise ConfigError(f"{self.heads} heads do not divide the width {self.channels}")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout must be in [0, 1); found {self.dropout}")
+        for name in ("dropout", "property_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be in [0, 1); found {getattr(self, name)}")
+        if len(set(self.properties)) != len(self.properties):
+            raise ConfigError(f"properties names one twice: {', '.join(self.properties)}")
 
     @property
     def channels(self) -> int:

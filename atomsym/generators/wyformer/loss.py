@@ -6,85 +6,99 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
-from atomsym.generators.wyformer.network import Orbits, Query, WyFormer
+from atomsym.generators.batch import ProtostructureBatch
+from atomsym.generators.wyformer.network import Known, OrbitNetwork
 from atomsym.generators.wyformer.vocabulary import N_ELEMENTS, STOP
 
-PARTS = ("element", "site", "enumeration")
+FOLLOWERS = 2
+"""How many of the orbits that are left are asked for their positions at once."""
 
 
-class Losses(NamedTuple):
-    """Cross-entropies of a batch, in nats.
+class Entropies(NamedTuple):
+    """Cross-entropies of each crystal after its drawn part, in nats, shape (n,); the loss is n_choices times their sum.
 
     Attributes:
-        total: mean over the crystals, each asked about one part.
-        parts: sum over the crystals asked about each part, shape (3,), detached.
-        counts: how many crystals were asked about each, shape (3,).
+        element: of the distribution of the elements that are left, or of ``STOP``.
+        site, enumeration: mean over some of the orbits that are left, 0 if there is none.
+        n_choices: number of parts that could have been drawn: orbits + 1.
     """
 
-    total: Tensor
-    parts: Tensor
-    counts: Tensor
+    element: Tensor
+    site: Tensor
+    enumeration: Tensor
+    n_choices: Tensor
+
+    @property
+    def bound(self) -> Tensor:
+        """An unbiased draw of a bound of -log p(crystal | group), shape (n,)."""
+        return (self.element + self.site + self.enumeration) * self.n_choices
 
 
-def masked_orbit_loss(model: WyFormer, crystals: Orbits, generator: torch.Generator) -> Losses:
-    """Cross-entropy of one part of the next orbit after a random subset of each crystal's orbits.
+def orbit_entropies(
+    network: OrbitNetwork, crystals: ProtostructureBatch, properties: Tensor, generator: torch.Generator
+) -> Entropies:
+    """Cross-entropies of the next orbit after a random part of each crystal.
 
-    The subset is the beginning of a random permutation, cut anywhere. Of the element the target is the distribution
-    over all orbits that are left, so that no order is learned, or ``STOP`` if none is left. Site symmetry and
-    enumeration are those of one orbit that is left.
+    With a random order σ of the orbits and a number k of known ones, drawn evenly from 0 to N,
+
+        -log p(crystal) <= E_σ Σ_k -log p(σ_k+1 | σ_1 … σ_k) = (N + 1) E_σ E_k [...],
+
+    where orbit N + 1 is the end. For the element the target is the distribution over all orbits that are left, so that
+    no order is learned; site symmetry and enumeration are averaged over up to ``FOLLOWERS`` of them.
 
     Args:
-        model: the network.
-        crystals: complete ones; each has an orbit.
-        generator: of permutations, cuts and parts, on the CPU.
+        network: with dropout if it is in training mode.
+        crystals: complete ones.
+        properties: see ``OrbitNetwork.encode``.
+        generator: of orders and cuts, on the CPU.
+
+    Source: Kazeev et al. 2025 (soft targets); Uria et al. 2014 and Hoogeboom et al. 2022 (arXiv 2110.02037), the bound.
     """
     device = crystals.groups.device
     n, most = crystals.elements.shape
     sizes = crystals.present.sum(dim=1)
-    part = torch.randint(3, (n,), generator=generator).to(device)
     keys = torch.rand(n, most, generator=generator).to(device).masked_fill(~crystals.present, 2.0)
     order = keys.argsort(dim=1)
-    # the element is asked for after any number of orbits, also all; the rest only where an orbit is left
-    choices = sizes + (part == 0).to(sizes.dtype)
-    cut = (torch.rand(n, generator=generator, dtype=torch.float64).to(device) * choices).long()
-    elements, sites, enumerations, present = (field.gather(1, order) for field in crystals[1:])
-    shuffled = Orbits(crystals.groups, elements, sites, enumerations, present)
-    place = torch.arange(most, device=device).expand(n, most)
-    known = shuffled._replace(present=shuffled.present & (place < cut.unsqueeze(1)))
-    following = cut.clamp(max=most - 1).unsqueeze(1)
-    element, site, enumeration = (field.gather(1, following).squeeze(1) for field in shuffled[1:4])
-    unknown = torch.full_like(element, -1)
-    query = Query(torch.where(part == 0, unknown, element), torch.where(part == 2, site, unknown))
-    states = model(known, query)
-    values = torch.zeros(n, dtype=states.dtype, device=device)
-    for kind in range(3):
-        rows = (part == kind).nonzero().squeeze(1)
-        if len(rows):
-            values = values.index_put(
-                (rows,), _entropy(model, kind, rows, states, known, shuffled, (site, enumeration))
-            )
-    parts = torch.zeros(3, dtype=values.dtype, device=device).index_add(0, part, values.detach())
-    return Losses(values.mean(), parts, torch.bincount(part, minlength=3))
+    cut = (torch.rand(n, generator=generator, dtype=torch.float64).to(device) * (sizes + 1)).long()
+    elements, positions = crystals.elements.gather(1, order), crystals.positions.gather(1, order)
+    place = torch.arange(most, device=device)
+    is_known = place < cut.unsqueeze(1)
+    longest = int(cut.max())
+    known = network.encode(
+        crystals.groups,
+        torch.where(is_known, elements, 0)[:, :longest],
+        torch.where(is_known, positions, -1)[:, :longest],
+        properties,
+    )
+    left = ~is_known & (positions >= 0)
+    # the orbits that are left are in random order: the first of them are a fair draw
+    following = (cut.unsqueeze(1) + torch.arange(FOLLOWERS, device=device)).clamp(max=most - 1)
+    asked = (cut.unsqueeze(1) + torch.arange(FOLLOWERS, device=device)) < sizes.unsqueeze(1)
+    chosen = torch.where(asked, elements.gather(1, following), -1)
+    places = positions.gather(1, following).clamp(min=0)
+    sites = network.site_of[crystals.groups.unsqueeze(1), places]
+    enumerations = network.enumeration_of[crystals.groups.unsqueeze(1), places]
+    unknown = torch.full_like(chosen, -1)
+    states = network.ask(
+        known, torch.cat((unknown[:, :1], chosen, chosen), dim=1), torch.cat((unknown[:, :1], unknown, sites), dim=1)
+    )
+    by_part = states.split((1, FOLLOWERS, FOLLOWERS), dim=1)
+    site = _mean_entropy(network.site_logits(by_part[1], known), sites, asked)
+    enumeration = _mean_entropy(network.enumeration_logits(by_part[2], known, sites), enumerations, asked)
+    return Entropies(_element_entropy(network, by_part[0], known, elements, left), site, enumeration, sizes + 1)
 
 
-def _entropy(
-    model: WyFormer,
-    kind: int,
-    rows: Tensor,
-    states: Tensor,
-    known: Orbits,
-    crystals: Orbits,
-    following: tuple[Tensor, Tensor],
-) -> Tensor:
-    seen = Orbits(*(field[rows] for field in known))
-    if kind:
-        logits = (model.site_logits, model.enumeration_logits)[kind - 1](states[rows], seen)
-        return torch.nn.functional.cross_entropy(logits, following[kind - 1][rows], reduction="none")
-    logits = model.element_logits(states[rows], seen)
-    left = crystals.present[rows] & ~seen.present
-    target = torch.zeros(len(rows), N_ELEMENTS, dtype=logits.dtype, device=logits.device)
-    target.scatter_add_(1, crystals.elements[rows].clamp(min=0), left.to(logits.dtype))
+def _element_entropy(network: OrbitNetwork, states: Tensor, known: Known, elements: Tensor, left: Tensor) -> Tensor:
+    logits = network.element_logits(states, known).squeeze(1)
+    target = torch.zeros(len(logits), N_ELEMENTS, dtype=logits.dtype, device=logits.device)
+    target.scatter_add_(1, elements, left.to(logits.dtype))
     target[:, STOP] = (~left.any(dim=1)).to(logits.dtype)
-    target = target / target.sum(dim=1, keepdim=True)
-    return torch.nn.functional.cross_entropy(logits, target, reduction="none")
+    return cross_entropy(logits, target / target.sum(dim=1, keepdim=True), reduction="none")
+
+
+def _mean_entropy(logits: Tensor, target: Tensor, asked: Tensor) -> Tensor:
+    """Over the queries that are asked, shape (n,)."""
+    values = cross_entropy(logits.transpose(1, 2), target, reduction="none")
+    return torch.where(asked, values, 0.0).sum(dim=1) / asked.sum(dim=1).clamp(min=1)

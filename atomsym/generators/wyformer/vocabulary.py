@@ -9,16 +9,14 @@ from functools import cache, cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from atomsym.core import InputError
 from atomsym.core.elements import MAX_ATOMIC_NUMBER
-from atomsym.generators.reachability import Sites
 from atomsym.symmetry.wyckoff import wyckoff_positions
 from atomsym.symmetry.wyckoff.group_features import group_features
+from atomsym.symmetry.wyckoff.table import N_GROUPS
 
 STOP = 0
 """Class of the element head that ends a crystal; the others are atomic numbers."""
 N_ELEMENTS = MAX_ATOMIC_NUMBER + 1
-N_GROUPS = 230
 
 
 @dataclass(frozen=True)
@@ -29,26 +27,15 @@ class Vocabulary:
         site_symmetry: number of the oriented site symmetry of each position, shape (231, n_positions), -1 for none.
         enumeration: index among the positions of the group with that site symmetry, same shape, -1 for none.
         multiplicity: in the conventional cell, same shape, 0 for none.
-        free: whether a position has free coordinates, same shape.
+        freedom: number of free coordinates, same shape, 0 for none.
         group_features: what a group is like, shape (231, n_features); related groups share features.
     """
 
     site_symmetry: NDArray[np.int64]
     enumeration: NDArray[np.int64]
     multiplicity: NDArray[np.int64]
-    free: NDArray[np.bool_]
+    freedom: NDArray[np.int64]
     group_features: NDArray[np.float32] = field(repr=False)
-
-    def __post_init__(self) -> None:
-        shape = self.site_symmetry.shape
-        alike = all(getattr(self, name).shape == shape for name in ("enumeration", "multiplicity", "free"))
-        if not alike or shape[0] != N_GROUPS + 1 or len(self.group_features) != shape[0]:
-            raise InputError("the arrays of a vocabulary need one row for each of 231 groups and the same shape")
-        for group in range(1, shape[0]):
-            n = self.n_positions[group]
-            pairs = list(zip(self.site_symmetry[group, :n].tolist(), self.enumeration[group, :n].tolist(), strict=True))
-            if n == 0 or len(set(pairs)) < n or min(min(pair) for pair in pairs) < 0:
-                raise InputError(f"positions of group {group} have no tokens of their own")
 
     @cached_property
     def n_positions(self) -> NDArray[np.int64]:
@@ -65,21 +52,13 @@ class Vocabulary:
         """Largest number of positions of a group with the same site symmetry."""
         return int(self.enumeration.max()) + 1
 
-    def position(self, group: int, site: int, enumeration: int) -> int:
-        """The position that a token means in a group.
-
-        Raises:
-            InputError: if the group has no such position.
-        """
-        found = np.flatnonzero((self.site_symmetry[group] == site) & (self.enumeration[group] == enumeration))
-        if len(found) != 1:
-            raise InputError(f"group {group} has no position with site symmetry {site} and enumeration {enumeration}")
-        return int(found[0])
-
-    def sites(self, group: int) -> Sites:
-        """The positions of a group, as far as counting goes."""
-        n = int(self.n_positions[group])
-        return Sites(tuple(self.multiplicity[group, :n].tolist()), tuple(self.free[group, :n].tolist()))
+    @cached_property
+    def position(self) -> NDArray[np.int64]:
+        """The position that a token means in a group, shape (231, n_sites, n_enumerations), -1 for none."""
+        found = np.full((N_GROUPS + 1, self.n_sites, self.n_enumerations), -1, dtype=np.int64)
+        group, place = np.nonzero(self.multiplicity)
+        found[group, self.site_symmetry[group, place], self.enumeration[group, place]] = place
+        return found
 
 
 @cache
@@ -94,13 +73,13 @@ def standard_vocabulary() -> Vocabulary:
     groups = [wyckoff_positions(group) for group in range(1, N_GROUPS + 1)]
     symbols = sorted({position.site_symmetry for group in groups for position in group})
     shape = (N_GROUPS + 1, max(map(len, groups)))
-    sites, numbers, multiplicity = np.full(shape, -1), np.full(shape, -1), np.zeros(shape, dtype=np.int64)
-    free = np.zeros(shape, dtype=bool)
+    sites, numbers = np.full(shape, -1, dtype=np.int64), np.full(shape, -1, dtype=np.int64)
+    multiplicity, freedom = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     for row, positions in enumerate(groups, start=1):
         seen: Counter[str] = Counter()
         for column, position in enumerate(positions):
             sites[row, column] = symbols.index(position.site_symmetry)
             numbers[row, column] = seen[position.site_symmetry]
-            multiplicity[row, column], free[row, column] = position.multiplicity, not position.is_point
+            multiplicity[row, column], freedom[row, column] = position.multiplicity, position.degrees_of_freedom
             seen[position.site_symmetry] += 1
-    return Vocabulary(sites.astype(np.int64), numbers.astype(np.int64), multiplicity, free, group_features())
+    return Vocabulary(sites, numbers, multiplicity, freedom, group_features())

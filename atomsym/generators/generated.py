@@ -1,0 +1,21 @@
+"""What generators of protostructures give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atomsym.symmetry.wyckoff import Protostructure
+
+
+@dataclass(frozen=True)
+class GeneratedProtostructure:
+    """A protostructure that a generator drew.
+
+    Attributes:
+        protostructure: what was drawn.
+        log_likelihood: of the draws that made it, under the conditions, in nats; where a generator only has a bound,
+            that bound. Not that of the protostructure itself, which other orders of the draws give as well.
+    """
+
+    protostructure: Protostructure
+    log_likelihood: float

@@ -1,8 +1,0 @@
-"""A small vocabulary of made-up groups, importable as ``wyckoff_examples``."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))

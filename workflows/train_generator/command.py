@@ -1,0 +1,133 @@
+"""``atomsym train-generator``: the command line of a training run of a generator."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from atomsym.core import ConfigError
+from atomsym.training import with_overrides
+from atomsym.training.checkpoints import read_checkpoint_of
+from atomsym.training.config_files import read_config_of
+from atomsym.training.generators import (
+    GENERATOR_RUN,
+    RESUME_ENTRIES,
+    GeneratorData,
+    GeneratorTrainingConfig,
+    GeneratorTrainingResult,
+    new_generator,
+    resume_generator,
+    train_generator,
+)
+from atomsym.workflows.paths import make_folder
+from atomsym.workflows.run_folders import require_no_run, require_run_of
+from atomsym.workflows.status_line import status_line
+from atomsym.workflows.stopping import exit_stopped, stoppable
+from atomsym.workflows.train_generator.data import analysed_sets, generator_data
+from atomsym.workflows.train_generator.progress import GeneratorProgress
+from atomsym.workflows.train_generator.scores import GeneratorScores, finish_generator_run
+
+
+def train_generator_command(
+    config_file: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="What to do.", show_default=False)
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Replace an entry, e.g. batch.crystals=512; repeatable.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the run.", show_default="atomsym-train-NAME")
+    ] = None,
+    resume_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--resume",
+            help=f"Go on with the run in this folder; of the settings only {', '.join(RESUME_ENTRIES)} may change.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
+) -> None:
+    """Train a generator of crystals' space groups and occupied Wyckoff positions.
+
+    The folder of the run gets the complete config, the symmetry of all crystals (found once), a log, a checkpoint, the
+    best generator (`generator.safetensors`, averaged weights), its scores and a learning curve. A run that is stopped
+    (Ctrl-C, SIGTERM, `max_minutes`) writes a checkpoint; `--resume FOLDER` goes on exactly where it was.
+
+    Example: `atomsym train-generator wyformer-mp20.yaml --set seed=1`.
+    """
+    config, folder, changes = _asked_for(config_file, overrides or [], output, resume_folder)
+    if resume_folder is None:
+        require_no_run(folder)
+    new_generator(config)  # a wrong setting ends here, before any data are read
+    console = Console(stderr=True, quiet=as_json)
+    make_folder(folder)
+    with status_line(console) as show:
+        data = generator_data(config, analysed_sets(config, folder, show))
+    _show_data(data, console)
+    go_on = f"atomsym train-generator --resume {folder}"
+    observer = GeneratorProgress(console)
+    with stoppable(console, go_on) as stop:
+        if resume_folder is not None:
+            result = resume_generator(folder, data, changes=changes, observer=observer, stop=stop)
+        else:
+            result = train_generator(config, data, folder, observer=observer, stop=stop)
+    if not result.complete:
+        raise exit_stopped(console, f"Stopped ({result.reason})", go_on)
+    _show_result(result, finish_generator_run(result, data), console, as_json)
+
+
+def _asked_for(
+    config_file: Path | None, overrides: list[str], output: Path | None, resume_folder: Path | None
+) -> tuple[GeneratorTrainingConfig, Path, dict[str, Any]]:
+    """The config, the folder, and for a run that goes on the entries that change."""
+    if resume_folder is None:
+        if config_file is None:
+            raise ConfigError("name a CONFIG.yaml to train with, or a folder to --resume")
+        config = read_config_of(GeneratorTrainingConfig, config_file, overrides)
+        return config, output or Path(f"atomsym-train-{config.output.name}"), {}
+    if config_file is not None or output is not None:
+        raise ConfigError(
+            "--resume goes on with the config and in the folder of the run; leave out CONFIG and --output"
+        )
+    require_run_of("train-generator", resume_folder)
+    return read_checkpoint_of(GENERATOR_RUN, resume_folder).config, resume_folder, with_overrides({}, overrides)
+
+
+def _show_data(data: GeneratorData, console: Console) -> None:
+    parts = {"training": data.train, "validation": data.validation, **data.tests}
+    sizes = ", ".join(f"{len(part.groups)} {name}" for name, part in parts.items())
+    console.print(f"Crystals: {sizes}", highlight=False, soft_wrap=True)
+
+
+def _show_result(result: GeneratorTrainingResult, scores: GeneratorScores, console: Console, as_json: bool) -> None:
+    if as_json:
+        shown = {
+            "folder": str(result.folder), "generator": str(result.generator_file), "reason": result.reason,
+            "best_epoch": result.progress.best_epoch, "steps": result.progress.step,
+            "seconds": round(result.progress.seconds, 1), "losses_nats": scores.losses,
+            "samples": asdict(scores.samples),
+        }  # fmt: skip
+        typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        return
+    table = Table("what", "training crystals", "samples", title=f"{scores.samples.n} samples")
+    facts = scores.samples
+    table.add_row("different", "", f"{facts.unique:.1%}")
+    table.add_row("not among the training crystals", "", f"{facts.new:.1%}")
+    table.add_row("without symmetry (P1)", f"{facts.p1[0]:.2%}", f"{facts.p1[1]:.2%}")
+    table.add_row("occupied orbits, mean", f"{facts.orbits[0]:.2f}", f"{facts.orbits[1]:.2f}")
+    table.add_row("distance of the distributions of space groups", "", f"{facts.group_distance:.3f}")
+    console.print(table)
+    for name, loss in scores.losses.items():
+        console.print(f"{name}: {loss:.3f} nats a crystal", highlight=False)
+    done = f"{result.reason} in {result.progress.seconds:.0f} s, best epoch {result.progress.best_epoch}"
+    console.print(f"{done}. Generator: {result.generator_file}", highlight=False, soft_wrap=True)
+    for path in scores.files:
+        console.print(f"Written: {path}", highlight=False, soft_wrap=True)
