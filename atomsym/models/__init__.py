@@ -1,6 +1,7 @@
 """Layer 3: interatomic potentials, one file or folder per published architecture, found by name."""
 
 from atomsym.models.backbone import Backbone, Description
+from atomsym.models.faenet import FAENet, FAENetConfig
 from atomsym.models.learned import LearnedConfig, LearnedPotential
 from atomsym.models.lennard_jones import ARGON, LennardJones, LennardJonesConfig, lorentz_berthelot
 from atomsym.models.mace import MACE, MACEConfig
@@ -22,6 +23,8 @@ __all__ = [
     "Backbone",
     "DatasetStatistics",
     "Description",
+    "FAENet",
+    "FAENetConfig",
     "LearnedConfig",
     "LearnedPotential",
     "LennardJones",
