@@ -36,7 +36,7 @@ class WeightedConfig(SymmetrizerConfig):
         seed: of the random choice in evaluation mode.
     """
 
-    threshold: float = 0.25
+    threshold: float = 0.5
     flatness: float = 0.01
     degree: int = 3
     samples: int = 0

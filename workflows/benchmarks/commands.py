@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from atomsym.workflows.benchmarks.command import benchmark_command
 from atomsym.workflows.benchmarks.frequencies_command import frequencies_command
 from atomsym.workflows.benchmarks.geometry_optimization_command import geometry_optimization_command
+from atomsym.workflows.benchmarks.symmetrizers_command import symmetrizers_command
 from atomsym.workflows.benchmarks.transition_states_command import transition_states_command
 
 KERNELS = "kernels"
@@ -26,10 +27,11 @@ class _KernelsUnlessNamed(TyperGroup):
 
 benchmark_app = typer.Typer(
     cls=_KernelsUnlessNamed,
-    help="Measure kernels, potentials and optimizers beside each other, and frequencies beside a reference.",
+    help="Measure kernels, potentials, symmetrizers and optimizers beside each other, frequencies beside a reference.",
     rich_markup_mode="markdown",
 )
 benchmark_app.command(KERNELS)(benchmark_command)
 benchmark_app.command("geometry-optimization")(geometry_optimization_command)
 benchmark_app.command("frequencies")(frequencies_command)
+benchmark_app.command("symmetrizers")(symmetrizers_command)
 benchmark_app.command("transition-states")(transition_states_command)

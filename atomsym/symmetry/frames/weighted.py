@@ -25,7 +25,7 @@ def weighted_frames(
     group: Group,
     remainder: tuple[Tensor, Tensor],
     *,
-    threshold: float = 0.25,
+    threshold: float = 0.5,
     flatness: float = 0.01,
 ) -> Frames:
     """A frame for each pair of points that is not too small, weighted so that nothing ever jumps.
