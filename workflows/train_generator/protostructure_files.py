@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -85,13 +86,13 @@ def read_protostructures(path: Path, key: str) -> dict[str, AnalysedCrystals] | 
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             arrays = dict(stored)
         if str(arrays["key"]) != key:
             return None
         names = [str(name) for name in arrays["names"]]
         return {name: _read_set(arrays, number) for number, name in enumerate(names)}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(f"{path} cannot be read: {error}; delete it, and it will be made again") from error
 
 

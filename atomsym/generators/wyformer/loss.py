@@ -14,6 +14,8 @@ from atomsym.generators.wyformer.vocabulary import N_ELEMENTS, STOP
 
 FOLLOWERS = 2
 """How many of the orbits that are left are asked for their positions at once."""
+LENGTHS = (1, 3, 6, 12)
+"""Crystals with at most so many known orbits are worked on together."""
 
 
 class Entropies(NamedTuple):
@@ -62,24 +64,39 @@ def orbit_entropies(
     keys = torch.rand(n, most, generator=generator).to(device).masked_fill(~crystals.present, 2.0)
     order = keys.argsort(dim=1)
     cut = (torch.rand(n, generator=generator, dtype=torch.float64).to(device) * (sizes + 1)).long()
-    elements, positions = crystals.elements.gather(1, order), crystals.positions.gather(1, order)
-    place = torch.arange(most, device=device)
-    is_known = place < cut.unsqueeze(1)
-    longest = int(cut.max())
+    shuffled = crystals._replace(
+        elements=crystals.elements.gather(1, order), positions=crystals.positions.gather(1, order)
+    )
+    # crystals with few known orbits are most of them, and would be padded to the longest
+    lengths = torch.bucketize(cut, torch.tensor(LENGTHS, device=device))
+    rows = [own for own in (torch.nonzero(lengths == k).squeeze(1) for k in range(len(LENGTHS) + 1)) if len(own)]
+    parts = [_entropies(network, shuffled.select(own), cut[own], properties[own]) for own in rows]
+    back = torch.cat(rows).argsort()
+    element, site, enumeration = (torch.cat(values)[back] for values in zip(*parts, strict=True))
+    return Entropies(element, site, enumeration, sizes + 1)
+
+
+def _entropies(
+    network: OrbitNetwork, crystals: ProtostructureBatch, cut: Tensor, properties: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of crystals whose orbits are in random order and of which the first ``cut`` are known."""
+    device = cut.device
+    groups, elements, positions = crystals[:3]
+    most, longest = elements.shape[1], int(cut.max())
+    is_known = torch.arange(most, device=device) < cut.unsqueeze(1)
     known = network.encode(
-        crystals.groups,
+        groups,
         torch.where(is_known, elements, 0)[:, :longest],
         torch.where(is_known, positions, -1)[:, :longest],
         properties,
     )
-    left = ~is_known & (positions >= 0)
+    left = ~is_known & crystals.present
     # the orbits that are left are in random order: the first of them are a fair draw
-    following = (cut.unsqueeze(1) + torch.arange(FOLLOWERS, device=device)).clamp(max=most - 1)
-    asked = (cut.unsqueeze(1) + torch.arange(FOLLOWERS, device=device)) < sizes.unsqueeze(1)
+    next_ones = cut.unsqueeze(1) + torch.arange(FOLLOWERS, device=device)
+    asked, following = next_ones < crystals.present.sum(dim=1, keepdim=True), next_ones.clamp(max=most - 1)
     chosen = torch.where(asked, elements.gather(1, following), -1)
-    places = positions.gather(1, following).clamp(min=0)
-    sites = network.site_of[crystals.groups.unsqueeze(1), places]
-    enumerations = network.enumeration_of[crystals.groups.unsqueeze(1), places]
+    where = (groups.unsqueeze(1), positions.gather(1, following).clamp(min=0))
+    sites, enumerations = network.site_of[where], network.enumeration_of[where]
     unknown = torch.full_like(chosen, -1)
     states = network.ask(
         known, torch.cat((unknown[:, :1], chosen, chosen), dim=1), torch.cat((unknown[:, :1], unknown, sites), dim=1)
@@ -87,7 +104,7 @@ def orbit_entropies(
     by_part = states.split((1, FOLLOWERS, FOLLOWERS), dim=1)
     site = _mean_entropy(network.site_logits(by_part[1], known), sites, asked)
     enumeration = _mean_entropy(network.enumeration_logits(by_part[2], known, sites), enumerations, asked)
-    return Entropies(_element_entropy(network, by_part[0], known, elements, left), site, enumeration, sizes + 1)
+    return _element_entropy(network, by_part[0], known, elements, left), site, enumeration
 
 
 def _element_entropy(network: OrbitNetwork, states: Tensor, known: Known, elements: Tensor, left: Tensor) -> Tensor:
