@@ -17,6 +17,8 @@ from atomsym.workflows.convert.command import convert_command
 from atomsym.workflows.datasets import datasets_command
 from atomsym.workflows.evaluate.command import evaluate_command
 from atomsym.workflows.evaluate.hessians_command import evaluate_hessians_command
+from atomsym.workflows.evaluate_crystals.command import evaluate_crystals_command
+from atomsym.workflows.generate.command import generate_command
 from atomsym.workflows.label.command import label_command
 from atomsym.workflows.md.command import md_command
 from atomsym.workflows.models import models_command
@@ -60,10 +62,12 @@ app.command("train", epilog=EXIT_CODES, rich_help_panel="Learn")(train_command)
 app.command("train-generator", epilog=EXIT_CODES, rich_help_panel="Learn")(train_generator_command)
 app.command("evaluate", rich_help_panel="Learn")(evaluate_command)
 app.command("evaluate-hessians", rich_help_panel="Learn")(evaluate_hessians_command)
+app.command("evaluate-crystals", rich_help_panel="Generate")(evaluate_crystals_command)
 app.command("relax", epilog=EXIT_CODES, rich_help_panel="Simulate")(relax_command)
 app.command("vibrations", epilog=EXIT_CODES, rich_help_panel="Simulate")(vibrations_command)
 app.command("ts", epilog=EXIT_CODES, rich_help_panel="Simulate")(ts_command)
 app.command("phonons", rich_help_panel="Simulate")(phonons_command)
+app.command("generate", epilog=EXIT_CODES, rich_help_panel="Generate")(generate_command)
 app.command("check", rich_help_panel="Trust")(check_command)
 app.add_typer(benchmark_app, name="benchmark", rich_help_panel="Trust")
 app.command("label", epilog=EXIT_CODES, rich_help_panel="Learn")(label_command)

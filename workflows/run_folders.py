@@ -9,7 +9,7 @@ from atomsym.core import InputError
 
 _SETTING_OF = {  # a setting that only this program has
     "md": "ensemble", "relax": "smax", "vibrations": "rotor_cutoff", "phonons": "supercell",
-    "ts": "neb_fmax",
+    "ts": "neb_fmax", "generate": "realisations",
 }  # fmt: skip
 _CHECKPOINTS = {"checkpoint.safetensors": "train", "generator_checkpoint.safetensors": "train-generator"}
 _NEVER_RESUMED, _RESUMED_UNTIL_DONE = ("phonons",), ("vibrations",)

@@ -29,6 +29,7 @@ def test_help_names_every_command() -> None:
         "relax",
         "train",
         "train-generator",
+        "generate",
         "evaluate",
         "evaluate-hessians",
         "datasets",

@@ -1,0 +1,250 @@
+"""Relaxation of a crystal in the parameters that its symmetry leaves free, with any ASE calculator."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+from ase.stress import voigt_6_to_full_3x3_stress
+from numpy.typing import NDArray
+
+from atomsym.core import ConfigError
+from atomsym.generators.realisation import closest_contact
+from atomsym.symmetry.wyckoff import SymmetricCrystal
+from atomsym.symmetry.wyckoff.freedom import Freedom
+from atomsym.symmetry.wyckoff.primitive import primitive_cell
+
+Array = NDArray[np.float64]
+
+CONTACT_FLOOR = 0.4
+"""Of the sum of covalent radii: closer atoms have collapsed, and no potential knows them."""
+LARGEST_GROWTH = 4.0
+"""Of the volume, and its inverse: a crystal beyond has flown apart or collapsed."""
+CURVATURE = 20.0  # eV/Å², the first guess of all second derivatives
+LONGEST_STEP = 0.15  # Å per atom, the root mean square
+MEMORY = 30
+FIRST_STAGE = 5.0  # the cell is held until no force is larger than this times fmax
+
+
+@dataclass(frozen=True, eq=False)
+class SymmetricRelaxation:
+    """What came of it.
+
+    Attributes:
+        crystal: the last one that was accepted; of exactly the symmetry of the start.
+        energy: of its conventional cell, eV.
+        forces: largest force on an atom, eV/Å.
+        stress: largest component of the stress, eV/Å³.
+        steps: evaluations of the calculator.
+        converged: whether forces and stress are small enough.
+        reason: why it ended, "" if it converged.
+    """
+
+    crystal: SymmetricCrystal
+    energy: float
+    forces: float
+    stress: float
+    steps: int
+    converged: bool
+    reason: str = ""
+
+
+class _RefusedError(Exception):
+    """A geometry that is not to be evaluated, or whose evaluation failed."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    energy: float
+    gradient: Array
+    forces: float
+    stress: float
+
+
+def relax_symmetric(
+    crystal: SymmetricCrystal,
+    calculator: BaseCalculator,
+    *,
+    fmax: float = 0.05,
+    smax: float = 0.005,
+    max_steps: int = 200,
+    time_limit: float = float("inf"),
+    should_stop: Callable[[], object] = lambda: False,
+) -> SymmetricRelaxation:
+    """Relax lattice and coordinates by the chain rule from forces and stress; symmetry is exact at every step.
+
+    Limited-memory BFGS over the vector of ``Freedom``, first with the cell held until the forces are moderate, then of
+    everything. Steps that raise the energy, bring atoms together or make the calculator fail are halved. A failure ends
+    the relaxation at the last good crystal and is never raised. The calculator sees the primitive cell.
+
+    Args:
+        crystal: to start from.
+        calculator: gives energy, forces and stress of periodic systems.
+        fmax: at rest when no atom has a larger force, eV/Å, …
+        smax: … and no component of the stress is larger, eV/Å³.
+        max_steps: evaluations at most.
+        time_limit: s, looked at between evaluations.
+        should_stop: asked between evaluations.
+
+    Raises:
+        ConfigError: if a limit is not positive.
+
+    Example:
+        >>> from ase.calculators.emt import EMT
+        >>> from atomsym.symmetry.wyckoff import Protostructure
+        >>> ordered = Protostructure(221, ((29, "c"), (79, "a")))
+        >>> found = relax_symmetric(SymmetricCrystal(ordered, 3.9 * np.eye(3), np.zeros((2, 3))), EMT())
+        >>> found.converged, round(float(found.crystal.cell[0, 0]), 2)
+        (True, 3.71)
+    """
+    if not (fmax > 0 and smax > 0 and max_steps >= 1 and time_limit > 0):
+        raise ConfigError(f"fmax, smax, max_steps and time_limit must be positive; found {fmax}, {smax}, {max_steps}")
+    surface = _Surface(crystal, calculator)
+    deadline = time.monotonic() + time_limit
+    vector = np.zeros(surface.freedom.size)
+
+    def ended() -> str:
+        if surface.calls >= max_steps:
+            return f"{max_steps} steps"
+        return "time limit" if time.monotonic() > deadline else "stopped" if should_stop() else ""
+
+    try:
+        point = surface(vector)
+    except _RefusedError as error:
+        return SymmetricRelaxation(crystal, np.nan, np.nan, np.nan, surface.calls, False, str(error))
+    reason = ""
+    for hold_cell in (True, False):
+        limit = FIRST_STAGE * fmax if hold_cell else fmax
+        if hold_cell and not surface.freedom.n_coordinates:
+            continue
+        vector, point, reason = _minimise(surface, vector, point, limit, smax, hold_cell, ended)
+    converged = point.forces <= fmax and point.stress <= smax
+    return SymmetricRelaxation(
+        surface.freedom.crystal(vector), point.energy, point.forces, point.stress, surface.calls, converged,
+        "" if converged else reason or "no lower energy along the forces",
+    )  # fmt: skip
+
+
+class _Surface:
+    """Energy and its gradient over the vector of free parameters."""
+
+    def __init__(self, crystal: SymmetricCrystal, calculator: BaseCalculator) -> None:
+        self.freedom = Freedom(crystal)
+        self.n_atoms = crystal.n_atoms
+        self.calls = 0
+        self._primitive = primitive_cell(crystal.protostructure)
+        self._calculator = calculator
+        self._volume = abs(float(np.linalg.det(crystal.cell)))
+
+    def __call__(self, vector: Array) -> _Point:
+        crystal = self.freedom.crystal(vector)
+        growth = abs(float(np.linalg.det(crystal.cell))) / self._volume
+        if not 1 / LARGEST_GROWTH < growth < LARGEST_GROWTH:
+            raise _RefusedError(f"the volume changed by a factor of {growth:.2g}")
+        if (contact := closest_contact(crystal)) < CONTACT_FLOOR:
+            raise _RefusedError(f"atoms came as close as {contact:.2f} of the sum of their radii")
+        self.calls += 1
+        energy, forces, stress = evaluate(primitive_atoms(crystal), self._calculator)
+        images, n_cells = self._primitive.images, self._primitive.n_cells
+        gradient = self.freedom.gradient(vector, forces[images], stress)
+        largest = float(np.linalg.norm(forces, axis=1).max())
+        return _Point(energy * n_cells, gradient, largest, float(np.abs(stress).max()))
+
+
+def primitive_atoms(crystal: SymmetricCrystal) -> Atoms:
+    """The primitive cell of a crystal, as ASE has it; its atoms are in the order of ``primitive_cell``."""
+    primitive = primitive_cell(crystal.protostructure)
+    return Atoms(
+        crystal.numbers[primitive.atoms],
+        positions=crystal.positions[primitive.atoms],
+        cell=primitive.basis @ crystal.cell,
+        pbc=True,
+    )
+
+
+def evaluate(atoms: Atoms, calculator: BaseCalculator) -> tuple[float, Array, Array]:
+    """Energy (eV), forces (eV/Å) and stress (eV/Å³, shape (3, 3)).
+
+    Raises:
+        _RefusedError: if the calculator fails or a result is not finite.
+    """
+    atoms = atoms.copy()
+    atoms.calc = calculator
+    try:
+        energy, forces = float(atoms.get_potential_energy()), np.asarray(atoms.get_forces(), dtype=np.float64)
+        stress = voigt_6_to_full_3x3_stress(np.asarray(atoms.get_stress(), dtype=np.float64))
+    except Exception as error:
+        raise _RefusedError(f"the calculator failed ({type(error).__name__}: {error})") from error
+    if not (np.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(stress).all()):
+        raise _RefusedError("the calculator gave values that are not finite")
+    return energy, forces, np.asarray(stress)
+
+
+def _minimise(
+    surface: _Surface,
+    vector: Array,
+    point: _Point,
+    fmax: float,
+    smax: float,
+    hold_cell: bool,
+    ended: Callable[[], str],
+) -> tuple[Array, _Point, str]:
+    """Go down until the forces (and, with the cell, the stress) are small; the reason if that was not reached."""
+    active = np.ones(len(vector), dtype=bool)
+    active[: surface.freedom.n_lattice] = not hold_cell
+    pairs: deque[tuple[Array, Array]] = deque(maxlen=MEMORY)
+    longest = LONGEST_STEP * surface.n_atoms**0.5
+    while point.forces > fmax or (not hold_cell and point.stress > smax):
+        if reason := ended():
+            return vector, point, reason
+        gradient = np.where(active, point.gradient, 0.0)
+        step = -_inverse_times(pairs, gradient)
+        if step @ gradient >= 0:
+            pairs.clear()
+            step = -gradient / CURVATURE
+        step *= min(1.0, longest / max(float(np.linalg.norm(step)), 1e-12))
+        problem = ""
+        for _ in range(8):
+            try:
+                new = surface(vector + step)
+                if new.energy <= point.energy + 1e-8 * surface.n_atoms:
+                    break
+                problem = "no lower energy along the forces"
+            except _RefusedError as error:
+                problem = str(error)
+            if reason := ended():
+                return vector, point, reason
+            step = 0.4 * step
+        else:
+            if not pairs:
+                return vector, point, problem
+            pairs.clear()  # try once more straight along the forces
+            continue
+        change = np.where(active, new.gradient, 0.0) - gradient
+        if change @ step > 1e-12 * np.linalg.norm(change) * np.linalg.norm(step):
+            pairs.append((step, change))
+        vector, point = vector + step, new
+    return vector, point, ""
+
+
+def _inverse_times(pairs: deque[tuple[Array, Array]], gradient: Array) -> Array:
+    """The approximate inverse Hessian times a gradient (Nocedal, Math. Comp. 35, 773 (1980))."""
+    result = gradient.copy()
+    weights = []
+    for step, change in reversed(pairs):
+        weight = (step @ result) / (change @ step)
+        result -= weight * change
+        weights.append(weight)
+    if pairs:
+        step, change = pairs[-1]
+        result *= (step @ change) / (change @ change)
+    else:
+        result /= CURVATURE
+    for (step, change), weight in zip(pairs, reversed(weights), strict=True):
+        result += (weight - (change @ result) / (change @ step)) * step
+    return result

@@ -1,0 +1,152 @@
+"""``atomsym generate``: the command line of generation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from atomsym.core import ConfigError
+from atomsym.workflows.calculator_output import output_aside
+from atomsym.workflows.generate.settings import GenerateSettings
+from atomsym.workflows.run_folders import require_run_of
+from atomsym.workflows.run_options import FILES, AsJson, Device, Dtype, MaxMinutes, Resume, option
+from atomsym.workflows.run_settings import refuse_changes
+from atomsym.workflows.status_line import counted, status_line
+from atomsym.workflows.stopping import StoppedError, exit_stopped, stoppable
+
+WHICH, HOW = "Which crystals", "How they are made"
+
+Text = str | None
+
+
+def generate_command(
+    n: Annotated[int | None, option(WHICH, "How many different crystals.", "100", "--n", "-n")] = None,
+    elements: Annotated[Text, option(WHICH, "Elements that may occur, such as Ti,O.", "all")] = None,
+    require: Annotated[Text, option(WHICH, "Elements that must occur.", "none")] = None,
+    system: Annotated[Text, option(WHICH, "All of these elements and no others, such as Ti-O.")] = None,
+    exclude: Annotated[Text, option(WHICH, "Elements that may not occur.", "none")] = None,
+    formula: Annotated[Text, option(WHICH, "Exact composition, such as TiO2.", "any")] = None,
+    space_group: Annotated[
+        Text, option(WHICH, "Numbers, such as 136,62 or 195-230.", "as in the training data", "--space-group", "-g")
+    ] = None,
+    n_atoms: Annotated[int | None, option(WHICH, "Exactly so many atoms in the conventional cell.", "any")] = None,
+    max_atoms: Annotated[int | None, option(WHICH, "At most so many.", "60")] = None,
+    generator: Annotated[
+        Text, option(HOW, "Generator of protostructures, a name or a file (`atomsym models`).", "wyformer")
+    ] = None,
+    temperature: Annotated[float | None, option(HOW, "Of the draws; below 1 likelier crystals.", "1")] = None,
+    realisations: Annotated[int | None, option(HOW, "Geometries tried for each protostructure.", "4")] = None,
+    relax: Annotated[
+        Text, option(HOW, "Relax with this model, `chgnet`, or module:factory of an ASE calculator.", "not")
+    ] = None,
+    free: Annotated[bool, typer.Option("--free", help="Then relax without symmetry.", rich_help_panel=HOW)] = False,
+    fmax: Annotated[float | None, option(HOW, "At rest below this force, eV/Å.", "0.05")] = None,
+    max_steps: Annotated[int | None, option(HOW, "Of each relaxation.", "200")] = None,
+    time_limit: Annotated[float | None, option(HOW, "For the relaxations of a crystal, s.", "120")] = None,
+    seed: Annotated[int | None, option(HOW, "Of everything random.", "0")] = None,
+    symprec: Annotated[float | None, option(HOW, "Of the final analysis, Å.", "0.01")] = None,
+    max_minutes: MaxMinutes = None,
+    resume: Resume = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    output: Annotated[
+        Path | None, option(FILES, "Folder of the run.", "atomsym-generate", "--output", "--out", "-o")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Crystals of a chemical system: drawn, realised, relaxed within their symmetry, ranked, and shown in a gallery.
+
+    Conditions are hard: no crystal has another element, composition or space group than it may have. The folder has
+    `gallery.html`, which opens without a network, `crystals.csv`, `.extxyz`, `.json` and a CIF file of each crystal.
+
+    Examples: `atomsym generate -n 100 --elements Ti,O --space-group 136,62`,
+    `atomsym generate -n 20 --formula CaTiO3 --relax chgnet --output perovskites`.
+    """
+    console = Console(stderr=True, quiet=as_json)
+    given: dict[str, Any] = {
+        "n": n, "elements": elements, "require": require, "exclude": exclude, "formula": formula,
+        "space_groups": space_group, "n_atoms": n_atoms, "max_atoms": max_atoms, "generator": generator,
+        "temperature": temperature, "realisations": realisations, "relax": relax, "free": free or None, "fmax": fmax,
+        "max_steps": max_steps, "time_limit": time_limit, "seed": seed, "symprec": symprec, "device": device,
+        "dtype": dtype, "system": system,
+    }  # fmt: skip
+    settings, folder = _settings(given, output, resume)
+    from atomsym.workflows.generate.results import write_results  # matplotlib takes a while to import
+    from atomsym.workflows.generate.run import resume_generate, run_generate
+
+    go_on = f"atomsym generate --resume {folder}"
+    with stoppable(console, go_on, max_minutes) as stop, status_line(console) as say, output_aside():
+
+        def progress(stage: str, done: int, of: int) -> None:
+            say(counted(stage, done, of))
+
+        try:
+            if resume is not None:
+                generated = resume_generate(folder, progress, stop)
+            else:
+                generated = run_generate(settings, folder, progress, stop)
+        except StoppedError as stage:
+            how = f"Stopped ({stop()}) in: {stage}"
+            raise exit_stopped(console, how, go_on) from None
+        say("writing the gallery")
+        summary = write_results(settings, generated, folder)
+    if as_json:
+        typer.echo(summary.to_json(), nl=False)
+        return
+    table = Table("", "crystals", title=f"{summary.generated} crystals from {summary.drawn} draws")
+    table.columns[1].justify = "right"
+    rows: list[tuple[str, int | None]] = [
+        ("wanted", summary.wanted), ("different templates", summary.templates),
+        ("keep the distance floor as drawn", summary.distance_floor), ("space group found back", summary.group_kept),
+        ("relaxed to rest", summary.relaxed), ("on the hull of this run", summary.on_hull),
+    ]  # fmt: skip
+    for label, value in rows:
+        if value is not None:
+            table.add_row(label, str(value))
+    console.print(table)
+    if summary.generated < summary.wanted:
+        console.print("[yellow]There are no more[/] different crystals under these conditions, or hardly any more.")
+    console.print(f"Results: {folder}\nGallery: {summary.gallery}", highlight=False, soft_wrap=True)
+
+
+def parse_groups(text: str) -> tuple[int, ...]:
+    """Numbers and ranges, separated by commas.
+
+    Raises:
+        ConfigError: if it is something else.
+
+    Example:
+        >>> parse_groups("62,194-196")
+        (62, 194, 195, 196)
+    """
+    found: list[int] = []
+    for part in text.replace(" ", "").split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise ConfigError(f"space groups are numbers such as 136,62 or 195-230; found '{text}'")
+        found += range(int(first), int(last if dash else first) + 1)
+    if not found:
+        raise ConfigError(f"'{text}' names no space group")
+    return tuple(dict.fromkeys(found))
+
+
+def _settings(given: dict[str, Any], output: Path | None, resume: Path | None) -> tuple[GenerateSettings, Path]:
+    if resume is not None:
+        refuse_changes({"output": output, **given})
+        require_run_of("generate", resume)
+        return GenerateSettings.from_file(resume / "settings.json"), resume
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if "system" in chosen:
+        if {"elements", "require", "formula"} & set(chosen):
+            raise ConfigError("--system says which elements there are; it takes no --elements, --require or --formula")
+        chosen["elements"] = chosen["require"] = chosen.pop("system").replace("-", ",")
+    for name in ("elements", "require", "exclude"):
+        if name in chosen:
+            chosen[name] = tuple(part for part in chosen[name].replace(" ", "").split(",") if part)
+    if "space_groups" in chosen:
+        chosen["space_groups"] = parse_groups(chosen["space_groups"])
+    return GenerateSettings(**chosen), output or Path("atomsym-generate")

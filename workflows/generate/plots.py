@@ -1,0 +1,93 @@
+"""What generated crystals are like, as pictures of the gallery and of talks."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import count
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from atomsym.core.elements import symbol_of
+from atomsym.workflows.plot_style import BLUE, GREEN, ORANGE, PURPLE, plot_style
+
+SYSTEMS = (
+    (2, "triclinic"), (15, "monoclinic"), (74, "orthorhombic"), (142, "tetragonal"), (167, "trigonal"),
+    (194, "hexagonal"), (230, "cubic"),
+)  # fmt: skip
+_MOST_ELEMENTS = 24
+_figures = count()
+
+
+def crystal_system(space_group: int) -> str:
+    """Name of the crystal system of a space group, 1 to 230.
+
+    Example:
+        >>> crystal_system(136)
+        'tetragonal'
+    """
+    return next(name for last, name in SYSTEMS if space_group <= last)
+
+
+def distribution_plots(
+    space_groups: Sequence[int], n_atoms: Sequence[int], elements: Sequence[Sequence[int]], energies: Sequence[float]
+) -> list[str]:
+    """Four SVG elements: crystal systems, atoms of the primitive cell, elements, and energies if there are any.
+
+    Args:
+        space_groups, n_atoms: of each crystal.
+        elements: atomic numbers of each crystal.
+        energies: eV/atom; those that are not finite are left out.
+    """
+    names = [name for _, name in SYSTEMS]
+    systems = Counter(map(crystal_system, space_groups))
+    plots = [_bars("crystal system", names, [systems[name] for name in names], BLUE)]
+    plots.append(_histogram("atoms in the primitive cell", [float(n) for n in n_atoms], GREEN, whole=True))
+    found = Counter(symbol_of(z) for own in elements for z in set(own)).most_common(_MOST_ELEMENTS)
+    title = "element" if len(found) < _MOST_ELEMENTS else f"element ({_MOST_ELEMENTS} most frequent)"
+    plots.append(_bars(title, [symbol for symbol, _ in found], [n for _, n in found], PURPLE))
+    finite = [energy for energy in energies if math.isfinite(energy)]
+    if finite:
+        plots.append(_histogram("energy (eV/atom)", finite, ORANGE))
+    return plots
+
+
+def _bars(label: str, names: Sequence[str], counts: Sequence[int], color: str) -> str:
+    with plot_style():
+        figure = Figure(figsize=(4.6, 2.9), layout="constrained")
+        axes = figure.add_subplot()
+        axes.bar(range(len(names)), counts, color=color, width=0.72)
+        crowded = sum(map(len, names)) > 40
+        axes.set_xticks(range(len(names)), names, rotation=35 if crowded else 0, ha="right" if crowded else "center")
+        return _svg(figure, label)
+
+
+def _histogram(label: str, values: Sequence[float], color: str, *, whole: bool = False) -> str:
+    with plot_style():
+        figure = Figure(figsize=(4.6, 2.9), layout="constrained")
+        axes = figure.add_subplot()
+        low, high = min(values), max(values)
+        width = max(1, math.ceil((high - low + 1) / 30))
+        edges = [low - 0.5 + width * step for step in range(math.ceil((high - low + 1) / width) + 1)] if whole else 24
+        axes.hist(values, bins=edges, color=color, rwidth=0.9)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=whole, nbins=8))
+        return _svg(figure, label)
+
+
+def _svg(figure: Figure, label: str) -> str:
+    """The figure as an element whose identifiers are no other's on the page."""
+    axes = figure.axes[0]
+    axes.set_xlabel(label)
+    axes.set_ylabel("crystals")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes.grid(axis="y")
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    own = f"plot{next(_figures)}-"
+    return re.sub(r'(\bid="|href="#|url\(#)', lambda found: found[0] + own, text)

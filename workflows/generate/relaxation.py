@@ -1,0 +1,80 @@
+"""Relaxation of a crystal of a run: within its symmetry, then without."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+from ase.filters import FrechetCellFilter
+from ase.optimize import LBFGS
+
+from atomsym.calculators.symmetric_relaxation import primitive_atoms, relax_symmetric
+from atomsym.symmetry.wyckoff import SymmetricCrystal
+from atomsym.workflows.generate.entry import Entry
+from atomsym.workflows.generate.settings import GenerateSettings
+
+RATTLE = 0.02  # Å, what frees a crystal from a saddle that its symmetry holds it on
+SMAX = 0.005  # eV/Å³
+
+
+def energy_of(crystal: SymmetricCrystal, calculator: BaseCalculator) -> float:
+    """Of an atom, eV; NaN if the calculator fails."""
+    atoms = primitive_atoms(crystal)
+    atoms.calc = calculator
+    try:
+        return float(atoms.get_potential_energy()) / len(atoms)
+    except Exception:  # noqa: BLE001 - calculators raise anything, and another geometry may do better
+        return float("nan")
+
+
+def relax_entry(entry: Entry, calculator: BaseCalculator, settings: GenerateSettings) -> Entry:
+    """The entry with its relaxed geometry; what goes wrong is noted in it and never raised."""
+    if entry.crystal is None:
+        return entry
+    started = time.monotonic()
+    found = relax_symmetric(
+        entry.crystal, calculator, fmax=settings.fmax, smax=SMAX, max_steps=settings.max_steps,
+        time_limit=settings.time_limit,
+    )  # fmt: skip
+    if not np.isfinite(found.energy):
+        return entry.with_(note=found.reason, converged=False, steps=found.steps)
+    relaxed = entry.with_(
+        crystal=found.crystal, energy=found.energy / found.crystal.n_atoms, converged=found.converged,
+        steps=found.steps, note="",
+    )  # fmt: skip
+    if not settings.free:
+        return relaxed
+    left = settings.time_limit - (time.monotonic() - started)
+    return _relax_freely(relaxed, calculator, settings, left)
+
+
+def _relax_freely(entry: Entry, calculator: BaseCalculator, settings: GenerateSettings, time_left: float) -> Entry:
+    """All atoms and the cell, from a slightly disturbed geometry."""
+    assert entry.crystal is not None
+    atoms = primitive_atoms(entry.crystal)
+    atoms.calc = calculator
+    random = np.random.default_rng(settings.seed)
+    atoms.positions += random.normal(scale=RATTLE, size=atoms.positions.shape)
+    deadline = time.monotonic() + time_left
+    try:
+        optimizer = LBFGS(FrechetCellFilter(atoms), logfile=None)
+        steps = 0
+        for steps in range(settings.max_steps):  # noqa: B007 - wanted after the loop
+            if _at_rest(atoms, settings.fmax) or time.monotonic() > deadline:
+                break
+            optimizer.step()
+        energy = float(atoms.get_potential_energy()) / len(atoms)
+        rest = _at_rest(atoms, settings.fmax)
+    except Exception as error:  # noqa: BLE001 - calculators raise anything; the symmetric crystal is kept
+        return entry.with_(note=f"free relaxation failed ({type(error).__name__}: {error})")
+    if not np.isfinite(energy):
+        return entry.with_(note="free relaxation failed (the energy is not finite)")
+    free = (np.array(atoms.cell), atoms.get_scaled_positions(), atoms.numbers)
+    return entry.with_(free=free, energy=energy, converged=bool(entry.converged and rest), steps=entry.steps + steps)
+
+
+def _at_rest(atoms: Atoms, fmax: float) -> bool:
+    forces = np.linalg.norm(atoms.get_forces(), axis=1).max()
+    return bool(forces <= fmax and np.abs(atoms.get_stress()).max() <= SMAX)

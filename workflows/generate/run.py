@@ -1,0 +1,226 @@
+"""A run of generation: draw, realise, relax, rank, write; each crystal is kept as soon as it is done."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase.calculators.calculator import BaseCalculator
+
+from atomsym.artifacts import write_atomically
+from atomsym.artifacts.generators import load_generator, read_generator_card
+from atomsym.core import DataError, InputError
+from atomsym.generators import GeneratedProtostructure, ProtostructureGenerator
+from atomsym.generators.realisation import realise
+from atomsym.symmetry.wyckoff import Protostructure, analyse
+from atomsym.workflows.calculator import absolute, make_calculator
+from atomsym.workflows.generate.draw import Drawn, draw_different
+from atomsym.workflows.generate.entry import Entry
+from atomsym.workflows.generate.ranking import element_entries
+from atomsym.workflows.generate.relaxation import energy_of, relax_entry
+from atomsym.workflows.generate.settings import GenerateSettings
+from atomsym.workflows.journal import LABELS, Journal
+from atomsym.workflows.paths import make_folder
+from atomsym.workflows.run_folders import require_no_run
+from atomsym.workflows.stopping import StoppedError
+
+Progress = Callable[[str, int, int], None]
+Stop = Callable[[], str | bool]
+
+DRAWING, REALISING, RELAXING = "drawing protostructures", "realising crystals", "relaxing crystals"
+REFERENCES = "relaxing elements"
+
+
+@dataclass(frozen=True, eq=False)
+class Generated:
+    """What a run made.
+
+    Attributes:
+        entries: crystals in the order of their draws.
+        references: simple crystals of the elements, relaxed in the same way; none without a calculator.
+        drawn: how the protostructures came about.
+        generator_hash: of the generator's file.
+        seconds: of this session of the run.
+    """
+
+    entries: tuple[Entry, ...]
+    references: tuple[Entry, ...]
+    drawn: Drawn
+    generator_hash: str
+    seconds: float
+
+
+def run_generate(
+    settings: GenerateSettings,
+    folder: Path,
+    progress: Progress = lambda stage, done, of: None,
+    should_stop: Stop = lambda: False,
+) -> Generated:
+    """Start a run in a new folder.
+
+    Args:
+        settings: what is wanted.
+        folder: of the run; made if it is not there.
+        progress: is told the stage, what is done of it and of how much.
+        should_stop: asked between crystals.
+
+    Raises:
+        InputError: if the folder holds a run, or the generator or the calculator cannot be found.
+        ConfigError: if no crystal meets the conditions.
+        StoppedError: if it was stopped; ``resume_generate`` goes on.
+    """
+    require_no_run(folder)
+    _load(settings).group_probabilities(settings.conditions(), settings.space_groups)  # is there any such crystal?
+    _calculator(settings)
+    make_folder(folder)
+    write_atomically(folder / "settings.json", settings.to_json().encode())
+    return _go_on(settings, folder, progress, should_stop)
+
+
+def resume_generate(
+    folder: Path, progress: Progress = lambda stage, done, of: None, should_stop: Stop = lambda: False
+) -> Generated:
+    """Go on with a run; the result is that of one without interruptions.
+
+    Raises:
+        ConfigError: if the folder holds no run.
+        DataError: if its files are damaged.
+        StoppedError: if it was stopped again.
+    """
+    return _go_on(GenerateSettings.from_file(folder / "settings.json"), folder, progress, should_stop)
+
+
+def _go_on(settings: GenerateSettings, folder: Path, progress: Progress, should_stop: Stop) -> Generated:
+    started = time.monotonic()
+    drawn, content_hash = _protostructures(settings, folder, progress, should_stop)
+    calculator = _calculator(settings)
+    entries = [Entry(each.protostructure, each.log_likelihood) for each in drawn.found]
+    entries = _stage(
+        folder / "realised.journal", REALISING, entries,
+        lambda index, entry: _realised(settings, index, entry, calculator), progress, should_stop,
+    )  # fmt: skip
+    if calculator is not None:
+        entries = _stage(
+            folder / "relaxed.journal", RELAXING, entries,
+            lambda index, entry: relax_entry(entry, calculator, settings), progress, should_stop,
+        )  # fmt: skip
+    references: list[Entry] = []
+    if calculator is not None:
+        elements = {z for each in drawn.found for z in each.protostructure.elements}
+        references = _stage(
+            folder / "references.journal", REFERENCES, element_entries(elements, settings.seed),
+            lambda index, entry: relax_entry(entry, calculator, settings), progress, should_stop,
+        )  # fmt: skip
+    analysed = tuple(_analysed(entry, settings.symprec) for entry in entries)
+    return Generated(analysed, tuple(references), drawn, content_hash, time.monotonic() - started)
+
+
+def _load(settings: GenerateSettings) -> ProtostructureGenerator:
+    return load_generator(absolute(settings.generator), device=settings.device)
+
+
+def _calculator(settings: GenerateSettings) -> BaseCalculator | None:
+    if not settings.relax:
+        return None
+    model = CALCULATORS.get(settings.relax, settings.relax)
+    return make_calculator(model, settings.device, settings.dtype)
+
+
+CALCULATORS = {"chgnet": "chgnet.model.dynamics:CHGNetCalculator"}
+"""Universal potentials of other packages by a short name."""
+
+
+def _protostructures(
+    settings: GenerateSettings, folder: Path, progress: Progress, should_stop: Stop
+) -> tuple[Drawn, str]:
+    """Those of the file, or new ones, which are then written."""
+    file = folder / "protostructures.json"
+    if file.exists():
+        return _read_drawn(file)
+    drawn = draw_different(
+        _load(settings), settings.n, conditions=settings.conditions(), space_groups=settings.space_groups,
+        temperature=settings.temperature, seed=settings.seed,
+        progress=lambda found: progress(DRAWING, found, settings.n), should_stop=should_stop,
+    )  # fmt: skip
+    if should_stop() and len(drawn.found) < settings.n:
+        raise StoppedError(DRAWING)  # nothing is kept: it takes seconds, and would not be the same
+    if not drawn.found:
+        raise InputError(
+            f"none of {drawn.n_drawn} draws gave a crystal that exists under these conditions; loosen them"
+        )
+    rows = [[each.protostructure.space_group, each.protostructure.orbits, each.log_likelihood] for each in drawn.found]
+    counts = {name: getattr(drawn, name) for name in _COUNTS}
+    content_hash = read_generator_card(absolute(settings.generator)).content_hash
+    plain = {"generator_hash": content_hash, **counts, "protostructures": rows}
+    write_atomically(file, json.dumps(plain).encode())
+    return drawn, content_hash
+
+
+_COUNTS = ("n_drawn", "n_repeated", "n_degenerate")
+
+
+def _read_drawn(file: Path) -> tuple[Drawn, str]:
+    try:
+        plain = json.loads(file.read_text())
+        found = tuple(
+            GeneratedProtostructure(Protostructure(group, tuple((z, letter) for z, letter in orbits)), likelihood)
+            for group, orbits, likelihood in plain["protostructures"]
+        )
+        return Drawn(found, *(int(plain[name]) for name in _COUNTS)), str(plain["generator_hash"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{file}: damaged ({error}); start a new run") from error
+
+
+def _stage(
+    path: Path,
+    name: str,
+    entries: list[Entry],
+    work: Callable[[int, Entry], Entry],
+    progress: Progress,
+    should_stop: Stop,
+) -> list[Entry]:
+    """The entries after a piece of work; what the journal has is not done again."""
+    with Journal(path) as journal:
+        done = len(journal)
+        for index, entry in enumerate(entries):
+            if index in journal:
+                continue
+            if should_stop():
+                raise StoppedError(f"{name}: {done} of {len(entries)}")
+            progress(name, done, len(entries))
+            journal.append(index, LABELS, work(index, entry).to_text().encode())
+            done += 1
+        progress(name, done, len(entries))
+        return [Entry.from_text(journal.content(index).decode()) for index in range(len(entries))]
+
+
+def _realised(settings: GenerateSettings, index: int, entry: Entry, calculator: BaseCalculator | None) -> Entry:
+    """The best of several geometries: of least energy with a calculator, else with the largest smallest distance."""
+    random = np.random.default_rng([settings.seed, index])
+    freedom = entry.protostructure.degrees_of_freedom
+    tries = settings.realisations if freedom else min(settings.realisations, 2)
+    found = [realise(entry.protostructure, generator=random) for _ in range(tries)]
+    best = max(found, key=lambda each: each.contact)
+    if calculator is not None and tries > 1:
+        energies = [energy_of(each.crystal, calculator) for each in found]
+        if np.isfinite(energies).any():
+            best = found[int(np.nanargmin(energies))]
+    note = "" if best.distance_floor_met else "atoms too close"
+    return entry.with_(crystal=best.crystal, contact=best.contact, note=note)
+
+
+def _analysed(entry: Entry, symprec: float) -> Entry:
+    atoms = entry.atoms
+    if atoms is None:
+        return entry
+    try:
+        group = analyse(
+            atoms.cell, atoms.get_scaled_positions(), atoms.numbers, symprec=symprec
+        ).protostructure.space_group
+    except InputError:
+        group = 0
+    return entry.with_(found_group=group)

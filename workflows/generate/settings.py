@@ -1,0 +1,127 @@
+"""What a generation of crystals is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from atomsym.core import ConfigError, InputError
+from atomsym.core.elements import atomic_number_of
+from atomsym.generators.conditions import MAX_ATOMS, Conditions
+from atomsym.symmetry.wyckoff.table import N_GROUPS
+from atomsym.workflows.run_settings import read_settings, require_positive, settings_to_json
+
+MAX_CRYSTALS = 100_000
+
+
+@dataclass(frozen=True)
+class GenerateSettings:
+    """Settings of one run. Atoms are counted in the conventional cell.
+
+    Attributes:
+        n: how many different crystals are wanted.
+        generator: name or file of a trained generator of protostructures.
+        elements: symbols that may occur; empty: all that the generator knows.
+        exclude: symbols that may not.
+        require: symbols that must occur.
+        formula: exact composition in lowest terms, such as ``TiO2``; empty: any.
+        space_groups: numbers to choose from; empty: as in the generator's training data.
+        n_atoms: exactly so many; 0: any number.
+        max_atoms: at most so many.
+        temperature: of the draws; below 1 more of the likely, above 1 more of the unlikely.
+        realisations: geometries tried for each protostructure; the one of least energy, or without a calculator of
+            the best distances, is kept.
+        relax: name of a model, ``chgnet``, or ``module:factory`` of an ASE calculator; empty: geometries stay as drawn.
+        free: relax without symmetry after the relaxation within it.
+        fmax: of both relaxations, eV/Å.
+        max_steps: of each of both.
+        time_limit: of the relaxations of one crystal, s.
+        symprec: of the analysis of the results, Å.
+        seed: of everything random.
+        device, dtype: of a model of this package.
+
+    Raises:
+        ConfigError: if a value is out of range or the conditions contradict each other.
+    """
+
+    n: int = 100
+    generator: str = "wyformer"
+    elements: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    require: tuple[str, ...] = ()
+    formula: str = ""
+    space_groups: tuple[int, ...] = ()
+    n_atoms: int = 0
+    max_atoms: int = 60
+    temperature: float = 1.0
+    realisations: int = 4
+    relax: str = ""
+    free: bool = False
+    fmax: float = 0.05
+    max_steps: int = 200
+    time_limit: float = 120.0
+    symprec: float = 0.01
+    seed: int = 0
+    device: str = "cpu"
+    dtype: str = "float64"
+
+    def __post_init__(self) -> None:
+        for name in ("elements", "exclude", "require", "space_groups"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        require_positive(self, "temperature", "fmax", "time_limit", "symprec")
+        for name, most in (("n", MAX_CRYSTALS), ("max_atoms", MAX_ATOMS), ("realisations", 100), ("max_steps", 10_000)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ConfigError(f"{name} must be 1 to {most}; found {getattr(self, name)}")
+        if self.seed < 0:
+            raise ConfigError(f"seed must be 0 or more; found {self.seed}")
+        for group in self.space_groups:
+            if not 1 <= group <= N_GROUPS:
+                raise ConfigError(f"there is no space group {group}; they are 1 to {N_GROUPS}")
+        if self.free and not self.relax:
+            raise ConfigError("a free relaxation needs a calculator: name one with --relax")
+        self.conditions()
+
+    def conditions(self) -> Conditions:
+        """The hard conditions of the generator."""
+        return Conditions(
+            elements=_numbers(self.elements, "elements") or None,
+            excluded=_numbers(self.exclude, "exclude"),
+            required=_numbers(self.require, "require"),
+            composition=parse_formula(self.formula) if self.formula else None,
+            n_atoms=self.n_atoms,
+            max_atoms=max(self.max_atoms, self.n_atoms),
+        )
+
+    def to_json(self) -> str:
+        return settings_to_json(self)
+
+    @classmethod
+    def from_file(cls, path: Path) -> GenerateSettings:
+        """See ``read_settings``."""
+        return read_settings(cls, path, "generation of crystals")
+
+
+def parse_formula(formula: str) -> dict[int, int]:
+    """Atoms by atomic number.
+
+    Raises:
+        ConfigError: if it is not a formula with whole numbers of known elements.
+
+    Example:
+        >>> parse_formula("Ca3(PO4)2")
+        {8: 8, 15: 2, 20: 3}
+    """
+    from ase.formula import Formula
+
+    try:
+        counts = Formula(formula, strict=True).count()
+        return dict(sorted((atomic_number_of(symbol), count) for symbol, count in counts.items()))
+    except (ValueError, InputError) as error:
+        raise ConfigError(f"'{formula}' is not a chemical formula such as TiO2 ({error})") from error
+
+
+def _numbers(symbols: tuple[str, ...], name: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({atomic_number_of(symbol) for symbol in symbols}))
+    except InputError as error:
+        raise ConfigError(f"{name}: {error}") from error
