@@ -1,6 +1,7 @@
 """Layer 3: generators of crystals."""
 
-import atomsym.generators.wyformer  # noqa: F401 - registers itself
+import atomsym.generators.wyckoffdiff
+import atomsym.generators.wyformer  # noqa: F401 - both register themselves
 from atomsym.generators.batch import ProtostructureBatch, batch_of, protostructures_of, relabelled
 from atomsym.generators.conditions import Conditions
 from atomsym.generators.generated import GeneratedProtostructure
