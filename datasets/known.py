@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from atomsym.core import ConfigError, DataError
+from atomsym.core import ConfigError, DataError, LabelledStructure
+from atomsym.core.elements import atomic_number_of
 from atomsym.datasets.dataset import Dataset
-from atomsym.datasets.labels import AUTO, Group
+from atomsym.datasets.labels import AUTO, Group, LabelKeys
 from atomsym.datasets.read import read_dataset
 from atomsym.datasets.split import split
 from atomsym.datasets.units import LabelUnits
@@ -44,6 +45,7 @@ class KnownSet:
         recipe: from the parts and a seed to the splits.
         protocol: the recipe in words.
         units: of the files; None: what the format says.
+        keys: of the labels in the files; None: known names are looked for.
         group: as in ``read_dataset``.
         isolated: file of isolated atoms, "" for none.
         shipped: whether the files come with the package.
@@ -61,6 +63,7 @@ class KnownSet:
     protocol: str
     optional: frozenset[str] = frozenset()
     units: LabelUnits | None = None
+    keys: LabelKeys | None = None
     group: Group = AUTO
     isolated: str = ""
     shipped: bool = False
@@ -93,7 +96,7 @@ def load_known(name: str, *, folder: str | os.PathLike[str] | None = None, seed:
     for part, names in known.files.items():
         path = _find(known, names, folder, required=part not in known.optional)
         if path is not None:
-            parts[part] = read_dataset(path, units=known.units, group=known.group)
+            parts[part] = read_dataset(path, keys=known.keys, units=known.units, group=known.group)
     return known.recipe(parts, seed)
 
 
@@ -170,6 +173,29 @@ def _water_blocks(parts: dict[str, Dataset], seed: int) -> dict[str, Dataset]:
     held = {*test, *validation}
     train = [i for i in range(len(frames)) if i not in held]
     return {name: frames.subset(i) for name, i in (("train", train), ("validation", validation), ("test", test))}
+
+
+def _adsorption(left_out: str) -> Recipe:
+    """A random split, or the structures of one metal as the test."""
+
+    def recipe(parts: dict[str, Dataset], seed: int) -> dict[str, Dataset]:
+        every = Dataset([_with_total_energy(structure) for structure in parts["all"]], parts["all"].path)
+        if not left_out:
+            return _fifth_held_out({"all": every}, seed)
+        test = [i for i, structure in enumerate(every) if structure.group == left_out]
+        held = set(test)
+        others = every.subset(i for i in range(len(every)) if i not in held)
+        return {**split(others, {"train": 0.9, "validation": 0.1}, seed=seed), "test": every.subset(test)}
+
+    return recipe
+
+
+def _with_total_energy(structure: LabelledStructure) -> LabelledStructure:
+    """The adsorption energy of all adsorbed atoms together instead of that of one: it grows with the system."""
+    if structure.energy is None:
+        return structure
+    adsorbed = int((structure.numbers != atomic_number_of(structure.group)).sum())
+    return replace(structure, energy=adsorbed * structure.energy)
 
 
 def _block_of(info: Mapping[str, Any]) -> str:
@@ -329,6 +355,36 @@ _ORGANIC_SMALL = replace(
     shipped=True,
 )
 
+_METALS = ("Ag", "Au", "Cu", "Ir", "Pd", "Pt", "Rh")
+
+
+def _fcc111(left_out: str = "") -> KnownSet:
+    name = f"fcc111-adsorption-without-{left_out}" if left_out else "fcc111-adsorption"
+    division = (
+        f"all structures of {left_out} for the test, a tenth of the others for validation"
+        if left_out
+        else "70 % for training, 10 % for validation, 20 % for the test, drawn by the seed"
+    )
+    return KnownSet(
+        name=name,
+        title="atoms of C, F, H, Cl, O, N, S, Br on the (111) surfaces of seven fcc metals, four sites and coverages",
+        citation=(
+            "Xu and Kitchin, J. Phys. Chem. C 118, 25597 (2014); Mehta, Salvador, Kitchin, ACS Appl. Mater. Interfaces "
+            "6, 3630 (2014)"
+        ),
+        licence="MIT",
+        origin="https://github.com/FAIR-Chem/fairchem, docs/tutorials (structures.json, energies.json), as extxyz",
+        level_of_theory="PBE",
+        folder="adsorption",
+        files={"all": ("fcc111_atomic_adsorption.xyz",)},
+        recipe=_adsorption(left_out),
+        protocol=f"{division}; energies are those of all adsorbed atoms of the cell together, relative to the clean "
+        "slab and the free atoms",
+        keys=LabelKeys(energy="adsorption_energy"),
+        group="metal",
+    )
+
+
 _MOLECULES = (
     "aspirin", "azobenzene", "benzene", "ethanol", "malonaldehyde", "naphthalene", "paracetamol", "salicylic",
     "toluene", "uracil",
@@ -346,5 +402,7 @@ _SETS: dict[str, KnownSet] = {
         _HORM,
         _ORGANIC,
         _ORGANIC_SMALL,
+        _fcc111(),
+        *(_fcc111(metal) for metal in _METALS),
     )
 }

@@ -14,7 +14,10 @@ from atomsym.symmetrizers import symmetrized_settings
 
 ReferenceEnergies = Literal["least-squares", "isolated", "keep"]
 
-TERMS = ("energy", "forces", "stress", "virial", "hessian", "predicted_hessian", "hessian_subspace")
+TERMS = (
+    "energy", "forces", "direct_forces", "force_consistency", "stress", "virial", "hessian", "predicted_hessian",
+    "hessian_subspace",
+)  # fmt: skip
 """Terms of the loss; each has a weight of its name."""
 
 
@@ -71,7 +74,10 @@ class LossSection:
 
     Attributes:
         energy: weight of the energy per atom.
-        forces: weight of the force components.
+        forces: weight of the components of forces, of derivatives of the energy.
+        direct_forces: weight of the components of direct forces, of models that predict some beside the energy.
+        force_consistency: weight of the difference between direct forces and derivatives of the energy, where there
+            are labels of forces. Only the direct forces learn from it.
         stress: weight of the stress components in eV/Å³.
         virial: weight of the virial per atom, in eV; an alternative to ``stress``, from the same labels.
         hessian: weight of the Hessian entries, of derivatives of the energy.
@@ -85,6 +91,8 @@ class LossSection:
 
     energy: float = 1.0
     forces: float = 100.0
+    direct_forces: float = 0.0
+    force_consistency: float = 0.0
     stress: float = 0.0
     virial: float = 0.0
     hessian: float = 0.0

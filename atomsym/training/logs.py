@@ -18,6 +18,7 @@ EPOCH_COLUMNS = (
     "validation_forces_mae_meV/A", "validation_forces_rmse_meV/A",
     "validation_stress_mae_meV/A^3", "validation_stress_rmse_meV/A^3",
     "validation_hessian_mae_meV/A^2", "validation_hessian_rmse_meV/A^2", "best",
+    "validation_direct_forces_mae_meV/A", "validation_direct_forces_rmse_meV/A",
 )  # fmt: skip
 STEP_COLUMNS = (
     "step", "epoch", "batch", "structures", "learning_rate", "gradient_norm", "loss",

@@ -31,12 +31,14 @@ class Predictions:
         energy: shape (n_systems,), float64, eV.
         forces: shape (n_atoms, 3), eV/Å, or None if not computed.
         stress: shape (n_systems, 3, 3), eV/Å³, zero for systems without a volume; or None if not computed.
+        direct_forces: predicted beside the energy, shape (n_atoms, 3), eV/Å, or None if there are none.
         hessians: of a Hessian head for the systems with a label, in their order, each (3n, 3n), eV/Å².
     """
 
     energy: Tensor
     forces: Tensor | None
     stress: Tensor | None
+    direct_forces: Tensor | None = None
     hessians: tuple[Tensor, ...] = ()
 
 
@@ -73,8 +75,9 @@ def batch_loss(
     so that the losses of its parts add up to the loss of the whole. A label that is missing is in neither sum. Items
     are energies divided by the number of atoms, force components, stress components, components of the virial divided
     by the number of atoms, and entries of the Hessian in rows drawn at random. ℓ(x) is x², or Huber's
-    x² for |x| <= δ and 2 δ |x| - δ² beyond. Predicted Hessians have terms of their own, with ℓ(x) = |x|; see
-    ``predicted_hessian_sums``.
+    x² for |x| <= δ and 2 δ |x| - δ² beyond. Direct forces are compared with the labels and, where there are some, with
+    the forces of the energy, which do not learn from it (Duval et al. 2023). Predicted Hessians have terms of their
+    own, with ℓ(x) = |x|; see ``predicted_hessian_sums``.
 
     Args:
         potential: the model.
@@ -105,7 +108,8 @@ def batch_loss(
     if predictions.hessians:
         sums |= predicted_hessian_sums(list(predictions.hessians), batch, loss)
     numbers = {
-        "energy": counts.energy, "forces": counts.forces, "stress": counts.stress, "virial": counts.stress,
+        "energy": counts.energy, "forces": counts.forces, "direct_forces": counts.forces,
+        "force_consistency": counts.forces, "stress": counts.stress, "virial": counts.stress,
         "hessian": counts.hessian_entries(loss.hessian_rows), "predicted_hessian": counts.hessian_entries(0),
         "hessian_subspace": subspace_entries(counts.hessian),
     }  # fmt: skip
@@ -140,7 +144,8 @@ def _wanted(batch: Batch, loss: LossSection, all_properties: bool) -> list[str]:
     """Derivatives that are needed. The virial serves stress too: unlike it, it exists for molecules in the batch."""
     has_forces = not bool(batch.forces.isnan().all())
     has_stress = not bool(batch.stress.isnan().all())
-    forces = (has_forces and (loss.forces > 0 or all_properties)) or loss.hessian > 0
+    needed = loss.forces > 0 or loss.force_consistency > 0 or all_properties
+    forces = (has_forces and needed) or loss.hessian > 0
     virial = has_stress and (loss.stress > 0 or loss.virial > 0 or all_properties)
     return [name for name, needed in (("forces", forces), ("virial", virial)) if needed]
 
@@ -152,7 +157,8 @@ def _predictions(found: Evaluation, graph: AtomGraph, function: EnergyFunction) 
         stress = torch.where(volume > 0, -found.virial.to(torch.float64) / volume.clamp_min(1e-30), 0.0)
     forces = None if found.forces is None else found.forces.to(torch.float64)
     hessians = tuple(function.matrices()) if isinstance(function, WithHessians) else ()
-    return Predictions(found.energy, forces, stress, hessians)
+    direct = found.outputs.get("forces")
+    return Predictions(found.energy, forces, stress, None if direct is None else direct.to(torch.float64), hessians)
 
 
 def _first_order_sums(predictions: Predictions, batch: Batch, loss: LossSection) -> dict[str, Tensor]:
@@ -164,6 +170,7 @@ def _first_order_sums(predictions: Predictions, batch: Batch, loss: LossSection)
         sums["energy"] = _masked_sum((predictions.energy - batch.energy) / n_atoms, batch.weight, loss)
     if loss.forces > 0 and predictions.forces is not None:
         sums["forces"] = _masked_sum(predictions.forces - batch.forces, batch.weight[graph.system_index, None], loss)
+    sums |= _direct_force_sums(predictions, batch, loss)
     if predictions.stress is not None:
         residual = predictions.stress - batch.stress
         weight = batch.weight[:, None, None]
@@ -172,6 +179,19 @@ def _first_order_sums(predictions: Predictions, batch: Batch, loss: LossSection)
         if loss.virial > 0:
             per_atom = (graph.volume.to(torch.float64) / n_atoms)[:, None, None]
             sums["virial"] = _masked_sum(residual * per_atom, weight, loss)
+    return sums
+
+
+def _direct_force_sums(predictions: Predictions, batch: Batch, loss: LossSection) -> dict[str, Tensor]:
+    direct, weight = predictions.direct_forces, batch.weight[batch.graph.system_index, None]
+    if direct is None:
+        return {}
+    sums = {}
+    if loss.direct_forces > 0:
+        sums["direct_forces"] = _masked_sum(direct - batch.forces, weight, loss)
+    if loss.force_consistency > 0 and predictions.forces is not None:
+        target = torch.where(batch.forces.isnan(), torch.nan, predictions.forces.detach())
+        sums["force_consistency"] = _masked_sum(direct - target, weight, loss)
     return sums
 
 
@@ -236,4 +256,10 @@ def _detached(predictions: Predictions) -> Predictions:
         return None if tensor is None else tensor.detach()
 
     hessians = tuple(matrix.detach() for matrix in predictions.hessians)
-    return Predictions(predictions.energy.detach(), free(predictions.forces), free(predictions.stress), hessians)
+    return Predictions(
+        predictions.energy.detach(),
+        free(predictions.forces),
+        free(predictions.stress),
+        free(predictions.direct_forces),
+        hessians,
+    )

@@ -13,8 +13,10 @@ from atomsym.core.elements import symbol_of
 from atomsym.training.loss import Predictions
 from atomsym.training.samples import Batch
 
-QUANTITIES = ("energy", "forces", "stress", "hessian")
-UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³", "hessian": "meV/Å²"}
+QUANTITIES = ("energy", "forces", "stress", "hessian", "direct_forces")
+UNITS = {
+    "energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³", "hessian": "meV/Å²", "direct_forces": "meV/Å",
+}  # fmt: skip
 ALL = "all"
 
 
@@ -63,6 +65,7 @@ class ErrorSums:
         energy = ((predictions.energy - batch.energy) / n_atoms).cpu()
         forces = None if predictions.forces is None else (predictions.forces - batch.forces).cpu()
         stress = None if predictions.stress is None else (predictions.stress - batch.stress).cpu()
+        direct = None if predictions.direct_forces is None else (predictions.direct_forces - batch.forces).cpu()
         system_index = graph.system_index.cpu()
         for name, chosen in systems.items():
             self._add(name, 0, energy[chosen])
@@ -70,6 +73,8 @@ class ErrorSums:
                 self._add(name, 1, forces[chosen[system_index]])
             if stress is not None:
                 self._add(name, 2, stress[chosen])
+            if direct is not None:
+                self._add(name, QUANTITIES.index("direct_forces"), direct[chosen[system_index]])
         self._add_hessians(batch, predictions)
         if forces is not None:
             numbers = graph.numbers.cpu()

@@ -18,8 +18,9 @@ from atomsym.training.start import KEEP, starting_model, with_starting_model
 from atomsym.training.statistics import dataset_statistics
 
 LABEL_OF_TERM = {
-    "energy": "energy", "forces": "forces", "stress": "stress", "virial": "stress", "hessian": "hessian",
-    "predicted_hessian": "hessian", "hessian_subspace": "hessian",
+    "energy": "energy", "forces": "forces", "direct_forces": "forces", "force_consistency": "forces",
+    "stress": "stress", "virial": "stress", "hessian": "hessian", "predicted_hessian": "hessian",
+    "hessian_subspace": "hessian",
 }  # fmt: skip
 """The label that each term of the loss is compared with."""
 
@@ -84,13 +85,21 @@ def new_potential(config: TrainingConfig) -> Potential:
     The caller's random generator is left as it was.
 
     Raises:
-        ConfigError: if the model section is not complete or out of range.
+        ConfigError: if the model section is not complete or out of range, or the loss has a weight for direct forces
+            that the model does not predict.
     """
     potential_class = architecture(config.model["architecture"])
     entries = {name: value for name, value in config.model.items() if name != "architecture"}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         potential = potential_class(config_from_dict(potential_class.Config, entries))
+    for stage in config.all_stages():
+        for term in ("direct_forces", "force_consistency"):
+            if stage.loss.weights[term] > 0 and "forces" not in potential.direct_outputs:
+                raise ConfigError(
+                    f"loss.{term} is {stage.loss.weights[term]:g}, but the model predicts no forces beside the energy; "
+                    "take architecture: faenet with direct_forces: true"
+                )
     return potential.to(dtype_named(config.dtype))
 
 

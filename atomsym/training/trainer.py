@@ -344,7 +344,10 @@ class Trainer:
             row["train_energy_mae_meV/atom"] = 1e3 * energy / n_energies
         if n_forces:
             row["train_forces_mae_meV/A"] = 1e3 * forces / n_forces
-        units = {"energy": "meV/atom", "forces": "meV/A", "stress": "meV/A^3", "hessian": "meV/A^2"}
+        units = {
+            "energy": "meV/atom", "forces": "meV/A", "stress": "meV/A^3", "hessian": "meV/A^2",
+            "direct_forces": "meV/A",
+        }  # fmt: skip
         for quantity, values in found.table["all"].items():
             for kind in ("mae", "rmse"):
                 row[f"validation_{quantity}_{kind}_{units[quantity]}"] = 1e3 * values[kind]

@@ -78,6 +78,8 @@ class AtomsymCalculator(Calculator):
         hessian: method of Hessians that are asked for without one: "auto" differentiates the energy,
             "finite-difference" is faster where there is an engine (double precision; equal within 1e-6 of the largest
             entry), "predicted" asks the model's Hessian head.
+        forces: "gradient" for derivatives of the energy; "direct" for forces that the model predicts beside it, which
+            costs less and conserves no energy (see ``conservative``). Stress and Hessians are derivatives always.
         **kwargs: ``atoms``, ``label`` and ``directory``, as for every ASE calculator.
 
     Raises:
@@ -111,11 +113,14 @@ class AtomsymCalculator(Calculator):
         content_hash: str | None = None,
         engine: str = "auto",
         hessian: str = "auto",
+        forces: str = "gradient",
         **kwargs: Any,
     ) -> None:
         _refuse_unknown(kwargs, ("atoms", "label", "directory"))
         with as_ase_errors():
-            settings = Settings(str(device), str(dtype), skin, backend, allow_overlap, content_hash, engine, hessian)
+            settings = Settings(
+                str(device), str(dtype), skin, backend, allow_overlap, content_hash, engine, hessian, forces
+            )
             self._adopt(model, settings)
         super().__init__(**kwargs)
 
@@ -148,6 +153,11 @@ class AtomsymCalculator(Calculator):
                     f"{settings.content_hash} was asked for. The file was replaced, or this machine has another version"
                 )
             self._description = description
+        if settings.forces == "direct" and "forces" not in potential.direct_outputs:
+            raise AseConfigError(
+                f"forces is 'direct', but this {potential.architecture} potential predicts none beside the energy; "
+                "take forces='gradient'"
+            )
         self._info_keys: tuple[str, ...] = tuple(getattr(potential, "info_keys", ()))
         self._evaluator = Evaluator(
             potential,
@@ -289,6 +299,11 @@ class AtomsymCalculator(Calculator):
         """Potentials know no spin."""
         return False
 
+    @property
+    def conservative(self) -> bool:
+        """Whether forces are derivatives of the energy; False for direct forces."""
+        return self._settings.forces == "gradient"
+
     # Hessians ---------------------------------------------------------------------------------------------------------
 
     @property
@@ -398,7 +413,9 @@ class AtomsymCalculator(Calculator):
 
     def _first_derivatives(self, atoms: Atoms, wanted: AbstractSet[str]) -> dict[str, Any]:
         stress = "stress" in wanted and bool(atoms.pbc.all())
-        asked = [name for name, is_asked in (("forces", "forces" in wanted), ("stress", stress)) if is_asked]
+        direct = self._settings.forces == "direct"
+        derived = (("forces", "forces" in wanted and not direct), ("stress", stress))
+        asked = [name for name, is_asked in derived if is_asked]
         evaluator = self._ready()
         graph = evaluator.graph(*_arrays(atoms))
         result = evaluator.evaluate(graph, tuple(asked) or ("energy",))
@@ -406,6 +423,8 @@ class AtomsymCalculator(Calculator):
         found: dict[str, Any] = {"energy": energy, "free_energy": energy, "energies": _numpy(result.energies)}
         if result.forces is not None:
             found["forces"] = _numpy(result.forces)
+        elif direct:
+            found["forces"] = _numpy(result.outputs["forces"])
         if result.stress is not None:
             found["stress"] = full_3x3_to_voigt_6_stress(_numpy(result.stress[0]))
         return found

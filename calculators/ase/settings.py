@@ -26,6 +26,7 @@ class Settings:
         content_hash: refuse a model file with another content hash; None accepts any.
         engine: "auto" uses the architecture's inference engine where there is one, "autograd" never does.
         hessian: method of Hessians, one of ``atomsym.derivatives.HessianMethod``.
+        forces: "gradient" for derivatives of the energy, "direct" for those that the model predicts beside it.
     """
 
     device: str = "cpu"
@@ -36,12 +37,13 @@ class Settings:
     content_hash: str | None = None
     engine: str = "auto"
     hessian: str = "auto"
+    forces: str = "gradient"
 
     def __post_init__(self) -> None:
         """Accept torch's own objects for device and dtype, and store their names.
 
         Raises:
-            ConfigError: if the dtype, the engine or the method of Hessians is another one.
+            ConfigError: if the dtype, the engine, the method of Hessians or the kind of forces is another one.
             InputError: if the skin is not a length.
         """
         object.__setattr__(self, "device", str(self.device))
@@ -53,6 +55,8 @@ class Settings:
         methods = get_args(HessianMethod)
         if self.hessian not in methods:
             raise ConfigError(f"hessian is {self.hessian!r}; allowed are {', '.join(map(repr, methods))}")
+        if self.forces not in ("gradient", "direct"):
+            raise ConfigError(f"forces is {self.forces!r}; allowed are 'gradient' and 'direct'")
         if isinstance(self.skin, bool) or not isinstance(self.skin, int | float) or not 0 <= self.skin < float("inf"):
             raise InputError(f"skin must be a length in Å, 0 or more; found {self.skin!r}")
 

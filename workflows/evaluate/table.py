@@ -19,6 +19,7 @@ _COLUMNS = (
     ("forces", "forces, meV/Å"),
     ("stress", "stress, meV/Å³"),
     ("hessian", "predicted Hessian, meV/Å²"),
+    ("direct_forces", "direct forces, meV/Å"),
 )
 
 
@@ -47,7 +48,13 @@ def result_as_data(result: EvaluationResult, **labels: Any) -> dict[str, Any]:
         **labels,
         "n_structures": result.n_structures,
         "n_atoms": result.n_atoms,
-        "units": {"energy": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³", "hessian": "eV/Å²"},
+        "units": {
+            "energy": "eV/atom",
+            "forces": "eV/Å",
+            "stress": "eV/Å³",
+            "hessian": "eV/Å²",
+            "direct_forces": "eV/Å",
+        },
         "errors": plain_table(result.errors),
     }
 
