@@ -26,6 +26,7 @@ from atomsym.workflows.organic_xtb.command import organic_xtb_command
 from atomsym.workflows.phonons.command import phonons_command
 from atomsym.workflows.relax.command import relax_command
 from atomsym.workflows.stopping import EXIT_CODES
+from atomsym.workflows.symmetry import symmetry_command
 from atomsym.workflows.train.command import train_command
 from atomsym.workflows.train_generator.command import train_generator_command
 from atomsym.workflows.transition_states.command import ts_command
@@ -68,6 +69,7 @@ app.command("vibrations", epilog=EXIT_CODES, rich_help_panel="Simulate")(vibrati
 app.command("ts", epilog=EXIT_CODES, rich_help_panel="Simulate")(ts_command)
 app.command("phonons", rich_help_panel="Simulate")(phonons_command)
 app.command("generate", epilog=EXIT_CODES, rich_help_panel="Generate")(generate_command)
+app.command("symmetry", rich_help_panel="Generate")(symmetry_command)
 app.command("check", rich_help_panel="Trust")(check_command)
 app.add_typer(benchmark_app, name="benchmark", rich_help_panel="Trust")
 app.command("label", epilog=EXIT_CODES, rich_help_panel="Learn")(label_command)

@@ -1,0 +1,1 @@
+"""How good generated crystals are: ``atomsym evaluate-crystals``."""

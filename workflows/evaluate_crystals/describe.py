@@ -1,0 +1,194 @@
+"""What is known of each crystal of a set before sets are compared: formula, validity, symmetry, size."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+from ase.data import atomic_masses
+from numpy.typing import NDArray
+
+from atomsym.core import InputError, MissingDependencyError
+from atomsym.datasets.crystals import CrystalRecord
+from atomsym.metrics import Crystal, Validity, composition_of, reduced_formula, validity, volume_of
+from atomsym.symmetry.wyckoff import Protostructure, wyckoff_position, wyckoff_positions
+from atomsym.symmetry.wyckoff.relabelling import Template, canonical, template
+
+Progress = Callable[[str, int, int], None]
+Formula = tuple[tuple[int, int], ...]
+
+_AMU_PER_CUBIC_ANGSTROM = 1.66053907  # g/cm³
+
+
+@dataclass(frozen=True, eq=False)
+class CrystalSet:
+    """Crystals of one origin; lists and arrays have one entry for each.
+
+    Attributes:
+        name: of the source.
+        crystals: as they were read.
+        validity: rules of distance and charge.
+        formulas: reduced; None for cells that hold no crystal.
+        protostructures: canonical, at the main tolerance; None where no space group was found or atoms overlap.
+        strict_groups: space groups at the strict tolerance, 0 for none; empty if they were not asked for.
+    """
+
+    name: str
+    crystals: Sequence[CrystalRecord]
+    validity: Validity
+    formulas: list[Formula | None]
+    protostructures: list[Protostructure | None]
+    strict_groups: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.crystals)
+
+    @cached_property
+    def groups(self) -> NDArray[np.int64]:
+        """Space groups at the main tolerance, 0 for none."""
+        return np.array([0 if p is None else p.space_group for p in self.protostructures], dtype=np.int64)
+
+    @cached_property
+    def templates(self) -> list[Template | None]:
+        """Canonical protostructures with anonymous elements."""
+        return [None if p is None else template(p) for p in self.protostructures]
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Atoms in the primitive cell; in the given cell where no space group was found."""
+        return np.array(
+            [
+                len(crystal.numbers) if p is None else p.n_atoms // lattice_points(p.space_group)
+                for crystal, p in zip(self.crystals, self.protostructures, strict=True)
+            ],
+            dtype=np.int64,
+        )
+
+    @cached_property
+    def densities(self) -> NDArray[np.float64]:
+        """Of the cells that hold crystals, g/cm³, shape (n_valid_cells,)."""
+        held = [crystal for crystal, good in zip(self.crystals, self.validity.cell, strict=True) if good]
+        masses = (atomic_masses[np.asarray(crystal.numbers)].sum() / volume_of(crystal) for crystal in held)
+        return np.array([_AMU_PER_CUBIC_ANGSTROM * mass for mass in masses])
+
+    def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> CrystalSet:
+        """Some of the crystals."""
+        rows = [int(index) for index in indices]
+        v = self.validity
+        return CrystalSet(
+            self.name,
+            [self.crystals[row] for row in rows],
+            Validity(v.cell[rows], v.distances[rows], v.floor[rows], v.charges[rows], v.shortest[rows]),
+            [self.formulas[row] for row in rows],
+            [self.protostructures[row] for row in rows],
+            self.strict_groups[rows] if len(self.strict_groups) else self.strict_groups,
+        )
+
+
+def describe(
+    name: str,
+    crystals: Sequence[CrystalRecord],
+    *,
+    symprec: float,
+    strict_symprec: float | None = None,
+    balanced: Callable[[Mapping[int, int]], bool],
+    on_progress: Progress | None = None,
+) -> CrystalSet:
+    """Look at every crystal of a set; those that are broken are described as such and never raise.
+
+    Args:
+        name: of the set, for reports.
+        crystals: what was read.
+        symprec: main tolerance of space groups and templates, Å.
+        strict_symprec: the second one, None for none.
+        balanced: rule of charges.
+        on_progress: gets the name, how many are done and how many there are.
+    """
+    checked = validity(crystals, balanced=balanced)
+    protostructures: list[Protostructure | None] = []
+    strict = []
+    with _without_remarks():
+        for index, crystal in enumerate(crystals):
+            good = bool(checked.distances[index])
+            found = protostructure_of(crystal, symprec) if good else None
+            protostructures.append(None if found is None else canonical(found))
+            if strict_symprec is not None:
+                strict.append(space_group_of(crystal, strict_symprec) if good else 0)
+            if on_progress is not None:
+                on_progress(name, index + 1, len(crystals))
+    formulas = [reduced_formula(composition_of(c)) if checked.cell[i] else None for i, c in enumerate(crystals)]
+    return CrystalSet(name, crystals, checked, formulas, protostructures, np.array(strict, dtype=np.int64))
+
+
+def protostructure_of(crystal: Crystal, symprec: float) -> Protostructure | None:
+    """Of a crystal in the standard setting; None if no space group is found.
+
+    Letters are taken from moyopy, which is many times faster than ``analyse`` with its parameters and refined atoms.
+
+    Raises:
+        MissingDependencyError: if moyopy is not installed.
+    """
+    dataset = _space_group(crystal, symprec)
+    if dataset is None:
+        return None
+    numbers = np.asarray(crystal.numbers).tolist()
+    scale = len(dataset.std_cell.numbers) / len(numbers)
+    orbits: list[tuple[int, str]] = []
+    for (number, letter), count in sorted(Counter(zip(numbers, dataset.wyckoffs, strict=True)).items()):
+        n_orbits = count * scale / wyckoff_position(dataset.number, letter).multiplicity
+        if abs(n_orbits - round(n_orbits)) > 1e-6:
+            return None
+        orbits += [(number, letter)] * round(n_orbits)
+    try:
+        return Protostructure(int(dataset.number), tuple(orbits))
+    except InputError:
+        return None
+
+
+def space_group_of(crystal: Crystal, symprec: float) -> int:
+    """Number of the space group, 0 if none is found; errors as ``protostructure_of``."""
+    dataset = _space_group(crystal, symprec)
+    return 0 if dataset is None else int(dataset.number)
+
+
+def _space_group(crystal: Crystal, symprec: float) -> Any:
+    try:
+        import moyopy
+    except ImportError as error:
+        raise MissingDependencyError(
+            "finding space groups needs moyopy, which is missing. Install it with: pip install moyopy"
+        ) from error
+    places = np.asarray(crystal.fractional_positions)
+    cell = moyopy.Cell(np.asarray(crystal.cell).tolist(), places.tolist(), np.asarray(crystal.numbers).tolist())
+    try:
+        return moyopy.MoyoDataset(cell, symprec=symprec, setting=moyopy.Setting.standard())
+    except (ValueError, RuntimeError):
+        return None
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """moyopy remarks on every cell that is not primitive; those go nowhere while a set is looked at."""
+    logger = logging.getLogger("moyo")
+
+    def drop(_: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(drop)
+    try:
+        yield
+    finally:
+        logger.removeFilter(drop)
+
+
+@cache
+def lattice_points(space_group: int) -> int:
+    """Of the conventional cell: 1 for P, 2 for A, C and I, 3 for R, 4 for F."""
+    general = wyckoff_positions(space_group)[-1]
+    return int((general.matrices == general.matrices[0]).all(axis=(1, 2)).sum())
