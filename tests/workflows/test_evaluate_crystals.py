@@ -112,6 +112,17 @@ def test_shares_are_of_all_crystals(result: Evaluation) -> None:
     assert r.novel_templates == 0 or r.novel_templates == 125  # the noisy rutile may have lost its group
 
 
+def test_groups_that_were_asked_for() -> None:
+    generated = described("generated", GENERATED)
+    asked = np.array([225.0, 225, 216, 136, 136, np.nan, 225, 221])
+    found = evaluate(
+        generated, described("real", REAL), [], EvaluationSettings(), shipped_embedding(), requested=asked
+    )  # fmt: skip
+    assert found.rates.requested == (generated.groups == asked).mean()
+    assert found.rates.requested_strict == 4 / 8  # noise has taken away what was there
+    assert found.real.requested is None
+
+
 def test_ssun_leaves_out_p1() -> None:
     generator = np.random.default_rng(0)
     irregular = Atoms("LiOF", scaled_positions=[[0, 0, 0], [0.4, 0.45, 0.5], [0.8, 0.2, 0.7]], pbc=True,
@@ -244,6 +255,11 @@ def test_all_formats_give_the_same_crystals(tmp_path: Path) -> None:
             writer = csv.writer(stream)
             writer.writerows([["material_id", column, "e"], *([i, v, 0.5 * i] for i, v in enumerate(values))])
     (folder / "9.cif").write_text("nonsense")
+    run = tmp_path / "run"
+    (run / "cif").mkdir(parents=True)
+    (run / "cif/0.cif").write_text(texts[0])
+    (run / "crystals.extxyz").write_text(frames.read_text())
+    assert len(read_generated(str(run))) == len(crystals)  # each once
     with (tmp_path / "cif.csv").open("a", newline="") as stream:
         csv.writer(stream).writerow([9, "nonsense", 1.0])
     for source in (frames, folder, tmp_path / "cif.csv", tmp_path / "structure.csv"):

@@ -61,6 +61,9 @@ def evaluate_crystals_command(
     hull_distance: Annotated[
         str | None, typer.Option(help="Property with distances from a hull, eV/atom, instead of --hull.")
     ] = None,
+    requested_group: Annotated[
+        str | None, typer.Option(help="Property with the space groups that the crystals were meant to have.")
+    ] = None,
     stable: Annotated[float, typer.Option(help="Highest distance of stable crystals, eV/atom.")] = 0.0,
     metastable: Annotated[float, typer.Option(help="Highest distance of metastable crystals, eV/atom.")] = 0.1,
     symprec: Annotated[float, typer.Option(help="Tolerance of space groups and templates, Å.")] = 0.1,
@@ -113,11 +116,13 @@ def evaluate_crystals_command(
 
         found, real = load(generated, strict_symprec, limit), load(reference, strict_symprec)
         others = [load(source, None) for source in known or ()]
+        requested = None if requested_group is None else _required(found.crystals, requested_group)
         bar.update(task, description="distances from the hull", completed=0, total=None)
         distances = _hull_distances(found.crystals, phases, energy, hull_distance, required=True)
         real_distances = _hull_distances(real.crystals, phases, energy, hull_distance, required=False)
         result = evaluate(
-            found, real, others, settings, embedding, hull_distances=distances, real_hull_distances=real_distances,
+            found, real, others, settings, embedding, hull_distances=distances,
+            real_hull_distances=real_distances, requested=requested,
             on_step=lambda step: bar.update(task, description=step, completed=0, total=None),
         )  # fmt: skip
     data = result_as_data(
@@ -150,11 +155,7 @@ def _hull_distances(
 ) -> NDArray[np.float64] | None:
     """eV/atom, NaN where unknown; None if stability is not asked for, or not known of real crystals."""
     if given is not None:
-        names = (given,) if required else (given, *_KNOWN_DISTANCES)
-        found = _property(crystals, names)
-        if found is None and required:
-            raise DataError(f"no crystal has a property '{given}'; there are {_properties(crystals)}")
-        return found
+        return _required(crystals, given) if required else _property(crystals, (given, *_KNOWN_DISTANCES))
     if phases is None:
         return None
     wanted = _ENERGY_NAMES[:1] if phases.formation else _ENERGY_NAMES[1:]
@@ -179,6 +180,13 @@ def _energies(crystals: Sequence[CrystalRecord], names: Sequence[str]) -> NDArra
             sizes = np.array([max(len(crystal.numbers), 1) for crystal in crystals])
             return found / sizes if name == "energy" else found
     return None
+
+
+def _required(crystals: Sequence[CrystalRecord], name: str) -> NDArray[np.float64]:
+    found = _property(crystals, (name,))
+    if found is None:
+        raise DataError(f"no crystal has a property '{name}'; there are {_properties(crystals)}")
+    return found
 
 
 def _property(crystals: Sequence[CrystalRecord], names: Sequence[str]) -> NDArray[np.float64] | None:

@@ -53,6 +53,7 @@ class Rates:
         sun, metastable_sun: stable or metastable, and valid, unique and novel.
         ssun, metastable_ssun: the same and not in space group 1.
         hull_known: share whose distance from the hull is known.
+        requested, requested_strict: in the space group that was asked for, at the two tolerances.
         elements: effective number of elements.
         templates: number of different templates per 1000 crystals.
     """
@@ -70,6 +71,8 @@ class Rates:
     p1_strict: float | None
     groups_agree: float | None
     elements: float
+    requested: float | None = None
+    requested_strict: float | None = None
     hull_known: float | None = None
     stable: float | None = None
     metastable: float | None = None
@@ -119,6 +122,7 @@ def evaluate(
     *,
     hull_distances: NDArray[np.float64] | None = None,
     real_hull_distances: NDArray[np.float64] | None = None,
+    requested: NDArray[np.float64] | None = None,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Evaluation:
     """Measure a set of generated crystals.
@@ -132,6 +136,7 @@ def evaluate(
         embedding: for the Fréchet distance.
         hull_distances: of the generated crystals, eV/atom, NaN where unknown; None: stability is not judged.
         real_hull_distances: of the reference crystals, likewise.
+        requested: space groups that the generated crystals were meant to have, NaN for none.
         on_step: is told what is being done.
 
     Raises:
@@ -159,7 +164,7 @@ def evaluate(
         reference=reference,
         known={crystals.name: len(crystals) for crystals in against},
         judgement=judgement,
-        rates=rates(generated, judgement, settings, novelty=True),
+        rates=rates(generated, judgement, settings, novelty=True, requested=requested),
         real=rates(real, real_judgement, settings, novelty=bool(known)),
         distances=set_distances(generated, reference, embedding, generator=generator),
         floor=set_distances(floor_set, floor_reference, embedding, generator=generator),
@@ -190,7 +195,14 @@ def judge(
     return Judgement(unique, novel, template_novel, distances), n_compared
 
 
-def rates(crystals: CrystalSet, judgement: Judgement, settings: EvaluationSettings, *, novelty: bool) -> Rates:
+def rates(
+    crystals: CrystalSet,
+    judgement: Judgement,
+    settings: EvaluationSettings,
+    *,
+    novelty: bool,
+    requested: NDArray[np.float64] | None = None,
+) -> Rates:
     """Count; all shares are of all crystals of the set."""
     n = len(crystals)
     valid, groups = crystals.validity, crystals.groups
@@ -198,6 +210,9 @@ def rates(crystals: CrystalSet, judgement: Judgement, settings: EvaluationSettin
     new_templates = {t for t, new in zip(crystals.templates, judgement.template_novel, strict=True) if new}
     strict = crystals.strict_groups
     counted: dict[str, float | None] = {}
+    if requested is not None:
+        counted["requested"] = float((groups == requested).mean())
+        counted["requested_strict"] = float((strict == requested).mean()) if len(strict) else None
     if np.isfinite(judgement.hull_distances).any():
         distances = np.where(np.isfinite(judgement.hull_distances), judgement.hull_distances, np.inf)
         good = valid.distances & judgement.unique & judgement.novel

@@ -145,7 +145,7 @@ def _draw_passed(axes: Axes, result: Evaluation) -> None:
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_formatter(FuncFormatter(_percent))
     axes.set(xlim=(0, 1.24), xticks=[0, 0.25, 0.5, 0.75, 1.0])
-    axes.set_title("Share of generated crystals (lines: real)")
+    axes.set_title("Passed (lines: real)")
 
 
 def _draw_mirrored(axes: Axes, places: np.ndarray, above: list[float], below: list[float], width: float) -> None:

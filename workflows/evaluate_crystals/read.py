@@ -24,6 +24,7 @@ TEXT_COLUMNS = ("structure", "cif", "relaxed_cif")
 """Of tables: the first of them that is there holds the crystals, as CIF or as the JSON of a pymatgen Structure."""
 
 _IDENTIFIERS = ("material_id", "mp_id", "id", "identifier")
+_RUN_FILE = "crystals.extxyz"  # of a run of atomsym generate, which has a CIF file of each crystal besides
 _STRUCTURE_FILES = ("*.cif", "*.extxyz", "*.xyz", "*.vasp")
 
 
@@ -61,7 +62,8 @@ def unreadable(identifier: str) -> CrystalRecord:
 
 
 def _of_folder(folder: Path) -> Iterator[CrystalRecord]:
-    files = sorted(path for pattern in _STRUCTURE_FILES for path in folder.rglob(pattern))
+    run = folder / _RUN_FILE
+    files = [run] if run.is_file() else sorted(path for pattern in _STRUCTURE_FILES for path in folder.rglob(pattern))
     if not files:
         raise DataError(f"{folder} holds no structure files ({', '.join(_STRUCTURE_FILES)})")
     for path in files:
@@ -87,7 +89,7 @@ def _of_structure_file(path: Path) -> Iterator[CrystalRecord]:
     except Exception as error:  # ASE's readers fail in their own ways
         raise DataError(f"{path}: ASE cannot read structures from it ({error or type(error).__name__})") from error
     for number, atoms in enumerate(frames):
-        yield _of_atoms(str(atoms.info.get("material_id", number)), atoms)
+        yield _of_atoms(str(next((atoms.info[name] for name in _IDENTIFIERS if name in atoms.info), number)), atoms)
 
 
 def _of_atoms(identifier: str, atoms: Atoms) -> CrystalRecord:

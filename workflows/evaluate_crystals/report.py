@@ -37,7 +37,7 @@ def report_lines(result: Evaluation, embedding: TrainedEmbedding) -> list[Line]:
     """All figures, beside what real crystals reach."""
     s, g, r = result.settings, result.rates, result.real
     matcher = f"{s.length_tolerance:g}/{s.site_tolerance:g}/{s.angle_tolerance:g}°"
-    rule = "SMACT" if s.smact else "own table of oxidation states"
+    rule = "SMACT, states of 2014" if s.smact else "own table of oxidation states"
     lines = [
         _share("validity", "no two atoms within 0.5 Å", g.valid, r.valid),
         _share("validity", "no two atoms within 0.65 (rᵢ + rⱼ)", g.floor, r.floor),
@@ -52,6 +52,11 @@ def report_lines(result: Evaluation, embedding: TrainedEmbedding) -> list[Line]:
         _share("symmetry", f"space group P1 (symprec {s.strict_symprec:g} Å)", g.p1_strict, r.p1_strict),
         _share("symmetry", "same space group at both", g.groups_agree, r.groups_agree),
     ]
+    if g.requested is not None:
+        lines += [
+            _share("symmetry", f"space group as requested (symprec {s.symprec:g} Å)", g.requested, None),
+            _share("symmetry", f"space group as requested (symprec {s.strict_symprec:g} Å)", g.requested_strict, None),
+        ]
     d, f, section = result.distances, result.floor, f"distance from {result.reference.name}"
     lines += [
         _number(section, "space groups, χ²", d.space_groups_chi_squared, f.space_groups_chi_squared, ".3f"),

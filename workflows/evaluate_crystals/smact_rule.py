@@ -10,9 +10,14 @@ from atomsym.core import MissingDependencyError
 from atomsym.core.elements import symbol_of
 from atomsym.metrics import reduced_formula
 
+STATES = "smact14"
+"""SMACT's name of the table of oxidation states that published evaluations of crystal generators took."""
+
 
 def smact_rule() -> Callable[[Mapping[int, int]], bool]:
     """From the count of each atomic number to whether SMACT finds the composition valid; elements and alloys pass.
+
+    With the states that were the only ones of SMACT when CDVAE made this a metric; newer tables give other rates.
 
     Raises:
         MissingDependencyError: if SMACT is not installed.
@@ -28,6 +33,6 @@ def smact_rule() -> Callable[[Mapping[int, int]], bool]:
 
     @lru_cache(maxsize=65536)
     def decide(formula: tuple[tuple[int, int], ...]) -> bool:
-        return bool(smact_validity("".join(f"{symbol_of(z)}{n}" for z, n in formula)))
+        return bool(smact_validity("".join(f"{symbol_of(z)}{n}" for z, n in formula), oxidation_states_set=STATES))
 
     return lambda composition: decide(reduced_formula(composition))
