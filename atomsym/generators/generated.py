@@ -13,8 +13,8 @@ class GeneratedProtostructure:
 
     Attributes:
         protostructure: what was drawn.
-        log_likelihood: of the draws that made it, under the conditions, in nats; where a generator only has a bound,
-            that bound. Not that of the protostructure itself, which other orders of the draws give as well.
+        log_likelihood: of the draws that made it, in nats, as if there were no conditions; where a generator only has
+            a bound, that bound. Not that of the protostructure itself, which other orders of the draws give as well.
     """
 
     protostructure: Protostructure

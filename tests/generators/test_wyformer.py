@@ -18,9 +18,10 @@ from atomsym.generators import (
     batch_of,
     relabelled,
 )
-from atomsym.generators.reachability import Reachability, Unfinished, sites_of
+from atomsym.generators.reachability import Reachability, sites_of
 from atomsym.generators.wyformer import WyFormer, WyFormerConfig, orbit_entropies, standard_vocabulary
 from atomsym.generators.wyformer.network import Known
+from atomsym.generators.wyformer.sampling import SMALL_WEIGHT, _Weights
 from atomsym.symmetry.wyckoff import Protostructure
 from atomsym.symmetry.wyckoff.table import LETTERS
 from atomsym.testing import tolerances
@@ -239,30 +240,78 @@ def test_an_untrained_model_already_keeps_every_condition(conditions: Conditions
 
 @torch.no_grad()
 def test_the_log_likelihood_is_that_of_the_draws() -> None:
-    """One orbit and a forced end: element, site symmetry and enumeration within the masks, at the temperature."""
+    """One orbit and a forced end: element, site symmetry, enumeration and the end, at the temperature."""
     generator, conditions, words = model(), Conditions(elements=(8, 22), max_orbits=1), standard_vocabulary()
     found = generator.sample_in_groups(
         [136] * 10, conditions=conditions, temperature=1.5, generator=torch.Generator().manual_seed(2)
     )
-    allowed = Reachability(sites_of(136), conditions).allowed(Unfinished())
     network, empty = generator.network, torch.zeros((1, 0), dtype=torch.int64)
     known = network.encode(torch.tensor([136]), empty, empty, torch.zeros(1, 0))
+    assert {each.protostructure.elements for each in found} == {(8,), (22,)}
     for each in found:
         ((z, letter),) = each.protostructure.orbits
         place = LETTERS.index(letter)
         site, number = int(words.site_symmetry[136, place]), int(words.enumeration[136, place])
-        unknown, element = torch.full((1, 1), -1), torch.tensor([[z]])
-        scores = network.element_logits(network.ask(known, unknown, unknown), known)[0, 0] / 1.5
-        log = scores[z] - scores[[8, 22]].logsumexp(0)
-        open_places = np.flatnonzero(allowed[z])
-        scores = network.site_logits(network.ask(known, element, unknown), known)[0, 0] / 1.5
-        sites = sorted(set(words.site_symmetry[136, open_places].tolist()))
-        log = log + scores[site] - scores[sites].logsumexp(0)
-        asked = torch.tensor([[site]])
-        scores = network.enumeration_logits(network.ask(known, element, asked), known, asked)[0, 0] / 1.5
-        numbers = [int(words.enumeration[136, p]) for p in open_places if words.site_symmetry[136, p] == site]
-        log = log + scores[number] - scores[numbers].logsumexp(0)
-        assert each.log_likelihood == pytest.approx(float(log), abs=1e-9)
+        unknown, element, asked = torch.full((1, 1), -1), torch.tensor([[z]]), torch.tensor([[site]])
+        whole = encoded(generator, batch_of([each.protostructure]))
+        parts = (
+            (network.element_logits(network.ask(known, unknown, unknown), known), z),
+            (network.site_logits(network.ask(known, element, unknown), known), site),
+            (network.enumeration_logits(network.ask(known, element, asked), known, asked), number),
+            (network.element_logits(network.ask(whole, unknown, unknown), whole), 0),
+        )
+        log = sum(float((scores[0, 0] / 1.5).log_softmax(0)[drawn]) for scores, drawn in parts)
+        assert each.log_likelihood == pytest.approx(log, abs=1e-9)
+
+
+def test_conditions_give_the_conditioned_distribution_and_not_only_legal_crystals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rock salt without chlorine is nothing that the network knows: it has to come from the other crystals instead.
+
+    Legal draws alone would begin with sodium as often as ever, and go on with whatever is left.
+    """
+    metal, oxide = Protostructure(225, ((29, "a"),)), Protostructure(225, ((29, "a"), (8, "b")))
+    generator = trained([CRYSTALS[0], metal, oxide, oxide], 300)
+    conditions = Conditions(excluded=(17,))
+
+    def parts() -> tuple[float, float, float]:
+        drawn = generator.sample(400, conditions=conditions, generator=torch.Generator().manual_seed(1))
+        kinds = Counter(each.protostructure for each in drawn)
+        return kinds[metal] / 400, kinds[oxide] / 400, sum(11 in each.protostructure.elements for each in drawn) / 400
+
+    found = parts()
+    assert found[0] == pytest.approx(1 / 3, abs=0.12)
+    assert found[1] == pytest.approx(2 / 3, abs=0.12)
+    assert found[2] < 0.03
+    monkeypatch.setattr("atomsym.generators.wyformer.model.CANDIDATES", 1)
+    assert parts()[2] > 0.08
+
+
+def test_candidates_of_small_weight_are_given_up_without_a_bias() -> None:
+    n = 20_000
+    weights = _Weights((n, 4), torch.Generator().manual_seed(0))
+    start = np.log([0.6, 0.38, 0.01, 0.01])
+    weights.logs[:] = np.tile(start, n)
+    going_on = np.tile([True, True, True, False], n)
+    ended = weights.ended(going_on)
+    assert set((ended % 4).tolist()) == {2}, "finished candidates and heavy ones stay"
+    after = np.exp(weights.logs).reshape(n, 4)
+    limit = SMALL_WEIGHT / 4
+    assert len(ended) / n == pytest.approx(1 - 0.01 / limit, abs=0.02)
+    error = after[:, 2].std() / math.sqrt(n)
+    assert after[:, 2].mean() == pytest.approx(0.01, abs=tolerances.STATISTICAL_SIGMAS * error)
+    np.testing.assert_allclose(after[:, [0, 1, 3]].mean(axis=0), [0.6, 0.38, 0.01])
+
+
+def test_few_heavy_candidates_replace_the_others_of_their_family() -> None:
+    weights = _Weights((3, 4), torch.Generator().manual_seed(0))
+    weights.logs[:] = np.log([1.0, 1e-9, 1e-9, 1e-9, 1.0, 1.0, 1.0, 1.0, 1e-9, 1e-9, 1.0, 1e-9])
+    to, source = weights.replacements(np.array([True] * 8 + [False] * 4))
+    assert to.tolist() == [0, 1, 2, 3]
+    assert source.tolist() == [0, 0, 0, 0]
+    assert weights.logs[:4].tolist() == [0.0] * 4
+    assert weights.chosen()[2] == 10
 
 
 def test_the_same_seed_gives_the_same_crystals() -> None:

@@ -17,6 +17,9 @@ from atomsym.generators.wyformer.vocabulary import STOP, standard_vocabulary
 from atomsym.symmetry.wyckoff import Protostructure
 from atomsym.symmetry.wyckoff.table import LETTERS
 
+SMALL_WEIGHT = 0.25
+"""Part of the mean weight of its family below which a candidate may be given up."""
+
 
 @dataclass(frozen=True)
 class Guide:
@@ -33,35 +36,47 @@ class Guide:
 
 def draw_crystals(
     network: OrbitNetwork,
-    groups: Sequence[int],
+    families: NDArray[np.int64],
     reach: Mapping[int, Reachability],
     guide: Guide,
     generator: torch.Generator,
     temperature: float,
 ) -> list[GeneratedProtostructure]:
-    """One crystal for each space group. What cannot be finished within the conditions is never drawn.
+    """One crystal for each family of candidates.
+
+    What cannot be finished within the conditions is never drawn. That alone would not draw from the distribution of
+    crystals that meet the conditions: a crystal that has gone where the network wants what is forbidden goes on with
+    what little is left. So every candidate carries the probability that was allowed at each of its draws. Where few
+    candidates of a family carry most of it, they replace the others; one that carries next to nothing is given up; and
+    at the end one of them is drawn by it. The more candidates, the nearer to that distribution.
 
     Args:
         network: in evaluation mode.
-        groups: space-group numbers that can meet the conditions.
+        families: space-group numbers that can meet the conditions, shape (n, n_candidates).
         reach: what can be reached in each of them.
         guide: properties to aim at.
         generator: of the draws, on the CPU.
         temperature: of all three heads, > 0.
+
+    Source: sequential Monte Carlo, Doucet, de Freitas, Gordon 2001; of masked sequence models, Lew et al. 2023 (arXiv
+    2306.03081).
     """
     device = network.is_point.device
-    build = _Builder(groups, reach)
-    draw = _Draw(generator, temperature, np.zeros(len(groups)))
-    rows = np.arange(len(groups))
-    while len(rows):
+    build = _Builder(families.reshape(-1).tolist(), reach)
+    weigh = _Weights(families.shape, generator)
+    draw = _Draw(generator, temperature, np.zeros(families.size), weigh.logs)
+    going_on = np.ones(families.size, dtype=bool)
+    while going_on.any():
+        rows = np.flatnonzero(going_on)
         known, elements, positions = (part.to(device) for part in build.tensors(rows))
         ask = _Questions(network, known, elements, positions, guide)
         chosen = draw(rows, ask.elements(), build.element_masks(rows))
-        going = np.flatnonzero(chosen != STOP)
-        rows, chosen = rows[going], chosen[going]
+        kept = np.flatnonzero(chosen != STOP)
+        going_on[rows[chosen == STOP]] = False
+        rows, chosen = rows[kept], chosen[kept]
         if not len(rows):
             break
-        ask.keep(torch.from_numpy(going).to(device), torch.from_numpy(chosen).to(device))
+        ask.keep(torch.from_numpy(kept).to(device), torch.from_numpy(chosen).to(device))
         possible = build.position_masks(rows, chosen)
         words = standard_vocabulary()
         where = build.groups[rows]
@@ -70,7 +85,11 @@ def draw_crystals(
         masks = _any_of(possible, words.enumeration[where], words.n_enumerations)
         numbers = draw(rows, ask.enumerations(torch.from_numpy(sites).to(device)), masks)
         build.add(rows, chosen, words.position[where, sites, numbers])
-    return build.finished(draw.log_likelihoods)
+        going_on[weigh.ended(going_on)] = False
+        to, source = weigh.replacements(going_on)
+        build.copy(to, source)
+        going_on[to], draw.log_likelihoods[to] = going_on[source], draw.log_likelihoods[source]
+    return build.finished(weigh.chosen(), draw.log_likelihoods)
 
 
 class _Builder:
@@ -110,10 +129,19 @@ class _Builder:
         for row, element, position in zip(rows.tolist(), elements.tolist(), positions.tolist(), strict=True):
             self._states[row] = self._states[row].plus(element, position, self._reach[row].sites)
 
-    def finished(self, log_likelihoods: NDArray[np.float64]) -> list[GeneratedProtostructure]:
+    def copy(self, to: NDArray[np.int64], source: NDArray[np.int64]) -> None:
+        """Some crystals become what others are."""
+        for array in (self.groups, self._elements, self._positions, self._sizes):
+            array[to] = array[source]
+        for kept in (self._reach, self._states):
+            taken = [kept[row] for row in source.tolist()]
+            for row, each in zip(to.tolist(), taken, strict=True):
+                kept[row] = each
+
+    def finished(self, rows: NDArray[np.int64], log_likelihoods: NDArray[np.float64]) -> list[GeneratedProtostructure]:
         found = []
         lists = (self.groups, self._sizes, self._elements, self._positions, log_likelihoods)
-        for group, size, elements, positions, log in zip(*(each.tolist() for each in lists), strict=True):
+        for group, size, elements, positions, log in zip(*(each[rows].tolist() for each in lists), strict=True):
             crystal = Protostructure.from_indices(group, elements[:size], positions[:size])
             found.append(GeneratedProtostructure(crystal, log))
         return found
@@ -159,20 +187,86 @@ class _Questions:
         return found[0] if len(found) == 1 else found[0] + self._weight * (found[1] - found[0])
 
 
+class _Weights:
+    """How much of the conditioned distribution each candidate stands for, within its family.
+
+    Attributes:
+        logs: of the weights, shape (n_families * n_candidates,).
+    """
+
+    def __init__(self, shape: tuple[int, ...], generator: torch.Generator) -> None:
+        self.logs = np.zeros(shape[0] * shape[1])
+        self._shape, self._generator = (shape[0], shape[1]), generator
+
+    def ended(self, going_on: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Which unfinished candidates are given up because of their small weight; the survivors take theirs over.
+
+        A weight w below some limit l becomes l with probability w / l, and 0 otherwise: right on average.
+        """
+        limit = SMALL_WEIGHT / self._shape[1]
+        weights = self._normalised().view(-1).numpy()
+        light = np.flatnonzero(going_on & (weights < limit))
+        if not len(light):
+            return light
+        survives = (
+            torch.rand(len(light), generator=self._generator, dtype=torch.float64).numpy() < weights[light] / limit
+        )
+        kept = light[survives]
+        self.logs[kept] += np.log(limit) - np.log(weights[kept])
+        self.logs[light[~survives]] = -np.inf
+        return np.asarray(light[~survives])
+
+    def replacements(self, going_on: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which candidates become which others; their weights are then equal.
+
+        Args:
+            going_on: which candidates are not finished, shape as ``logs``; families without any are left alone.
+        """
+        weights = self._normalised()
+        few = 1 / (weights**2).sum(dim=1) < self._shape[1] / 2
+        few &= torch.from_numpy(going_on).view(self._shape).any(dim=1)
+        families = torch.nonzero(few).squeeze(1)
+        if not len(families):
+            none = np.zeros(0, dtype=np.int64)
+            return none, none
+        drawn = torch.multinomial(weights[families], self._shape[1], replacement=True, generator=self._generator)
+        first = families.unsqueeze(1) * self._shape[1]
+        to, source = (first + torch.arange(self._shape[1])).view(-1).numpy(), (first + drawn).view(-1).numpy()
+        self.logs[to] = 0.0
+        return to, source
+
+    def chosen(self) -> NDArray[np.int64]:
+        """One candidate of each family."""
+        if self._shape[1] == 1:
+            return np.arange(self._shape[0])
+        drawn = torch.multinomial(self._normalised(), 1, generator=self._generator).squeeze(1)
+        return np.asarray((torch.arange(self._shape[0]) * self._shape[1] + drawn).numpy())
+
+    def _normalised(self) -> Tensor:
+        return torch.from_numpy(self.logs).view(self._shape).softmax(dim=1)
+
+
 @dataclass
 class _Draw:
-    """Draws from masked logits, and keeps count of their log-likelihood for each crystal."""
+    """Draws from logits where they are allowed.
+
+    Attributes:
+        log_likelihoods: of the draws of each crystal without regard to what is allowed.
+        log_allowed: logarithm of the probability of all that was allowed.
+    """
 
     generator: torch.Generator
     temperature: float
     log_likelihoods: NDArray[np.float64]
+    log_allowed: NDArray[np.float64]
 
     def __call__(self, rows: NDArray[np.int64], logits: Tensor, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-        closed = ~torch.from_numpy(mask)
-        scores = (logits.to("cpu", torch.float64) / self.temperature).masked_fill(closed, -torch.inf)
-        log_p = scores.log_softmax(dim=1)
-        drawn = torch.multinomial(log_p.exp(), 1, generator=self.generator)
+        log_p = (logits.to("cpu", torch.float64) / self.temperature).log_softmax(dim=1)
+        allowed = log_p.masked_fill(~torch.from_numpy(mask), -torch.inf)
+        total = allowed.logsumexp(dim=1)
+        drawn = torch.multinomial((allowed - total.unsqueeze(1)).exp(), 1, generator=self.generator)
         self.log_likelihoods[rows] += log_p.gather(1, drawn).squeeze(1).numpy()
+        self.log_allowed[rows] += total.numpy()
         return np.asarray(drawn.squeeze(1).numpy(), dtype=np.int64)
 
 
