@@ -1,0 +1,183 @@
+"""From a protostructure to a crystal: a random lattice and random free coordinates with no atoms too close."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atomsym.core.errors import ConfigError
+from atomsym.generators.realisation.distances import RADII, closest_contact, contact_with, lattice_contact
+from atomsym.generators.realisation.lattices import crystal_system, random_lattices
+from atomsym.generators.realisation.volume import expected_volume
+from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal
+
+Array = NDArray[np.float64]
+
+DISTANCE_FLOOR = 0.65
+"""Least distance of two atoms in units of the sum of their covalent radii."""
+
+GROWTH = 1.05
+"""Of the volume from one try to the next."""
+
+COMFORT = 0.9
+"""Distances above it, in the same units, count as equal: the very largest ones are those of more symmetric crystals."""
+
+LATTICES = 8
+CANDIDATES = 16
+"""Coordinates drawn for each orbit in each lattice."""
+
+_LARGEST_BATCH = 400_000  # distances of one orbit
+_CHECKED = 3  # draws of a try that are looked at with all images, the best by their nearest ones first
+
+
+@dataclass(frozen=True, eq=False)
+class Realised:
+    """A crystal made for a protostructure.
+
+    Attributes:
+        crystal: the best one found.
+        distance_floor_met: whether no two atoms are closer than the floor.
+        contact: smallest d / (r₁ + r₂) of the crystal.
+        tries: sets of lattices that were drawn; 0 if the geometry is that of a known crystal.
+        source: ``random``, or the name of the known crystal.
+    """
+
+    crystal: SymmetricCrystal
+    distance_floor_met: bool
+    contact: float
+    tries: int
+    source: str = "random"
+
+
+def realise(
+    protostructure: Protostructure,
+    *,
+    generator: np.random.Generator,
+    trials: int = 40,
+    floor: float = DISTANCE_FLOOR,
+    volume: float | None = None,
+) -> Realised:
+    """A random crystal of a protostructure, in bounded time.
+
+    A try draws several lattices. In each the orbits are placed one after the other, those without free coordinates
+    first and then by their freedom: of several random coordinates the first that are comfortably far from all atoms
+    placed before, else the farthest. The volume grows by 5 % from try to try; the best crystal of the first try
+    whose distances reach the floor is taken, with all periodic images counted.
+
+    Args:
+        protostructure: which positions are occupied.
+        generator: the only source of randomness; the same state gives the same crystal.
+        trials: tries at most.
+        floor: least distance in units of the sum of covalent radii.
+        volume: of the conventional cell at the first try, Å³; None: the sum of ``ATOMIC_VOLUMES``.
+
+    Returns:
+        The crystal; where no try met the floor, the one with the largest smallest distance, and it says so.
+
+    Raises:
+        ConfigError: if the number of tries, the floor or the volume is not positive.
+
+    Source: own; taking the best of several candidates for each point in turn is Mitchell's algorithm (SIGGRAPH 1991).
+
+    Example:
+        >>> rutile = Protostructure(136, ((22, "a"), (8, "f")))
+        >>> made = realise(rutile, generator=np.random.default_rng(0))
+        >>> made.distance_floor_met, made.crystal.n_atoms
+        (True, 6)
+    """
+    if trials < 1 or not floor > 0 or not (volume is None or volume > 0):
+        raise ConfigError(f"trials, floor and volume must be positive; found {trials}, {floor} and {volume}")
+    size = expected_volume(protostructure.composition) if volume is None else volume
+    plan = _plan(protostructure)
+    best: tuple[float, Array, Array] | None = None
+    contact = 0.0
+    for attempt in range(trials):
+        edge = (size * GROWTH**attempt) ** (1 / 3)
+        if best is None or plan.is_random:
+            found = _best_of_a_try(plan, COMFORT / edge, generator)
+            if best is None or found[0] > best[0]:
+                best = found
+        contact = best[0] * edge
+        if contact >= floor:
+            break
+    assert best is not None  # trials >= 1
+    crystal = SymmetricCrystal(protostructure, best[1] * edge, best[2])
+    return Realised(crystal, contact >= floor, contact, attempt + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Orbit:
+    place: int  # in the protostructure
+    matrices: Array  # (multiplicity, 3, 3)
+    translations: Array
+    radius: float
+    candidates: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    protostructure: Protostructure
+    orbits: tuple[_Orbit, ...]  # in the order of placing
+    lattices: int
+
+    @property
+    def is_random(self) -> bool:
+        """Whether another try can differ from the first."""
+        return self.lattices > 1
+
+
+@lru_cache(maxsize=1024)
+def _plan(protostructure: Protostructure) -> _Plan:
+    fewer = min(1.0, _LARGEST_BATCH / (LATTICES * CANDIDATES * protostructure.n_atoms))
+    candidates = max(4, round(CANDIDATES * fewer**0.5))
+    lattices = max(3, round(LATTICES * fewer**0.5))
+    if not protostructure.degrees_of_freedom and crystal_system(protostructure.space_group) == "cubic":
+        lattices = 1
+    orbits = []
+    for place, (number, position) in enumerate(zip(protostructure.elements, protostructure.positions, strict=True)):
+        matrices = position.matrices.astype(np.float64)
+        count = 1 if position.is_point else candidates
+        orbits.append(_Orbit(place, matrices, position.translations, float(RADII[number]), count))
+    freedom = [position.degrees_of_freedom for position in protostructure.positions]
+    orbits.sort(key=lambda orbit: (freedom[orbit.place], -orbit.radius * len(orbit.matrices) ** (1 / 3)))
+    return _Plan(protostructure, tuple(orbits), lattices)
+
+
+def _best_of_a_try(plan: _Plan, enough: float, generator: np.random.Generator) -> tuple[float, Array, Array]:
+    """Smallest distance ratio at volume 1, cell of volume 1, parameters; the first with ``enough``, else the best."""
+    cells = random_lattices(plan.protostructure.space_group, plan.lattices, generator)
+    contacts, parameters = _place(plan, cells, enough, generator)
+    best: tuple[float, Array, Array] | None = None
+    for index in np.argsort(-np.minimum(contacts, enough), kind="stable")[:_CHECKED]:
+        if best is not None and min(contacts[index], enough) <= best[0]:
+            break  # an upper bound: it cannot be better
+        exact = closest_contact(SymmetricCrystal(plan.protostructure, cells[index], parameters[index]))
+        if best is None or exact > best[0]:
+            best = exact, cells[index], parameters[index]
+    assert best is not None
+    return best
+
+
+def _place(plan: _Plan, cells: Array, enough: float, generator: np.random.Generator) -> tuple[Array, Array]:
+    """Orbit after orbit; smallest distance ratios, shape (n_cells,), and parameters, shape (n_cells, n_orbits, 3)."""
+    n_cells = len(cells)
+    contacts = lattice_contact(plan.protostructure, cells)
+    parameters = np.zeros((n_cells, len(plan.orbits), 3))
+    placed, radii = np.zeros((n_cells, 0, 3)), np.zeros(0)
+    every = np.arange(n_cells)
+    for orbit in plan.orbits:
+        drawn = generator.random((n_cells, orbit.candidates, 3))
+        atoms = np.einsum("mij,lkj->lkmi", orbit.matrices, drawn) + orbit.translations
+        centres, size = atoms[:, :, 0], len(orbit.matrices)
+        own = contact_with(centres, atoms[:, :, 1:], cells, np.full(size - 1, 2 * orbit.radius))
+        others = contact_with(centres, placed[:, None], cells, radii + orbit.radius)
+        nearest = np.minimum(own, others)
+        chosen = np.minimum(nearest, enough).argmax(axis=1)  # the first of equals
+        contacts = np.minimum(contacts, nearest[every, chosen])
+        parameters[:, orbit.place] = drawn[every, chosen]
+        placed = np.concatenate([placed, atoms[every, chosen]], axis=1)
+        radii = np.concatenate([radii, np.full(size, orbit.radius)])
+    return contacts, parameters
