@@ -1,6 +1,7 @@
 """Layer 3: interatomic potentials, one file or folder per published architecture, found by name."""
 
 from atomsym.models.backbone import Backbone, Description
+from atomsym.models.esen import ESEN, ESENConfig
 from atomsym.models.faenet import FAENet, FAENetConfig
 from atomsym.models.learned import LearnedConfig, LearnedPotential
 from atomsym.models.lennard_jones import ARGON, LennardJones, LennardJonesConfig, lorentz_berthelot
@@ -17,12 +18,14 @@ from atomsym.models.zbl import UNIVERSAL, ZBL, Screening, ZBLConfig, zbl_energy
 __all__ = [
     "ARGON",
     "COPPER",
+    "ESEN",
     "MACE",
     "UNIVERSAL",
     "ZBL",
     "Backbone",
     "DatasetStatistics",
     "Description",
+    "ESENConfig",
     "FAENet",
     "FAENetConfig",
     "LearnedConfig",

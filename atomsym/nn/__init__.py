@@ -6,8 +6,11 @@ from atomsym.nn.envelope import polynomial_envelope
 from atomsym.nn.equivariant_linear import EquivariantLinear
 from atomsym.nn.gate import Gate
 from atomsym.nn.gaussian import gaussian_basis
+from atomsym.nn.grid_gate import GridGate
+from atomsym.nn.merged_layer_norm import MergedLayerNorm
 from atomsym.nn.perceptron import ACTIVATIONS, Perceptron, activation
 from atomsym.nn.polynomial_cutoff import polynomial_cutoff
+from atomsym.nn.so2_linear import SO2Linear
 from atomsym.nn.species_linear import SpeciesLinear
 from atomsym.nn.switch import cutoff_switch
 
@@ -15,7 +18,10 @@ __all__ = [
     "ACTIVATIONS",
     "EquivariantLinear",
     "Gate",
+    "GridGate",
+    "MergedLayerNorm",
     "Perceptron",
+    "SO2Linear",
     "SpeciesLinear",
     "activation",
     "bessel_basis",

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from atomsym.core.errors import InputError
+from atomsym.kernels.backends import constant_when_compiled
 from atomsym.symmetry.irreps import Irreps
 from atomsym.symmetry.wigner_3j import real_to_complex, wigner_3j
 
@@ -158,13 +159,18 @@ def rotation_generators(degree: int) -> Tensor:
 
 def _couple(lower: Tensor, rotation: Tensor, degree: int) -> Tensor:
     """D^degree from D^(degree − 1), one index pair at a time."""
-    coupling = (math.sqrt(2 * degree + 1) * wigner_3j(degree - 1, 1, degree)).to(rotation)
+    coupling = _coupling(degree).to(rotation)
     a, b, c = coupling.shape
     batch = lower.shape[:-2]
     right = (lower @ coupling.reshape(a, b * c)).reshape(*batch, a, b, c)
     # The vector index comes first, so that each rotation meets one wide matrix instead of many narrow ones.
     right = (rotation @ right.transpose(-3, -2).reshape(*batch, b, a * c)).reshape(*batch, b * a, c)
     return coupling.transpose(0, 1).reshape(b * a, c).T @ right
+
+
+@constant_when_compiled
+def _coupling(degree: int) -> Tensor:
+    return math.sqrt(2 * degree + 1) * wigner_3j(degree - 1, 1, degree)
 
 
 def _turn_cosines(degree: int, angle: Tensor) -> tuple[Tensor, Tensor]:
