@@ -40,7 +40,8 @@ def linear_maps(space_group: int) -> list[NDArray[np.int64]]:
         # letters of P-1 depend on the map modulo 2 alone, and every such class has a unimodular member
         return [each for each in candidates if round(np.linalg.det(each)) % 2]
     if space_group <= 15:
-        entries = product((-1, 0, 1), repeat=4)
+        # entries to 2, as [[1, 0], [2, 1]] is needed to generate the maps that keep a centring or a glide
+        entries = product((-2, -1, 0, 1, 2), repeat=4)
         blocks = [(p, q, r, s) for p, q, r, s in entries if abs(p * s - q * r) == 1]
         return [np.array([[p, 0, q], [0, sign, 0], [r, 0, s]]) for p, q, r, s in blocks for sign in (1, -1)]
     if 143 <= space_group <= 194:

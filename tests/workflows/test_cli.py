@@ -30,6 +30,7 @@ def test_help_names_every_command() -> None:
         "train",
         "train-generator",
         "generate",
+        "symmetry",
         "evaluate",
         "evaluate-hessians",
         "datasets",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from atomsym.core.elements import MAX_ATOMIC_NUMBER
 from atomsym.core.errors import InputError, MissingDependencyError
 from atomsym.symmetry.wyckoff.crystal import SymmetricCrystal
-from atomsym.symmetry.wyckoff.location import locate, orbit_of
+from atomsym.symmetry.wyckoff.location import images_of, locate
 from atomsym.symmetry.wyckoff.protostructure import Protostructure
 
 SYMPREC = 0.01
+_FLATTEST = 1e-5  # volume over the product of the lengths; flatter cells cannot be reduced in double precision
 _REFINED = 1e-3  # fractions of the cell, within which standardised atoms are their orbits
 
 
@@ -42,10 +47,14 @@ def analyse(
     if not symprec > 0:
         raise InputError(f"symprec must be positive; found {symprec}")
     try:
-        given = moyopy.Cell(basis.tolist(), positions.tolist(), elements.tolist())
-        found = moyopy.MoyoDataset(given, symprec=symprec, setting=moyopy.Setting.standard())
-    except (ValueError, RuntimeError) as error:
-        raise InputError(f"no space group found within {symprec:g} Å: {error}") from error
+        given = moyopy.Cell(basis.tolist(), (positions % 1.0).tolist(), elements.tolist())
+        with _without_remarks():
+            found = moyopy.MoyoDataset(given, symprec=symprec, setting=moyopy.Setting.standard())
+    except BaseException as error:
+        # a panic of moyopy's Rust code is no Exception and has no importable class
+        if isinstance(error, ValueError | RuntimeError) or type(error).__name__ == "PanicException":
+            raise InputError(f"no space group found within {symprec:g} Å: {error}") from error
+        raise
     standard = found.std_cell
     places, kinds = np.array(standard.positions) % 1.0, np.array(standard.numbers)
     return SymmetricCrystal(*_orbits(int(found.number), np.array(standard.basis), places, kinds))
@@ -59,14 +68,15 @@ def _orbits(
     found: list[tuple[int, str, NDArray[np.float64]]] = []
     while left.any():
         first = int(left.argmax())
-        orbit = orbit_of(group, places[first], _REFINED)
-        difference = places[None] - orbit[:, None]
-        near = np.abs(difference - np.rint(difference)).max(axis=-1) < _REFINED
-        near &= left & (kinds == kinds[first])
-        if not (near.sum(axis=1) == 1).all():
+        images = images_of(group, places[first])
+        difference = places - images[:, None]
+        distance = np.abs(difference - np.rint(difference)).max(axis=-1)
+        distance[:, ~left | (kinds != kinds[first])] = np.inf
+        hit, place, visits = np.unique(distance.argmin(axis=1), return_index=True, return_counts=True)
+        if distance.min(axis=1).max() > _REFINED or visits.min() != visits.max():
             raise InputError(f"the atoms about {places[first].round(4).tolist()} do not obey space group {group}")
-        left &= ~near.any(axis=0)
-        position, parameters = locate(group, orbit, _REFINED)
+        left[hit] = False
+        position, parameters = locate(group, images[np.sort(place)], _REFINED)
         found.append((int(kinds[first]), position.letter, parameters))
     structure = Protostructure(group, tuple((z, letter) for z, letter, _ in found))
     rows = []
@@ -93,9 +103,26 @@ def _checked(
         raise InputError("a crystal needs at least one atom")
     if not (np.isfinite(basis).all() and np.isfinite(places).all()) or abs(np.linalg.det(basis)) < 1e-6:
         raise InputError("cell and positions must be finite, and the cell must have a volume")
+    if abs(np.linalg.det(basis)) < _FLATTEST * np.linalg.norm(basis, axis=1).prod():
+        raise InputError("the vectors of the cell lie nearly in a plane")
     if elements.min() < 1 or elements.max() > MAX_ATOMIC_NUMBER:
         raise InputError(f"atomic numbers are 1 to {MAX_ATOMIC_NUMBER}; found {elements.min()} to {elements.max()}")
     return basis, places, elements
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Moyopy logs that operators of supercells are left out; those of the given cell are not used here."""
+    logger = logging.getLogger("moyo")
+    logger.addFilter(_needed)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_needed)
+
+
+def _needed(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Omitted")
 
 
 def _moyopy():  # type: ignore[no-untyped-def]

@@ -14,6 +14,24 @@ from atomsym.symmetry.wyckoff.table import WyckoffPosition, wyckoff_positions
 _SHIFTS = np.array(list(product((-1, 0, 1), repeat=3)), dtype=np.float64)
 
 
+def images_of(space_group: int, point: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where each of the operators of a group takes a point, the identity first.
+
+    Args:
+        space_group: number, 1 to 230.
+        point: fractional coordinates in the standard setting, shape (3,).
+
+    Returns:
+        In [0, 1), shape (n_operators, 3); places on symmetry elements occur several times.
+
+    Raises:
+        InputError: if there is no such group.
+    """
+    general = wyckoff_positions(space_group)[-1]
+    inverse, shift = _inverse(space_group)
+    return general.coordinates(inverse @ (np.asarray(point, dtype=np.float64) - shift))
+
+
 def orbit_of(space_group: int, point: NDArray[np.float64], tolerance: float = 1e-4) -> NDArray[np.float64]:
     """All places that the operators of a group take a point to, each once, the point itself first.
 
@@ -28,9 +46,7 @@ def orbit_of(space_group: int, point: NDArray[np.float64], tolerance: float = 1e
     Raises:
         InputError: if there is no such group.
     """
-    general = wyckoff_positions(space_group)[-1]
-    back = _inverse(space_group)
-    images = general.coordinates(back[0] @ (np.asarray(point, dtype=np.float64) - back[1]))
+    images = images_of(space_group, point)
     distance = np.abs(_nearest(images[:, None] - images[None])).max(axis=-1)
     first = (distance < tolerance).argmax(axis=1) == np.arange(len(images))
     return np.asarray(images[first])
@@ -76,11 +92,17 @@ def _fit(position: WyckoffPosition, points: NDArray[np.float64]) -> tuple[float,
     if position.degrees_of_freedom == 3:
         return 0.0, np.asarray((np.linalg.solve(matrix, points[0] - shift)) % 1.0)
     targets = (points[:, None] - shift + _SHIFTS).reshape(-1, 3)
-    parameters = targets @ np.linalg.pinv(matrix).T
+    parameters = targets @ _pseudo_inverse(position).T
     misfits = np.abs(parameters @ matrix.T - targets).max(axis=1)
     best = int(misfits.argmin())
     free = matrix.any(axis=0)
     return float(misfits[best]), np.where(free, parameters[best], 0.0) % 1.0
+
+
+@cache
+def _pseudo_inverse(position: WyckoffPosition) -> NDArray[np.float64]:
+    """From the coordinates of the first place of a position to its parameters."""
+    return np.linalg.pinv(position.matrices[0].astype(np.float64))
 
 
 @cache

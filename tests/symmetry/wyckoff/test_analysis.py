@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from atomsym.core import InputError
-from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal, analyse, wyckoff_positions
+from atomsym.core.elements import atomic_number_of
+from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal, analyse, canonical, wyckoff_positions
 from atomsym.symmetry.wyckoff.location import locate, orbit_of
 from atomsym.testing import tolerances
 
+Make = Callable[..., SymmetricCrystal]
 ROUND_OFF = tolerances.BACKEND_PARITY.float64
 
 
-def cell_of(group: int) -> np.ndarray:
-    """A cell of the crystal system, no more symmetric than that."""
-    a, b, c = 7.1, 8.3, 9.7
-    if group <= 2:
-        return np.array([[a, 0, 0], [-1.1, b, 0], [0.7, 1.9, c]])
-    if group <= 15:
-        return np.array([[a, 0, 0], [0, b, 0], [-2.1, 0, c]])
-    if group <= 74:
-        return np.diag([a, b, c])
-    if group <= 142:
-        return np.diag([a, a, c])
-    if group <= 194:
-        return np.array([[a, 0, 0], [-a / 2, a * 3**0.5 / 2, 0], [0, 0, c]])
-    return np.diag([a, a, a])
-
-
-def crystal(group: int, seed: int = 0) -> SymmetricCrystal:
+@pytest.fixture
+def crystal(crystal_of: Callable[[Protostructure, int], SymmetricCrystal]) -> Make:
     """The general position and one that is not, of different elements, at random places."""
-    letters = [position.letter for position in wyckoff_positions(group)]
-    orbits = {(6, letters[-1]), (14, letters[len(letters) // 2])}
-    structure = Protostructure(group, tuple(orbits))
-    parameters = np.random.default_rng(seed).uniform(0.05, 0.95, (len(structure.orbits), 3))
-    return SymmetricCrystal(structure, cell_of(group), parameters)
+
+    def make(group: int, seed: int = 0) -> SymmetricCrystal:
+        letters = [position.letter for position in wyckoff_positions(group)]
+        orbits = {(6, letters[-1]), (14, letters[len(letters) // 2])}
+        return crystal_of(Protostructure(group, tuple(orbits)), seed)
+
+    return make
 
 
 def distances(found: SymmetricCrystal) -> np.ndarray:
@@ -52,7 +42,7 @@ GROUPS = (1, 2, 5, 12, 15, 38, 47, 62, 70, 88, 115, 136, 146, 148, 152, 166, 186
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_a_crystal_is_found_back(group: int) -> None:
+def test_a_crystal_is_found_back(group: int, crystal: Make) -> None:
     made = crystal(group)
     found = analyse(made.cell, made.fractional_positions, made.numbers)
     assert found.protostructure.space_group == group
@@ -63,8 +53,8 @@ def test_a_crystal_is_found_back(group: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("group", range(1, 231))
-def test_every_group_is_found_back(group: int) -> None:
-    test_a_crystal_is_found_back(group)
+def test_every_group_is_found_back(group: int, crystal: Make) -> None:
+    test_a_crystal_is_found_back(group, crystal)
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -79,7 +69,7 @@ def test_letters_and_parameters_are_those_of_the_table(group: int) -> None:
         assert np.abs(difference - np.rint(difference)).max(axis=-1).min(axis=1).max() < ROUND_OFF
 
 
-def test_noise_within_the_tolerance_is_removed() -> None:
+def test_noise_within_the_tolerance_is_removed(crystal: Make) -> None:
     made = crystal(136)
     noise = np.random.default_rng(1).normal(scale=2e-3, size=(made.n_atoms, 3))
     places = made.fractional_positions + noise @ np.linalg.inv(made.cell)
@@ -87,7 +77,7 @@ def test_noise_within_the_tolerance_is_removed() -> None:
     assert analyse(made.cell, places, made.numbers, symprec=1e-4).protostructure.space_group == 1
 
 
-def test_a_supercell_in_other_axes_is_the_same_crystal() -> None:
+def test_a_supercell_in_other_axes_is_the_same_crystal(crystal: Make) -> None:
     made = crystal(166)
     places = np.concatenate([made.fractional_positions + np.array([n, 0, 0]) for n in range(2)]) / [2, 1, 1]
     turn, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))
@@ -99,18 +89,73 @@ def test_a_supercell_in_other_axes_is_the_same_crystal() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
-@pytest.mark.parametrize("group", [12, 62, 166, 227])
-def test_an_independent_finder_agrees(group: int) -> None:
+@pytest.mark.parametrize("group", [12, 15, 62, 88, 166, 205, 227])
+def test_an_independent_finder_agrees(group: int, crystal: Make) -> None:
+    """On the group and on the letters: spglib (Togo and Tanaka, BSD-3) gives one to each atom."""
     spglib = pytest.importorskip("spglib")
     made = crystal(group, seed=3)
     dataset = spglib.get_symmetry_dataset((made.cell, made.fractional_positions, made.numbers), symprec=1e-3)
     assert dataset.number == group
+    atoms = np.unique(dataset.crystallographic_orbits)
+    theirs = Protostructure(group, tuple((int(made.numbers[n]), dataset.wyckoffs[n]) for n in atoms))
+    own = analyse(made.cell, made.fractional_positions, made.numbers).protostructure
+    assert canonical(own) == canonical(theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
+@pytest.mark.parametrize("group", range(1, 231))
+def test_an_independent_finder_agrees_on_every_group(group: int, crystal: Make) -> None:
+    test_an_independent_finder_agrees(group, crystal)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("group", GROUPS)
+def test_pyxtal_agrees_on_the_letters(group: int, crystal: Make) -> None:
+    pyxtal = pytest.importorskip("pyxtal").pyxtal
+    structure = pytest.importorskip("pymatgen.core").Structure
+    made = crystal(group, seed=5)
+    theirs = pyxtal()
+    theirs.from_seed(structure(made.cell, made.numbers, made.fractional_positions), tol=1e-3)
+    orbits = tuple((atomic_number_of(site.specie), site.wp.letter) for site in theirs.atom_sites)
+    own = analyse(made.cell, made.fractional_positions, made.numbers).protostructure
+    assert canonical(own) == canonical(Protostructure(theirs.group.number, orbits))
+
+
+def test_random_input_is_analysed_or_refused() -> None:
+    rng = np.random.default_rng(0)
+    outcomes = []
+    for attempt in range(200):
+        n_atoms = int(rng.integers(1, 9))
+        cell = rng.normal(size=(3, 3)) * 10.0 ** rng.integers(-6, 7)
+        places = rng.normal(size=(n_atoms, 3)) * 10.0 ** rng.integers(-3, 20)
+        if attempt % 3 == 0:
+            places = np.round(4 * rng.uniform(size=(n_atoms, 3))) / 4
+        if attempt % 7 == 0:
+            cell[2] = cell[1] + 1e-7 * cell[0]
+        numbers = rng.integers(-1, 121, size=n_atoms) if attempt % 5 == 0 else rng.integers(1, 4, size=n_atoms)
+        try:
+            found = analyse(cell, places, numbers, symprec=10.0 ** rng.integers(-8, 3))
+        except InputError:
+            outcomes.append(False)
+        else:
+            outcomes.append(True)
+            assert set(found.numbers) == set(numbers)
+            assert np.isfinite(found.positions).all()
+    assert 20 < sum(outcomes) < 180
+
+
+def test_remarks_of_the_finder_are_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    analyse(np.diag([8.0, 4, 4]), [[0, 0, 0], [0.5, 0, 0]], [29, 29])
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"cell": np.zeros((3, 3))}, "must have a volume"),
+        ({"cell": [[4, 0, 0], [0, 4, 0], [4, 0, 1e-6]]}, "nearly in a plane"),
         ({"cell": np.eye(2)}, r"found shapes \(2, 2\)"),
         ({"fractional_positions": [[0, 0, np.nan]]}, "must be finite"),
         ({"fractional_positions": np.zeros((0, 3)), "numbers": []}, "at least one atom"),
