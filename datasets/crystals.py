@@ -24,6 +24,8 @@ FOLDER_VARIABLE = "ATOMSYM_DATA"
 CIF_COLUMNS = ("cif", "structure", "relaxed_cif")
 IDENTIFIER_COLUMNS = ("material_id", "mp_id", "id", "identifier", "")
 
+_LEAST_VOLUME = 1e-6  # Å³
+
 KNOWN_CRYSTALS: dict[str, str] = {
     name: f"crystals/{name}.csv"
     for name in (
@@ -103,7 +105,12 @@ def parse_cif(text: str) -> tuple[NDArray[np.float64], NDArray[np.float64], NDAr
         DataError: if it holds no crystal.
     """
     plain = _parse_plain(text)
-    return plain if plain is not None else _parse_with_ase(text)
+    cell, places, numbers = plain if plain is not None else _parse_with_ase(text)
+    if not (np.isfinite(cell).all() and np.isfinite(places).all()) or abs(np.linalg.det(cell)) < _LEAST_VOLUME:
+        raise DataError("a CIF text with a cell without volume, or with coordinates that are not finite")
+    if not len(numbers) or numbers.min() < 1:
+        raise DataError("a CIF text without atoms, or with one that is no element")
+    return cell, places, numbers
 
 
 def _path(source: str | os.PathLike[str], folder: str | os.PathLike[str] | None) -> Path:
@@ -176,8 +183,12 @@ def _parse_plain(
         parameters = [float(cell[name]) for name in _ORDER]
     except (ValueError, InputError):
         return None
-    basis = np.asarray(cellpar_to_cell(parameters), dtype=np.float64)
-    return (basis, places, np.array(numbers, dtype=np.int64)) if np.isfinite(basis).all() else None
+    try:
+        with np.errstate(all="ignore"):
+            basis = np.asarray(cellpar_to_cell(parameters), dtype=np.float64)
+    except (ValueError, ArithmeticError, AssertionError):  # angles that no three vectors have
+        return None
+    return basis, places, np.array(numbers, dtype=np.int64)
 
 
 def _parse_with_ase(text: str) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:

@@ -106,6 +106,40 @@ def test_damaged_texts_name_their_row(tmp_path: Path, text: str) -> None:
         read_crystals(table(tmp_path / "some.csv", *rows))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN.replace("0.25", "nan"),
+        PLAIN.replace("0.25", "1e999"),
+        PLAIN.replace("_length_b   4.0", "_length_b   0.0"),
+        PLAIN.replace("_alpha   90.0", "_alpha   10.0"),
+        PLAIN.replace("_gamma   120.0", "_gamma   0"),
+    ],
+)
+def test_numbers_that_are_no_crystal_are_refused(text: str) -> None:
+    with pytest.raises(DataError):
+        parse_cif(text)
+
+
+def test_randomly_damaged_texts_are_read_or_refused() -> None:
+    rng = np.random.default_rng(0)
+    refused = 0
+    for attempt in range(200):
+        characters = list((PLAIN, SYMMETRIC)[attempt % 2])
+        for place in rng.integers(len(characters), size=rng.integers(1, 3)):
+            characters[place] = str(rng.choice(list("0159.-+eE_'\n #;?x\x00")))
+        start = int(rng.integers(len(characters))) if attempt % 4 == 0 else len(characters)
+        try:
+            cell, places, numbers = parse_cif("".join(characters[:start]))
+        except DataError:
+            refused += 1
+        else:
+            assert len(places) == len(numbers) > 0
+            assert np.isfinite(places).all()
+            assert abs(np.linalg.det(cell)) > 0
+    assert 20 < refused < 180
+
+
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ATOMSYM_DATA", raising=False)
     with pytest.raises(ConfigError, match="ATOMSYM_DATA"):
