@@ -31,17 +31,17 @@ COLUMNS = (
     Column("rank", "rank", description="best first"),
     Column("formula", "formula"),
     Column("space_group", "space group"),
-    Column("number", "number", on_map=True, description="of the space group"),
-    Column("wyckoff", "occupied positions", description="elements on Wyckoff letters, standard setting"),
+    Column("above_hull", "above hull", "eV/atom", 3, True, "of the crystals of this run and of the elements"),
+    Column("formation_energy", "formation energy", "eV/atom", 3, True, "to simple crystals of the elements"),
+    Column("energy", "energy", "eV/atom", 3, True, "of the calculator"),
     Column("atoms", "atoms", on_map=True, description="in the primitive cell"),
     Column("volume", "volume", "Å³/atom", 2, True),
+    Column("state", "state"),
+    Column("wyckoff", "occupied positions", description="elements on Wyckoff letters, standard setting"),
     Column("contact", "contact", "", 2, True, "smallest distance over the sum of covalent radii, as drawn"),
     Column("likelihood", "log likelihood", "", 1, True, "of the draw, nats"),
-    Column("energy", "energy", "eV/atom", 3, True, "of the calculator"),
-    Column("formation_energy", "formation energy", "eV/atom", 3, True, "to simple crystals of the elements"),
-    Column("above_hull", "above hull", "eV/atom", 3, True, "of the crystals of this run and of the elements"),
+    Column("number", "number", on_map=True, description="of the space group"),
     Column("found", "found group", description="by the analysis of the final geometry"),
-    Column("state", "state"),
 )
 _ONLY_WITH_ENERGIES = {"energy", "formation_energy", "above_hull"}
 
@@ -161,7 +161,12 @@ def _positions(each: Ranked) -> str:
     found: dict[int, list[str]] = {}
     for z, letter in each.entry.protostructure.orbits:
         found.setdefault(z, []).append(letter)
-    return " ".join(f"{symbol_of(z)}:{''.join(letters)}" for z, letters in found.items())
+    return " ".join(f"{symbol_of(z)}:{_letters(letters)}" for z, letters in found.items())
+
+
+def _letters(letters: Sequence[str]) -> str:
+    """Each letter once, with its number if it is not 1: as in ``ae2``."""
+    return "".join(letter + (str(n) if n > 1 else "") for letter, n in Counter(letters).items())
 
 
 def _primitive_atoms(each: Ranked) -> int:
