@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 
 
 def fractions_and_volumes(names: Iterable[str]) -> tuple[Array, Array]:
-    """Share of each element, shape (n_crystals, 119), and volume of an atom in the mean, Å³, of the crystals of sets."""
+    """Share of each element, shape (n_crystals, 119), and mean volume of an atom, Å³, of the crystals of sets."""
     crystals = [crystal for name in names for crystal in read_crystals(name)]
     fractions = np.zeros((len(crystals), MAX_ATOMIC_NUMBER + 1))
     for row, crystal in zip(fractions, crystals, strict=True):
