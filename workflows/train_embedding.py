@@ -52,7 +52,7 @@ class TrainingSettings:
         seed: of the weights and the order of the data.
     """
 
-    epochs: int = 40
+    epochs: int = 30
     batch: int = 128
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2

@@ -220,6 +220,15 @@ def test_hull_by_hand() -> None:
     assert math.isnan(hull.distance({3: 2, 8: 1}, -68.0))
 
 
+def test_formulas() -> None:
+    assert parse_formula("Fe2 O3") == {8: 3, 26: 2}
+    assert parse_formula("Fe(HO)2") == {1: 2, 8: 2, 26: 1}
+    assert parse_formula("Mg3(Si2(PO4)2)2") == {8: 16, 12: 3, 14: 4, 15: 4}
+    for bad in ("", "Fe2O3)", "(Fe", "fe", "Fe-O", "2Fe", "Xx2"):
+        with pytest.raises(InputError):
+            parse_formula(bad)
+
+
 def test_files_of_phases(tmp_path: Path) -> None:
     table, entries = tmp_path / "phases.csv", tmp_path / "phases.json"
     table.write_text("formula,formation_energy_per_atom\nLi2 O1,-2.0\n")
@@ -228,7 +237,7 @@ def test_files_of_phases(tmp_path: Path) -> None:
     assert read_hull([str(entries)]).energy({3: 4, 8: 2}) == pytest.approx(-5.0)
     with pytest.raises(DataError, match="one kind"):
         read_hull([str(table), str(entries)])
-    table.write_text("formula,formation_energy_per_atom\nLi(OH),-2.0\n")
+    table.write_text("formula,formation_energy_per_atom\nLi(OH,-2.0\n")
     with pytest.raises(DataError, match="not a formula"):
         read_hull([str(table)])
     with pytest.raises(DataError, match="cannot read"):

@@ -8,7 +8,7 @@ import json
 import math
 import re
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ Composition = Mapping[int, int]
 
 _FORMULAS = ("formula", "pretty_formula", "reduced_formula", "composition")
 _ENERGIES = ("formation_energy_per_atom", "energy_per_atom")
+_TOKEN = re.compile(r"(?:([A-Z][a-z]?)|(\()|(\)))(\d*)")
+
 LARGEST_ENERGY = 50.0
 """eV/atom; energies beyond it are those of collapsed cells and are not used."""
 
@@ -119,18 +121,27 @@ def read_hull(sources: Sequence[str]) -> Hull:
 
 
 def parse_formula(text: str) -> dict[int, int]:
-    """Counts by atomic number of a formula without brackets, such as ``Fe2O3`` or ``Na1 Cl1``.
+    """Counts by atomic number of a formula, such as ``Fe2O3``, ``Na1 Cl1`` or ``Fe(HO)2``.
 
     Raises:
         InputError: if it is none.
     """
-    counts: dict[int, int] = defaultdict(int)
     squeezed = text.replace(" ", "")
-    for symbol, count in re.findall(r"([A-Z][a-z]?)(\d*)", squeezed):
-        counts[atomic_number_of(symbol)] += int(count or 1)
-    if not counts or re.sub(r"[A-Z][a-z]?\d*", "", squeezed):
-        raise InputError(f"'{text}' is not a formula such as Fe2O3")
-    return dict(sorted(counts.items()))
+    tokens = _TOKEN.findall(squeezed)
+    levels: list[Counter[int]] = [Counter()]
+    for symbol, opening, closing, count in tokens:
+        if opening:
+            levels.append(Counter())
+        elif closing and len(levels) > 1:
+            inner = levels.pop()
+            levels[-1].update({number: int(count or 1) * n for number, n in inner.items()})
+        elif symbol:
+            levels[-1][atomic_number_of(symbol)] += int(count or 1)
+        else:
+            raise InputError(f"'{text}' closes a bracket that it has not opened")
+    if len(levels) != 1 or not levels[0] or "".join("".join(token) for token in tokens) != squeezed:
+        raise InputError(f"'{text}' is not a formula such as Fe2O3 or Fe(HO)2")
+    return dict(sorted(levels[0].items()))
 
 
 def _read_phases(path: Path) -> tuple[str, list[tuple[Composition, float]]]:
