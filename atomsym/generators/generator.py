@@ -13,7 +13,7 @@ from atomsym.core import ConfigError, InputError
 from atomsym.generators.batch import ProtostructureBatch
 from atomsym.generators.conditions import Conditions
 from atomsym.generators.generated import GeneratedProtostructure
-from atomsym.generators.reachability import Reachability, sites_of
+from atomsym.generators.reachability import Reachability, reachability_in
 from atomsym.symmetry.wyckoff.table import N_GROUPS
 
 Progress = Callable[[int], None]
@@ -170,7 +170,7 @@ class ProtostructureGenerator(torch.nn.Module):
             listed[list(space_groups)] = 1.0
             counts = counts * listed if (counts * listed).any() else listed
         for group in np.flatnonzero(counts):
-            if not Reachability(sites_of(int(group)), conditions).possible():
+            if not reachability_in(int(group), conditions).possible():
                 counts[group] = 0.0
         if not counts.any():
             among = f"the space groups {', '.join(map(str, space_groups))}" if space_groups else "all space groups"
@@ -210,7 +210,7 @@ def require_samplable(
         known = ", ".join(generator.properties) or "none"
         raise ConfigError(f"'{unknown[0]}' is not a property that the generator can be asked for; known: {known}")
     require_groups(groups)
-    reach = {group: Reachability(sites_of(group), conditions) for group in sorted(set(groups))}
+    reach = {group: reachability_in(group, conditions) for group in sorted(set(groups))}
     impossible = [group for group in reach if not reach[group].possible()]
     if impossible:
         raise ConfigError(f"no crystal of the space groups {', '.join(map(str, impossible))} meets the conditions")

@@ -8,7 +8,7 @@ Points of equal multiplicity are exchangeable, so that only their number matters
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 
 import numpy as np
@@ -80,6 +80,16 @@ class Unfinished:
         return Unfinished(tuple(sorted(counts.items())), used, self.n_orbits + 1)
 
 
+@lru_cache(maxsize=512)
+def reachability_in(space_group: int, conditions: Conditions) -> Reachability:
+    """What is reachable in a space group; answers of earlier calls are kept.
+
+    Raises:
+        InputError: if the number is not 1 to 230.
+    """
+    return Reachability(sites_of(space_group), conditions)
+
+
 class Reachability:
     """Allowed next orbits in one space group under one set of conditions. Answers are kept.
 
@@ -143,6 +153,11 @@ class Reachability:
         n_atoms, _, orbits = self._place(state)
         return self._position_mask(self._content(state), element, n_atoms, state.used, orbits)
 
+    def missing(self, state: Unfinished) -> tuple[int, ...]:
+        """The elements that must occur and do not yet, increasing."""
+        there = {number for number, _ in state.counts}
+        return tuple(number for number in self.conditions.required if number not in there)
+
     def allowed(self, state: Unfinished) -> NDArray[np.bool_]:
         """Whether an orbit of an element at a position leads on to a crystal that meets the conditions.
 
@@ -156,9 +171,9 @@ class Reachability:
 
     def _content(self, state: Unfinished) -> tuple[int, ...]:
         """All that matters of the elements so far: the required ones that are missing, or atoms by the composition."""
-        counts = dict(state.counts)
         if self.conditions.composition is None:
-            return tuple(number for number in self.conditions.required if number not in counts)
+            return self.missing(state)
+        counts = dict(state.counts)
         return tuple(counts.get(number, 0) for number in self.conditions.composition)
 
     def _place(self, state: Unfinished) -> tuple[int, tuple[int, ...], int]:

@@ -181,7 +181,7 @@ def test_a_file_gives_the_generator_back(generator: WyFormer, tmp_path: Path) ->
     assert described.size == len(before)
     assert find_generator(path) == path
     for shipped in generator_files():
-        assert read_generator_card(shipped).card.name == shipped.stem
+        assert load_generator(shipped.stem).group_counts.sum() > 0
     save_generator(generator.double(), path, CARD)
     assert load_generator(path).double().state_dict().keys() == found.state_dict().keys()
     assert next(load_generator(path).parameters()).dtype == torch.float64

@@ -21,7 +21,7 @@ from atomsym.generators import (
 from atomsym.generators.reachability import Reachability, sites_of
 from atomsym.generators.wyformer import WyFormer, WyFormerConfig, orbit_entropies, standard_vocabulary
 from atomsym.generators.wyformer.network import Known
-from atomsym.generators.wyformer.sampling import SMALL_WEIGHT, _Weights
+from atomsym.generators.wyformer.sampling import SMALL_WEIGHT, _Builder, _Weights
 from atomsym.symmetry.wyckoff import Protostructure
 from atomsym.symmetry.wyckoff.table import LETTERS
 from atomsym.testing import tolerances
@@ -284,8 +284,29 @@ def test_conditions_give_the_conditioned_distribution_and_not_only_legal_crystal
     assert found[0] == pytest.approx(1 / 3, abs=0.12)
     assert found[1] == pytest.approx(2 / 3, abs=0.12)
     assert found[2] < 0.03
+    both = Conditions(excluded=(17,), required=(8,))
+    drawn = generator.sample(60, conditions=both, generator=torch.Generator().manual_seed(1))
+    assert sum(each.protostructure == oxide for each in drawn) > 54
     monkeypatch.setattr("atomsym.generators.wyformer.model.CANDIDATES", 1)
     assert parts()[2] > 0.08
+
+
+@pytest.mark.parametrize("required", [(), (8,), (8, 22), (8, 20, 22)], ids=str)
+def test_required_elements_come_first_and_the_weights_count_the_other_orders(required: tuple[int, ...]) -> None:
+    """Against all permutations: which begin with one orbit of each element that must occur."""
+    orbits = [(8, "c"), (8, "c"), (8, "d"), (22, "c"), (20, "c"), (22, "a")]
+    conditions = Conditions(required=required)
+    build = _Builder([62], {62: Reachability(sites_of(62), conditions)})
+    row = np.zeros(1, dtype=np.int64)
+    for number, (element, letter) in enumerate(sorted(orbits, key=lambda each: each[0] not in required)):
+        mask = build.element_masks(row)[0]
+        missing = set(required) - {z for z, _ in sorted(orbits, key=lambda e: e[0] not in required)[:number]}
+        assert missing >= set(np.flatnonzero(mask)) if missing else mask[26]
+        build.add(row, np.array([element]), np.array([LETTERS.index(letter)]))
+    orders = list(itertools.permutations(range(len(orbits))))
+    m = len(required)
+    begun = sum({orbits[k][0] for k in order[:m]} == set(required) for order in orders)
+    assert build.log_orders(row)[0] == pytest.approx(math.log(len(orders) / begun), abs=EXACT)
 
 
 def test_candidates_of_small_weight_are_given_up_without_a_bias() -> None:

@@ -17,7 +17,7 @@ from atomsym.workflows.benchmarks.generators import measure_speeds
 
 def generators_command(
     generator: Annotated[str, typer.Argument(help="Name or file of a trained generator.")],
-    n: Annotated[int, typer.Option("-n", help="Protostructures of a draw.")] = 1000,
+    n: Annotated[int, typer.Option("-n", help="Protostructures of a draw; a tenth under conditions.")] = 1000,
     batch: Annotated[int, typer.Option(help="Protostructures at a time.")] = 1000,
     repeats: Annotated[int, typer.Option(help="Draws of each case; the fastest counts.")] = 3,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
@@ -33,9 +33,9 @@ def generators_command(
     if as_json:
         typer.echo(json.dumps({"threads": torch.get_num_threads(), "cases": [asdict(row) for row in found]}, indent=2))
         return
-    table = Table("conditions", title=f"{n} protostructures on {torch.get_num_threads()} thread(s)")
-    for name in ("seconds", "a second", "mean orbits"):
+    table = Table("conditions", title=f"Protostructures on {torch.get_num_threads()} thread(s)")
+    for name in ("drawn", "seconds", "a second", "mean orbits"):
         table.add_column(name, justify="right")
     for row in found:
-        table.add_row(row.case, f"{row.seconds:.2f}", f"{row.per_second:.0f}", f"{row.orbits:.1f}")
+        table.add_row(row.case, str(row.n), f"{row.seconds:.2f}", f"{row.per_second:.0f}", f"{row.orbits:.1f}")
     Console(stderr=True).print(table)

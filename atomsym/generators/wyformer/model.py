@@ -21,7 +21,7 @@ from atomsym.generators.wyformer.loss import orbit_entropies
 from atomsym.generators.wyformer.network import OrbitNetwork
 from atomsym.generators.wyformer.sampling import Guide, draw_crystals
 
-CANDIDATES = 16
+CANDIDATES = 8
 """Of which one crystal is drawn under conditions."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -50,6 +51,10 @@ def draw_crystals(
     candidates of a family carry most of it, they replace the others; one that carries next to nothing is given up; and
     at the end one of them is drawn by it. The more candidates, the nearer to that distribution.
 
+    Since the network knows no order of the orbits, they may be drawn in any. First comes one orbit of each element that
+    must occur, so that the network soon knows what crystal it is to be. The weights make up for it: of the n! orders of
+    n orbits, n_e of each required element e, m! Π n_e (n - m)! begin with one of each of the m required elements.
+
     Args:
         network: in evaluation mode.
         families: space-group numbers that can meet the conditions, shape (n, n_candidates).
@@ -73,6 +78,7 @@ def draw_crystals(
         chosen = draw(rows, ask.elements(), build.element_masks(rows))
         kept = np.flatnonzero(chosen != STOP)
         going_on[rows[chosen == STOP]] = False
+        weigh.logs[rows[chosen == STOP]] += build.log_orders(rows[chosen == STOP])
         rows, chosen = rows[kept], chosen[kept]
         if not len(rows):
             break
@@ -110,7 +116,25 @@ class _Builder:
         return torch.from_numpy(parts[0]), torch.from_numpy(parts[1]), torch.from_numpy(parts[2])
 
     def element_masks(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return np.stack([self._reach[row].elements(self._states[row]) for row in rows.tolist()])
+        """Where required elements are missing, one of them is next."""
+        masks = np.stack([self._reach[row].elements(self._states[row]) for row in rows.tolist()])
+        for mask, row in zip(masks, rows.tolist(), strict=True):
+            missing = self._reach[row].missing(self._states[row])
+            if missing:
+                kept = mask[list(missing)]
+                mask[:] = False
+                mask[list(missing)] = kept
+        return masks
+
+    def log_orders(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Logarithm of all orders of the orbits of finished crystals over those that they can be drawn in."""
+        logs = np.zeros(len(rows))
+        for index, row in enumerate(rows.tolist()):
+            required = self._reach[row].conditions.required
+            n, m = int(self._sizes[row]), len(required)
+            counts = [int((self._elements[row, :n] == element).sum()) for element in required]
+            logs[index] = math.lgamma(n + 1) - math.lgamma(m + 1) - math.lgamma(n - m + 1) - sum(map(math.log, counts))
+        return logs
 
     def position_masks(self, rows: NDArray[np.int64], elements: NDArray[np.int64]) -> NDArray[np.bool_]:
         masks = np.zeros((len(rows), len(LETTERS)), dtype=bool)
@@ -203,6 +227,8 @@ class _Weights:
 
         A weight w below some limit l becomes l with probability w / l, and 0 otherwise: right on average.
         """
+        if self._shape[1] == 1:
+            return np.zeros(0, dtype=np.int64)
         limit = SMALL_WEIGHT / self._shape[1]
         weights = self._normalised().view(-1).numpy()
         light = np.flatnonzero(going_on & (weights < limit))
@@ -222,6 +248,8 @@ class _Weights:
         Args:
             going_on: which candidates are not finished, shape as ``logs``; families without any are left alone.
         """
+        if self._shape[1] == 1:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
         weights = self._normalised()
         few = 1 / (weights**2).sum(dim=1) < self._shape[1] / 2
         few &= torch.from_numpy(going_on).view(self._shape).any(dim=1)
