@@ -9,8 +9,8 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from atomsym.calculators.ase import AtomsymCalculator
+from atomsym.calculators.ase.load import is_other_package, load_calculator
 from atomsym.core import ConfigError, InputError
-from atomsym.workflows.check.load import load_calculator
 
 GPU_SKIN = 1.0  # Å; on a CPU a new neighbor list for each step is faster
 
@@ -18,7 +18,7 @@ GPU_SKIN = 1.0  # Å; on a CPU a new neighbor list for each step is faster
 def make_calculator(
     model: str, device: str = "cpu", dtype: str = "float64", content_hash: str | None = None
 ) -> BaseCalculator:
-    """A calculator of a model of this package, or of another one as ``module:factory``.
+    """A calculator of a model of this package, or of another one by name (``chgnet``) or as ``module:factory``.
 
     Args:
         model: name or path of a model, or for example ``ase.calculators.emt:EMT``.
@@ -30,7 +30,7 @@ def make_calculator(
     """
     if not model:
         raise ConfigError("--model is needed; list the models with: atomsym models")
-    if ":" in model and not model.endswith(".safetensors"):
+    if is_other_package(model):
         return load_calculator(model)
     skin = 0.0 if device == "cpu" else GPU_SKIN
     return AtomsymCalculator(model, device=device, dtype=dtype, skin=skin, content_hash=content_hash)

@@ -10,5 +10,13 @@ Example:
 
 from atomsym.calculators.ase.calculator import AtomsymCalculator
 from atomsym.calculators.ase.conversion import as_vibrations_data, from_graph, to_graph
+from atomsym.calculators.ase.free_parameters import FreeParameterFilter, standard_atoms
 
-__all__ = ["AtomsymCalculator", "as_vibrations_data", "from_graph", "to_graph"]
+__all__ = [
+    "AtomsymCalculator",
+    "FreeParameterFilter",
+    "as_vibrations_data",
+    "from_graph",
+    "standard_atoms",
+    "to_graph",
+]

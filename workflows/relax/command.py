@@ -29,6 +29,7 @@ def relax_command(
     cell: options.Cell = None,
     pressure: options.Pressure = None,
     fix_symmetry: options.FixSymmetry = None,
+    free_parameters: options.FreeParameters = None,
     symprec: options.Symprec = None,
     optimizer: options.Optimizer = None,
     fmax: options.Fmax = None,
@@ -51,8 +52,9 @@ def relax_command(
     """
     console = Console(stderr=True, quiet=as_json)
     given: dict[str, Any] = {
-        "model": model, "cell": cell, "pressure": pressure, "fix_symmetry": fix_symmetry, "symprec": symprec,
-        "optimizer": optimizer, "fmax": fmax, "smax": smax, "device": device, "dtype": dtype,
+        "model": model, "cell": cell, "pressure": pressure, "fix_symmetry": fix_symmetry,
+        "free_parameters": free_parameters, "symprec": symprec, "optimizer": optimizer, "fmax": fmax, "smax": smax,
+        "device": device, "dtype": dtype,
     }  # fmt: skip
     settings, folder = _settings(system, output, resume, given, max_steps)
     go_on = f"atomsym relax --resume {folder}"

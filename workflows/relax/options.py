@@ -13,6 +13,13 @@ Pressure = Annotated[float | None, option(WHAT, "GPa, with --cell.", "0")]
 FixSymmetry = Annotated[
     bool | None, option(WHAT, "Keep the space group of the start (needs spglib).", False, "--fix-symmetry")
 ]
+FreeParameters = Annotated[
+    bool | None,
+    option(
+        WHAT, "Relax only what the space group leaves free, in the standard cell (needs moyopy).", False,
+        "--free-parameters",
+    ),
+]  # fmt: skip
 Symprec = Annotated[float | None, option(WHAT, "Å, within which atoms count as symmetric.", "0.01")]
 Optimizer = Annotated[str | None, option(WHEN, f"{', '.join(OPTIMIZERS)} (the package geomeTRIC).", "lbfgs")]
 Fmax = Annotated[float | None, option(WHEN, "Converged when no force is larger, eV/Å …", "0.01")]

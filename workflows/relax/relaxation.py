@@ -24,13 +24,15 @@ from ase.optimize import BFGS, FIRE, LBFGS
 from ase.optimize.optimize import Optimizer
 
 from atomsym.artifacts import write_atomically
+from atomsym.calculators.ase import FreeParameterFilter
 from atomsym.core import CalculationError, InputError, PropertyNotAvailableError
+from atomsym.symmetry.wyckoff import SymmetricCrystal
 from atomsym.workflows.calculator import absolute, content_hash_of, make_calculator, require_known_charge
 from atomsym.workflows.optimizers import RFO, Newton, SecondOrderOptimizer
 from atomsym.workflows.optimizers.geometric_hessian import GeomeTRIC
 from atomsym.workflows.paths import make_folder
 from atomsym.workflows.relax.settings import RelaxSettings
-from atomsym.workflows.relax.symmetry import SpaceGroup, find_space_group, keep_symmetry
+from atomsym.workflows.relax.symmetry import SpaceGroup, find_space_group, in_standard_cell, keep_symmetry
 from atomsym.workflows.run_files import RestartState, RunFiles
 from atomsym.workflows.run_folders import require_no_run
 from atomsym.workflows.stopping import Stop
@@ -172,6 +174,9 @@ class _Relaxation:
     space_group: SpaceGroup | None = None
 
     def __init__(self, settings: RelaxSettings, folder: Path, atoms: Atoms, content_hash: str | None = None) -> None:
+        self.crystal: SymmetricCrystal | None = None
+        if settings.free_parameters:
+            atoms, self.crystal = in_standard_cell(atoms, settings.symprec)
         self.settings, self.folder, self.atoms = settings, folder, atoms
         self.files = RunFiles(folder, LOG_COLUMNS, with_momenta=False)
         self.pressure = settings.pressure * units.GPa
@@ -264,7 +269,11 @@ class _Relaxation:
             if self.learnt and isinstance(optimizer, SecondOrderOptimizer):
                 optimizer.set_state(self.learnt)
             return optimizer
-        movable = FrechetCellFilter(self.atoms, scalar_pressure=self.pressure) if settings.cell else self.atoms
+        movable: Any = self.atoms
+        if self.crystal is not None:
+            movable = FreeParameterFilter(self.atoms, self.crystal, cell=settings.cell, scalar_pressure=self.pressure)
+        elif settings.cell:
+            movable = FrechetCellFilter(self.atoms, scalar_pressure=self.pressure)
         return _OPTIMIZERS[settings.optimizer](movable, logfile=None, maxstep=LARGEST_STEP)
 
     def _status(self, point: Point) -> str:

@@ -23,6 +23,8 @@ class RelaxSettings:
         cell: whether lattice vectors are relaxed too.
         pressure: on a relaxed cell, GPa.
         fix_symmetry: keep the space group of the start.
+        free_parameters: relax only what the space group of the start leaves free, in its conventional standard cell:
+            exact symmetry at every step.
         symprec: Å, within which atoms count as related by symmetry.
         optimizer: ``lbfgs``, ``bfgs``, ``fire``; with a Hessian, for atoms alone, ``rfo`` or ``newton``, and for
             molecules ``geometric`` (the package geomeTRIC).
@@ -38,6 +40,7 @@ class RelaxSettings:
     cell: bool = False
     pressure: float = 0.0
     fix_symmetry: bool = False
+    free_parameters: bool = False
     symprec: float = 0.01
     optimizer: str = "lbfgs"
     fmax: float = 0.01
@@ -54,7 +57,9 @@ class RelaxSettings:
             raise ConfigError("a pressure acts on the cell: add --cell to relax it")
         if self.optimizer not in OPTIMIZERS:
             raise ConfigError(f"optimizer must be one of {', '.join(OPTIMIZERS)}; found '{self.optimizer}'")
-        if self.optimizer in WITH_HESSIAN and (self.cell or self.fix_symmetry):
+        if self.fix_symmetry and self.free_parameters:
+            raise ConfigError("fix_symmetry and free_parameters both keep the space group; take one of them")
+        if self.optimizer in WITH_HESSIAN and (self.cell or self.fix_symmetry or self.free_parameters):
             raise ConfigError(
                 f"{self.optimizer} moves atoms only; take lbfgs, bfgs or fire for a cell or a space group"
             )

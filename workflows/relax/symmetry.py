@@ -1,4 +1,4 @@
-"""Space groups before and after a relaxation, and keeping them, by spglib."""
+"""Space groups before and after a relaxation, and keeping them, by spglib and moyopy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from ase import Atoms
 
+from atomsym.calculators.ase import standard_atoms
 from atomsym.core import InputError, MissingDependencyError
+from atomsym.symmetry.wyckoff import SymmetricCrystal
 
 
 @dataclass(frozen=True)
@@ -52,3 +54,22 @@ def keep_symmetry(atoms: Atoms, symprec: float) -> None:
     from ase.constraints import FixSymmetry
 
     atoms.set_constraint(FixSymmetry(atoms, symprec=symprec))
+
+
+def in_standard_cell(atoms: Atoms, symprec: float) -> tuple[Atoms, SymmetricCrystal]:
+    """The conventional standard cell of a crystal, exactly symmetric, and what its symmetry leaves free.
+
+    Raises:
+        MissingDependencyError: if moyopy is not installed.
+        InputError: if the structure is not periodic in three directions, atoms are held fixed, it has a charge or
+            magnetic moments, which the other cell would not have, or no space group is found.
+    """
+    if importlib.util.find_spec("moyopy") is None:
+        raise MissingDependencyError.for_package("moyopy", "generate", "--free-parameters")
+    if not atoms.pbc.all():
+        raise InputError("--free-parameters keeps a space group: the structure must be periodic in three directions")
+    if atoms.constraints:
+        raise InputError("--free-parameters cannot be combined with atoms that are held fixed; remove one of the two")
+    if atoms.get_initial_magnetic_moments().any() or atoms.info.get("charge"):
+        raise InputError("--free-parameters goes to another cell, to which charges and magnetic moments do not belong")
+    return standard_atoms(atoms, symprec=symprec)

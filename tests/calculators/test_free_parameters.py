@@ -1,0 +1,110 @@
+"""The free parameters of a crystal under any optimizer of ASE, and calculators of other packages by name."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
+from ase.optimize import BFGS, FIRE, LBFGS
+
+from atomsym.calculators.ase import AtomsymCalculator, FreeParameterFilter, standard_atoms
+from atomsym.calculators.ase.load import load_calculator
+from atomsym.calculators.symmetric_relaxation import relax_symmetric
+from atomsym.core import InputError, MissingDependencyError
+from atomsym.generators.realisation import realise
+from atomsym.models.lennard_jones import LennardJones, LennardJonesConfig
+from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal
+from atomsym.symmetry.wyckoff.freedom import symmetrised_cell
+from atomsym.testing.tolerances import FINITE_DIFFERENCE_FORCES
+
+OXIDE = LennardJones(
+    LennardJonesConfig(
+        elements=(8, 14), cutoff=6.0, onset=4.0,
+        epsilon=((0.01, 0.4), (0.4, 0.01)), sigma=((2.4, 1.6), (1.6, 2.5)),
+    )
+)  # fmt: skip
+"""Bonds between unlike atoms; like ones repel each other."""
+RUTILE = Protostructure(136, ((14, "a"), (8, "f")))
+MONOCLINIC = Protostructure(14, ((14, "e"), (8, "e"), (8, "a")))
+
+
+def movable(
+    structure: Protostructure, *, cell: bool = True, pressure: float = 0.0
+) -> tuple[Atoms, FreeParameterFilter, SymmetricCrystal]:
+    crystal = realise(structure, generator=np.random.default_rng(3)).crystal
+    atoms = Atoms(crystal.numbers, positions=crystal.positions, cell=crystal.cell, pbc=True)
+    atoms.calc = AtomsymCalculator(OXIDE)
+    return atoms, FreeParameterFilter(atoms, crystal, cell=cell, scalar_pressure=pressure), crystal
+
+
+@pytest.mark.parametrize("pressure", [0.0, 0.05])
+@pytest.mark.parametrize("structure", [RUTILE, MONOCLINIC], ids=["rutile", "monoclinic"])
+def test_forces_are_those_of_the_enthalpy(structure: Protostructure, pressure: float) -> None:
+    _, filtered, _ = movable(structure, pressure=pressure)
+    start = filtered.get_positions() + 0.05 * np.random.default_rng(0).normal(size=(len(filtered), 3))
+    size = filtered.freedom.size
+    filtered.set_positions(start)
+    forces = filtered.get_forces()
+    assert not forces.ravel()[size:].any()
+
+    def enthalpy(positions: np.ndarray) -> float:
+        filtered.set_positions(positions)
+        return filtered.get_potential_energy()
+
+    steps = 1e-4 * np.eye(start.size)[:size].reshape(-1, *start.shape)
+    expected = -np.array([(enthalpy(start + d) - enthalpy(start - d)) / 2e-4 for d in steps])
+    bound = 10 * FINITE_DIFFERENCE_FORCES.float64 * (1 + np.abs(expected).max())
+    np.testing.assert_allclose(forces.ravel()[:size], expected, atol=bound)
+
+
+@pytest.mark.parametrize("optimizer", [BFGS, LBFGS, FIRE])
+def test_optimizers_of_ase_keep_the_symmetry_exactly(optimizer: type) -> None:
+    atoms, filtered, crystal = movable(RUTILE)
+    steps = []
+    run = optimizer(filtered, logfile=None)
+    run.attach(lambda: steps.append(np.abs(symmetrised_cell(136, atoms.cell.array) - atoms.cell.array).max()))
+    assert run.run(fmax=1e-3, steps=600)
+    assert max(steps) < 1e-12
+    np.testing.assert_allclose(atoms.positions, filtered.crystal.positions, atol=1e-12)
+    assert filtered.crystal.protostructure == RUTILE
+    other = relax_symmetric(crystal, AtomsymCalculator(OXIDE), fmax=1e-3, smax=1e-4)
+    assert atoms.get_potential_energy() == pytest.approx(other.energy, abs=2e-4)
+
+
+def test_a_held_cell_stays() -> None:
+    atoms, filtered, crystal = movable(RUTILE, cell=False)
+    BFGS(filtered, logfile=None).run(fmax=1e-3, steps=200)
+    np.testing.assert_allclose(atoms.cell.array, crystal.cell, atol=1e-12)
+    assert np.linalg.norm(atoms.get_forces(), axis=1).max() < 5e-3
+
+
+def test_a_pressure_is_reached() -> None:
+    atoms, filtered, _ = movable(RUTILE, pressure=5 * units.GPa)
+    BFGS(filtered, logfile=None).run(fmax=1e-3, steps=400)
+    np.testing.assert_allclose(atoms.get_stress()[:3] / units.GPa, -5, atol=0.05)
+
+
+def test_other_atoms_and_constraints_are_refused() -> None:
+    atoms, crystal = standard_atoms(bulk("Cu", a=3.7))
+    assert len(atoms) == 4
+    with pytest.raises(InputError, match="not those of the crystal"):
+        FreeParameterFilter(bulk("Cu"), crystal)
+    with pytest.raises(InputError, match="periodic in three directions"):
+        standard_atoms(Atoms("Cu"))
+    atoms.set_constraint(FixAtoms([0]))
+    with pytest.raises(InputError, match="held fixed"):
+        FreeParameterFilter(atoms, crystal)
+
+
+def test_calculators_of_other_packages_have_short_names() -> None:
+    assert isinstance(load_calculator("ase.calculators.emt:EMT"), EMT)
+    if importlib.util.find_spec("chgnet") is None:
+        with pytest.raises(MissingDependencyError, match=r"atomsym\[chgnet\]"):
+            load_calculator("chgnet")
+    else:
+        assert "stress" in load_calculator("chgnet").implemented_properties
