@@ -11,6 +11,7 @@ from atomsym.workflows.benchmarks.command import benchmark_command
 from atomsym.workflows.benchmarks.frequencies_command import frequencies_command
 from atomsym.workflows.benchmarks.generators_command import generators_command
 from atomsym.workflows.benchmarks.geometry_optimization_command import geometry_optimization_command
+from atomsym.workflows.benchmarks.realisation_command import realisation_command
 from atomsym.workflows.benchmarks.symmetrizers_command import symmetrizers_command
 from atomsym.workflows.benchmarks.transition_states_command import transition_states_command
 
@@ -35,5 +36,6 @@ benchmark_app.command(KERNELS)(benchmark_command)
 benchmark_app.command("geometry-optimization")(geometry_optimization_command)
 benchmark_app.command("generators")(generators_command)
 benchmark_app.command("frequencies")(frequencies_command)
+benchmark_app.command("realisation")(realisation_command)
 benchmark_app.command("symmetrizers")(symmetrizers_command)
 benchmark_app.command("transition-states")(transition_states_command)
