@@ -24,9 +24,9 @@ class MergedLayerNorm(torch.nn.Module):
     Source: merged layer normalisation of EquiformerV3 (2026, arXiv 2604.09130).
 
     Example:
-        >>> norm = MergedLayerNorm(1, 4)
-        >>> norm(1e3 * torch.tensor([1.0, 2.0, 3.0, 4.0]).expand(5, 4, 4)).square().mean().round(decimals=2)
-        tensor(1.4200)
+        >>> norm, features = MergedLayerNorm(1, 2), torch.tensor([[[1.0, -1.0], [3.0, 0.0], [0.0, 3.0], [0.0, 0.0]]])
+        >>> [bool(torch.allclose(norm(c * features), features / 2**0.5, rtol=1e-3)) for c in (10, 1000)]
+        [True, True]
     """
 
     def __init__(self, max_degree: int, channels: int, epsilon: float = 1e-3) -> None:

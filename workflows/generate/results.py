@@ -150,7 +150,7 @@ def symbol_of_group(space_group: int) -> str:
 
     Example:
         >>> symbol_of_group(136)
-        'P4_2/mnm'
+        'P42/mnm'
     """
     from ase.spacegroup import Spacegroup
 
