@@ -16,9 +16,9 @@ from atomsym.calculators.ase import AtomsymCalculator, FreeParameterFilter, stan
 from atomsym.calculators.ase.load import load_calculator
 from atomsym.calculators.symmetric_relaxation import relax_symmetric
 from atomsym.core import InputError, MissingDependencyError
-from atomsym.generators.realisation import realise
+from atomsym.generators.realisation import is_degenerate, realise
 from atomsym.models.lennard_jones import LennardJones, LennardJonesConfig
-from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal
+from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal, analyse, wyckoff_positions
 from atomsym.symmetry.wyckoff.freedom import symmetrised_cell
 from atomsym.testing.tolerances import FINITE_DIFFERENCE_FORCES
 
@@ -99,6 +99,39 @@ def test_other_atoms_and_constraints_are_refused() -> None:
     atoms.set_constraint(FixAtoms([0]))
     with pytest.raises(InputError, match="held fixed"):
         FreeParameterFilter(atoms, crystal)
+
+
+@pytest.mark.slow
+def test_relaxations_in_most_groups_keep_them() -> None:
+    """Gold on the smallest position and copper on the general one, by EMT, up to 100 atoms.
+
+    A relaxed crystal may be more symmetric than its group, never less.
+    """
+    generator = np.random.default_rng(0)
+    done = converged = same = 0
+    for group in range(1, 231):
+        small = sorted(wyckoff_positions(group), key=lambda position: position.multiplicity)
+        letters = [small[0].letter, small[-1].letter] + [small[-1].letter] * (len(small) == 1)
+        wanted = Protostructure(group, tuple(zip((79, 29, 29), letters, strict=False)))
+        if wanted.n_atoms > 100 or is_degenerate(wanted, generator=generator):
+            continue
+        start = realise(wanted, generator=generator).crystal
+        found = relax_symmetric(start, EMT(), fmax=0.02, max_steps=300)
+        assert found.crystal.protostructure == wanted
+        np.testing.assert_allclose(symmetrised_cell(group, found.crystal.cell), found.crystal.cell, atol=1e-10)
+        crystal = found.crystal
+        again = analyse(crystal.cell, crystal.fractional_positions, crystal.numbers, symprec=1e-3)
+        assert operators_per_atom(again.protostructure) >= operators_per_atom(wanted) - 1e-12
+        done += 1
+        converged += found.converged
+        same += again.protostructure.space_group == group
+    assert done > 150
+    assert converged > 0.95 * done
+    assert same > 0.5 * done
+
+
+def operators_per_atom(structure: Protostructure) -> float:
+    return wyckoff_positions(structure.space_group)[-1].multiplicity / structure.n_atoms
 
 
 def test_calculators_of_other_packages_have_short_names() -> None:

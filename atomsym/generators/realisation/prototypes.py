@@ -57,13 +57,16 @@ class PrototypeLibrary:
             limit: crystals at most.
             floor: see ``realise``; crystals that do not meet it come last.
         """
-        known = self._known.get(template(protostructure), [])
-        exchanged = [(*_exchanged(crystal, protostructure), name) for name, crystal in known]
-        exchanged.sort(key=lambda each: each[0])  # stable
-        found = []
-        for _, crystal, name in exchanged:
-            contact = closest_contact(crystal)
-            found.append(Realised(crystal, contact >= floor, contact, 0, name))
+        settings = relabelled(protostructure)
+        known = [
+            (*_most_similar(crystal.protostructure, settings), name, crystal)
+            for name, crystal in self._known.get(template(protostructure), [])
+        ]
+        found: list[Realised] = []
+        for _, elements, name, crystal in sorted(known, key=lambda each: each[0]):  # stable
+            exchanged = _exchanged(crystal, elements)
+            contact = closest_contact(exchanged)
+            found.append(Realised(exchanged, contact >= floor, contact, 0, name))
             if sum(each.distance_floor_met for each in found) == limit:
                 break
         found.sort(key=lambda each: not each.distance_floor_met)
@@ -101,21 +104,23 @@ def realisations(
     return found
 
 
-def _exchanged(known: SymmetricCrystal, wanted: Protostructure) -> tuple[float, SymmetricCrystal]:
-    """The known crystal with the elements of the wanted one, and how different these are."""
+def _most_similar(old: Protostructure, settings: list[Protostructure]) -> tuple[float, dict[int, int]]:
+    """How different the elements are, and which one takes the place of which."""
+    mappings = (mapping for other in settings for mapping in _mappings(old, other))
+    return min(((_difference(old, mapping), mapping) for mapping in mappings), key=lambda each: each[0])
+
+
+def _exchanged(known: SymmetricCrystal, elements: dict[int, int]) -> SymmetricCrystal:
+    """The known crystal with other elements and their volume."""
     old = known.protostructure
-    mean, mapping = min(
-        (_difference(old, mapping), mapping) for other in relabelled(wanted) for mapping in _mappings(old, other)
-    )
-    elements = dict(mapping)
     orbits = [(elements[z], letter) for z, letter in old.orbits]
     order = sorted(range(len(orbits)), key=lambda place: (LETTERS.index(orbits[place][1]), orbits[place][0]))
     structure = Protostructure(old.space_group, tuple(orbits))
     scale = (expected_volume(structure.composition) / expected_volume(old.composition)) ** (1 / 3)
-    return mean, SymmetricCrystal(structure, scale * known.cell, known.parameters[order])
+    return SymmetricCrystal(structure, scale * known.cell, known.parameters[order])
 
 
-def _mappings(old: Protostructure, new: Protostructure) -> list[tuple[tuple[int, int], ...]]:
+def _mappings(old: Protostructure, new: Protostructure) -> list[dict[int, int]]:
     """Which element takes the place of which; none if these letters cannot be made equal.
 
     Elements on the same letters are paired in the order of their radii.
@@ -123,7 +128,7 @@ def _mappings(old: Protostructure, new: Protostructure) -> list[tuple[tuple[int,
     olds, news = _by_letters(old), _by_letters(new)
     if {key: len(value) for key, value in olds.items()} != {key: len(value) for key, value in news.items()}:
         return []
-    return [tuple(pair for key, own in sorted(olds.items()) for pair in zip(own, news[key], strict=True))]
+    return [{z: other for key, own in olds.items() for z, other in zip(own, news[key], strict=True)}]
 
 
 def _by_letters(structure: Protostructure) -> dict[str, list[int]]:
@@ -136,7 +141,7 @@ def _by_letters(structure: Protostructure) -> dict[str, list[int]]:
     return found
 
 
-def _difference(structure: Protostructure, mapping: tuple[tuple[int, int], ...]) -> float:
-    elements, counts = dict(mapping), structure.composition
+def _difference(structure: Protostructure, elements: dict[int, int]) -> float:
+    counts = structure.composition
     total = sum(abs(float(np.log(RADII[elements[z]] / RADII[z]))) * count for z, count in counts.items())
     return total / structure.n_atoms
