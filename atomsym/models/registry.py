@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
+from typing import TypeVar
 
-from atomsym.core import ConfigError
+from atomsym.core.registry import Registry
 from atomsym.models.potential import Potential
 
-_ARCHITECTURES: dict[str, type[Potential]] = {}
+Architecture = TypeVar("Architecture", bound=type[Potential])
+
+_ARCHITECTURES = Registry[type[Potential]]("architecture", "architecture")
 
 
-def register_architecture(potential: type[Potential]) -> type[Potential]:
-    """Class decorator: make an architecture known under its ``architecture`` name.
-
-    Raises:
-        ConfigError: if another class has that name already.
-    """
-    known = _ARCHITECTURES.setdefault(potential.architecture, potential)
-    if known is not potential:
-        raise ConfigError(f"the architecture name '{potential.architecture}' is taken by {known.__qualname__}")
+def register_architecture(potential: Architecture) -> Architecture:
+    """Class decorator: make an architecture known under its ``architecture`` name; errors as ``Registry.register``."""
+    _ARCHITECTURES.register(potential)
     return potential
 
 
@@ -28,13 +24,9 @@ def architecture(name: str) -> type[Potential]:
     Raises:
         ConfigError: if there is none; the message suggests the nearest name.
     """
-    if name not in _ARCHITECTURES:
-        near = difflib.get_close_matches(name, _ARCHITECTURES, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(f"no architecture '{name}'{hint} Known: {', '.join(architectures())}")
     return _ARCHITECTURES[name]
 
 
 def architectures() -> tuple[str, ...]:
     """All registered names, sorted."""
-    return tuple(sorted(_ARCHITECTURES))
+    return _ARCHITECTURES.names()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 
-from atomsym.core import AtomGraph, ConfigError
-from atomsym.core.configs import did_you_mean
+from atomsym.core import AtomGraph
+from atomsym.core.registry import Registry
 from atomsym.symmetry.frames import Frames, Group
 
 
@@ -66,18 +66,14 @@ class Symmetrizer(torch.nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must implement frames")
 
 
-_SYMMETRIZERS: dict[str, type[Symmetrizer]] = {}
+Kind = TypeVar("Kind", bound=type[Symmetrizer])
+
+_SYMMETRIZERS = Registry[type[Symmetrizer]]("symmetrizer", "method")
 
 
-def register_symmetrizer(found: type[Symmetrizer]) -> type[Symmetrizer]:
-    """Class decorator: make a symmetrizer known under its ``method``.
-
-    Raises:
-        ConfigError: if another class has that name already.
-    """
-    known = _SYMMETRIZERS.setdefault(found.method, found)
-    if known is not found:
-        raise ConfigError(f"the symmetrizer name '{found.method}' is taken by {known.__qualname__}")
+def register_symmetrizer(found: Kind) -> Kind:
+    """Class decorator: make a symmetrizer known under its ``method``; errors as ``Registry.register``."""
+    _SYMMETRIZERS.register(found)
     return found
 
 
@@ -85,14 +81,11 @@ def symmetrizer(method: str) -> type[Symmetrizer]:
     """The class registered under a name.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if there is none; the message suggests the nearest name.
     """
-    if method not in _SYMMETRIZERS:
-        hint = did_you_mean(method, symmetrizers())
-        raise ConfigError(f"no symmetrizer '{method}'{hint} Known: {', '.join(symmetrizers())}")
     return _SYMMETRIZERS[method]
 
 
 def symmetrizers() -> tuple[str, ...]:
     """All registered names, sorted."""
-    return tuple(sorted(_SYMMETRIZERS))
+    return _SYMMETRIZERS.names()

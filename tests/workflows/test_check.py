@@ -20,12 +20,12 @@ from ase.calculators.lj import LennardJones
 from ase.io import write
 from typer.testing import CliRunner
 
+from atomsym.calculators.ase.load import parse_kwargs
 from atomsym.core import ConfigError, InputError
 from atomsym.testing import Verdict
 from atomsym.workflows.check import CheckOptions, ReportCard, load_calculator, run_check
 from atomsym.workflows.check.ase_evaluator import AseEvaluator, declared_dtype, shared_atoms, structure_of
 from atomsym.workflows.check.command import check_command
-from atomsym.workflows.check.load import parse_kwargs
 from atomsym.workflows.check.page import number, page_of
 from atomsym.workflows.check.samples import choose_elements, fitted, samples_for, simple_crystal
 

@@ -25,9 +25,10 @@ from atomsym.testing.tolerances import ALGEBRA
 from atomsym.workflows.cli import app
 from atomsym.workflows.evaluate_crystals.describe import CrystalSet, describe, lattice_points
 from atomsym.workflows.evaluate_crystals.evaluation import Evaluation, evaluate
-from atomsym.workflows.evaluate_crystals.hull import Hull, parse_formula, read_hull
+from atomsym.workflows.evaluate_crystals.hull import Hull, read_hull
 from atomsym.workflows.evaluate_crystals.read import read_generated
 from atomsym.workflows.evaluate_crystals.settings import EvaluationSettings
+from atomsym.workflows.formula import parse_formula
 
 runner = CliRunner()
 
@@ -222,9 +223,10 @@ def test_hull_by_hand() -> None:
 
 def test_formulas() -> None:
     assert parse_formula("Fe2 O3") == {8: 3, 26: 2}
+    assert parse_formula("2H2O") == {1: 4, 8: 2}
     assert parse_formula("Fe(HO)2") == {1: 2, 8: 2, 26: 1}
     assert parse_formula("Mg3(Si2(PO4)2)2") == {8: 16, 12: 3, 14: 4, 15: 4}
-    for bad in ("", "Fe2O3)", "(Fe", "fe", "Fe-O", "2Fe", "Xx2"):
+    for bad in ("", "Fe2O3)", "(Fe", "fe", "Fe-O", "Xx2", "()"):
         with pytest.raises(InputError):
             parse_formula(bad)
 
@@ -238,7 +240,7 @@ def test_files_of_phases(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="one kind"):
         read_hull([str(table), str(entries)])
     table.write_text("formula,formation_energy_per_atom\nLi(OH,-2.0\n")
-    with pytest.raises(DataError, match="not a formula"):
+    with pytest.raises(DataError, match="not a chemical formula"):
         read_hull([str(table)])
     with pytest.raises(DataError, match="cannot read"):
         read_hull([str(tmp_path / "missing.csv")])

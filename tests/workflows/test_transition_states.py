@@ -15,8 +15,8 @@ from ase.build import bulk, molecule
 from ase.constraints import FixAtoms, FixBondLengths
 from scipy.spatial.transform import Rotation
 
+from atomsym.calculators.ase.load import load_calculator
 from atomsym.core import AtomsymError, CalculationError, ConfigError, InputError
-from atomsym.workflows.check.load import load_calculator
 from atomsym.workflows.optimizers import PRFO, RFO
 from atomsym.workflows.run_files import read_log
 from atomsym.workflows.transition_states import TransitionStateSettings, resume_ts, run_ts

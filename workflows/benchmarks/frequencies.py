@@ -13,8 +13,8 @@ from ase.build import molecule
 from ase.calculators.calculator import BaseCalculator
 from numpy.typing import NDArray
 
+from atomsym.calculators.ase.load import load_calculator
 from atomsym.core import AtomsymError, CalculationError, ConfigError, MissingDependencyError
-from atomsym.workflows.check.load import load_calculator
 from atomsym.workflows.hessian_source import forces_of, hessian_of
 from atomsym.workflows.optimizers import RFO
 from atomsym.workflows.run_settings import require_positive

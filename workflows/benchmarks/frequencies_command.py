@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from atomsym.artifacts import write_atomically
+from atomsym.calculators.ase.load import parse_kwargs
 from atomsym.workflows.benchmarks.frequencies import (
     KJ_PER_MOL,
     MOLECULES,
@@ -24,7 +25,6 @@ from atomsym.workflows.benchmarks.frequencies import (
     rows_of,
 )
 from atomsym.workflows.calculator_output import output_aside
-from atomsym.workflows.check.load import parse_kwargs
 from atomsym.workflows.paths import make_folder
 from atomsym.workflows.status_line import counted, status_line
 

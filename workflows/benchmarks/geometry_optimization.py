@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from atomsym.calculators.ase.load import load_calculator
 from atomsym.core import ConfigError
 from atomsym.workflows.benchmarks.case_log import append_case, read_cases, require_same_settings
 from atomsym.workflows.benchmarks.geometry_optimization_case import Outcome, measure, optimizers_for
 from atomsym.workflows.benchmarks.geometry_optimization_sets import Case, cases_of
-from atomsym.workflows.check.load import load_calculator
 from atomsym.workflows.paths import make_folder
 from atomsym.workflows.run_settings import require_positive
 from atomsym.workflows.stopping import Stop

@@ -14,10 +14,10 @@ from ase.calculators.calculator import CalculatorError
 from ase.optimize import BFGS, FIRE, LBFGS, BFGSLineSearch
 from ase.optimize.optimize import Optimizer
 
+from atomsym.calculators.ase.load import load_calculator
 from atomsym.core import AtomsymError, ConfigError
 from atomsym.workflows.benchmarks.geometry_optimization_counting import CountingCalculator
 from atomsym.workflows.benchmarks.geometry_optimization_sets import Case
-from atomsym.workflows.check.load import load_calculator
 from atomsym.workflows.hessian_source import forces_of, hessian_of
 from atomsym.workflows.optimizers import PRFO, RFO, Newton
 from atomsym.workflows.optimizers.geometric_hessian import GeomeTRIC, require_geometric

@@ -13,11 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from atomsym.artifacts import write_atomically
+from atomsym.calculators.ase.load import parse_kwargs
 from atomsym.workflows.benchmarks import options
 from atomsym.workflows.benchmarks.geometry_optimization import BenchmarkSettings, run_benchmark
 from atomsym.workflows.benchmarks.geometry_optimization_case import OPTIMIZERS, SADDLE_OPTIMIZERS, Outcome
 from atomsym.workflows.benchmarks.geometry_optimization_tables import Summary, summaries, to_csv
-from atomsym.workflows.check.load import parse_kwargs
 from atomsym.workflows.stopping import Stop, exit_stopped, stoppable
 
 DEFAULT = "bfgs,lbfgs,fire,bfgs-linesearch,rfo,rfo-start,newton,newton-start,prfo,prfo-5,prfo-start"

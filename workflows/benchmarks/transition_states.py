@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from atomsym.calculators.ase.load import load_calculator
 from atomsym.core import AtomsymError, ConfigError, UnsupportedElementError
 from atomsym.workflows.benchmarks.case_log import append_case, read_cases, require_same_settings
 from atomsym.workflows.benchmarks.geometry_optimization_sets import Case, cases_of
-from atomsym.workflows.check.load import load_calculator
 from atomsym.workflows.optimizers.geometric_hessian import require_geometric
 from atomsym.workflows.paths import make_folder
 from atomsym.workflows.stopping import Stop

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from atomsym.artifacts import write_atomically
+from atomsym.calculators.ase.load import parse_kwargs
 from atomsym.workflows.benchmarks import options
 from atomsym.workflows.benchmarks.transition_states import (
     SearchBenchmarkSettings,
@@ -21,7 +22,6 @@ from atomsym.workflows.benchmarks.transition_states import (
     to_csv,
 )
 from atomsym.workflows.calculator_output import output_aside
-from atomsym.workflows.check.load import parse_kwargs
 from atomsym.workflows.status_line import status_line
 from atomsym.workflows.stopping import exit_stopped, stoppable
 from atomsym.workflows.transition_states.settings import SEARCHES

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from atomsym.artifacts import write_atomically
+from atomsym.calculators.ase.load import load_calculator, parse_kwargs
 from atomsym.testing.outcome import CheckResult
 from atomsym.testing.suite import Check
 from atomsym.workflows.check.card import ReportCard
-from atomsym.workflows.check.load import load_calculator, parse_kwargs
 from atomsym.workflows.check.run import CheckOptions, run_check
 from atomsym.workflows.check.terminal import print_card, progress_line
 from atomsym.workflows.paths import require_writable

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
 
 import numpy as np
 from ase.data import atomic_masses
 from numpy.typing import NDArray
 
-from atomsym.core import InputError, MissingDependencyError
+from atomsym.core import InputError
 from atomsym.datasets.crystals import CrystalRecord
 from atomsym.metrics import Crystal, Validity, composition_of, reduced_formula, validity, volume_of
-from atomsym.symmetry.wyckoff import Protostructure, wyckoff_position, wyckoff_positions
+from atomsym.symmetry.wyckoff import Protostructure, analyse
+from atomsym.symmetry.wyckoff.primitive import primitive_basis
 from atomsym.symmetry.wyckoff.relabelling import Template, canonical, template
 
 Progress = Callable[[str, int, int], None]
@@ -113,15 +110,15 @@ def describe(
     checked = validity(crystals, balanced=balanced)
     protostructures: list[Protostructure | None] = []
     strict = []
-    with _without_remarks():
-        for index, crystal in enumerate(crystals):
-            good = bool(checked.distances[index])
-            found = protostructure_of(crystal, symprec) if good else None
-            protostructures.append(None if found is None else canonical(found))
-            if strict_symprec is not None:
-                strict.append(space_group_of(crystal, strict_symprec) if good else 0)
-            if on_progress is not None:
-                on_progress(name, index + 1, len(crystals))
+    for index, crystal in enumerate(crystals):
+        good = bool(checked.distances[index])
+        found = protostructure_of(crystal, symprec) if good else None
+        protostructures.append(None if found is None else canonical(found))
+        if strict_symprec is not None:
+            found = protostructure_of(crystal, strict_symprec) if good else None
+            strict.append(0 if found is None else found.space_group)
+        if on_progress is not None:
+            on_progress(name, index + 1, len(crystals))
     formulas = [reduced_formula(composition_of(c)) if checked.cell[i] else None for i, c in enumerate(crystals)]
     return CrystalSet(name, crystals, checked, formulas, protostructures, np.array(strict, dtype=np.int64))
 
@@ -129,66 +126,17 @@ def describe(
 def protostructure_of(crystal: Crystal, symprec: float) -> Protostructure | None:
     """Of a crystal in the standard setting; None if no space group is found.
 
-    Letters are taken from moyopy, which is many times faster than ``analyse`` with its parameters and refined atoms.
-
     Raises:
         MissingDependencyError: if moyopy is not installed.
     """
-    dataset = _space_group(crystal, symprec)
-    if dataset is None:
-        return None
-    numbers = np.asarray(crystal.numbers).tolist()
-    scale = len(dataset.std_cell.numbers) / len(numbers)
-    orbits: list[tuple[int, str]] = []
-    for (number, letter), count in sorted(Counter(zip(numbers, dataset.wyckoffs, strict=True)).items()):
-        n_orbits = count * scale / wyckoff_position(dataset.number, letter).multiplicity
-        if abs(n_orbits - round(n_orbits)) > 1e-6:
-            return None
-        orbits += [(number, letter)] * round(n_orbits)
     try:
-        return Protostructure(int(dataset.number), tuple(orbits))
+        found = analyse(crystal.cell, crystal.fractional_positions, crystal.numbers, symprec=symprec)
     except InputError:
         return None
-
-
-def space_group_of(crystal: Crystal, symprec: float) -> int:
-    """Number of the space group, 0 if none is found; errors as ``protostructure_of``."""
-    dataset = _space_group(crystal, symprec)
-    return 0 if dataset is None else int(dataset.number)
-
-
-def _space_group(crystal: Crystal, symprec: float) -> Any:
-    try:
-        import moyopy
-    except ImportError as error:
-        raise MissingDependencyError(
-            "finding space groups needs moyopy, which is missing. Install it with: pip install moyopy"
-        ) from error
-    places = np.asarray(crystal.fractional_positions)
-    cell = moyopy.Cell(np.asarray(crystal.cell).tolist(), places.tolist(), np.asarray(crystal.numbers).tolist())
-    try:
-        return moyopy.MoyoDataset(cell, symprec=symprec, setting=moyopy.Setting.standard())
-    except (ValueError, RuntimeError):
-        return None
-
-
-@contextmanager
-def _without_remarks() -> Iterator[None]:
-    """moyopy remarks on every cell that is not primitive; those go nowhere while a set is looked at."""
-    logger = logging.getLogger("moyo")
-
-    def drop(_: logging.LogRecord) -> bool:
-        return False
-
-    logger.addFilter(drop)
-    try:
-        yield
-    finally:
-        logger.removeFilter(drop)
+    return found.protostructure
 
 
 @cache
 def lattice_points(space_group: int) -> int:
     """Of the conventional cell: 1 for P, 2 for A, C and I, 3 for R, 4 for F."""
-    general = wyckoff_positions(space_group)[-1]
-    return int((general.matrices == general.matrices[0]).all(axis=(1, 2)).sum())
+    return round(1 / abs(np.linalg.det(primitive_basis(space_group))))

@@ -6,9 +6,8 @@ import csv
 import gzip
 import json
 import math
-import re
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,12 @@ from atomsym.core import DataError, InputError
 from atomsym.core.elements import atomic_number_of, format_elements
 from atomsym.datasets.crystals import KNOWN_CRYSTALS, crystal_file
 from atomsym.metrics import reduced_formula
+from atomsym.workflows.formula import parse_formula
 
 Composition = Mapping[int, int]
 
 _FORMULAS = ("formula", "pretty_formula", "reduced_formula", "composition")
 _ENERGIES = ("formation_energy_per_atom", "energy_per_atom")
-_TOKEN = re.compile(r"(?:([A-Z][a-z]?)|(\()|(\)))(\d*)")
 
 LARGEST_ENERGY = 50.0
 """eV/atom; energies beyond it are those of collapsed cells and are not used."""
@@ -118,30 +117,6 @@ def read_hull(sources: Sequence[str]) -> Hull:
     if len(kinds) != 1:
         raise DataError("the files of phases hold formation energies and total energies; give one kind")
     return Hull(phases, formation=kinds == {"formation_energy_per_atom"})
-
-
-def parse_formula(text: str) -> dict[int, int]:
-    """Counts by atomic number of a formula, such as ``Fe2O3``, ``Na1 Cl1`` or ``Fe(HO)2``.
-
-    Raises:
-        InputError: if it is none.
-    """
-    squeezed = text.replace(" ", "")
-    tokens = _TOKEN.findall(squeezed)
-    levels: list[Counter[int]] = [Counter()]
-    for symbol, opening, closing, count in tokens:
-        if opening:
-            levels.append(Counter())
-        elif closing and len(levels) > 1:
-            inner = levels.pop()
-            levels[-1].update({number: int(count or 1) * n for number, n in inner.items()})
-        elif symbol:
-            levels[-1][atomic_number_of(symbol)] += int(count or 1)
-        else:
-            raise InputError(f"'{text}' closes a bracket that it has not opened")
-    if len(levels) != 1 or not levels[0] or "".join("".join(token) for token in tokens) != squeezed:
-        raise InputError(f"'{text}' is not a formula such as Fe2O3 or Fe(HO)2")
-    return dict(sorted(levels[0].items()))
 
 
 def _read_phases(path: Path) -> tuple[str, list[tuple[Composition, float]]]:

@@ -13,24 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from atomsym.core.elements import symbol_of
+from atomsym.symmetry.wyckoff.crystal_system import CRYSTAL_SYSTEMS, crystal_system
 from atomsym.workflows.plot_style import BLUE, GREEN, ORANGE, PURPLE, plot_style
 
-SYSTEMS = (
-    (2, "triclinic"), (15, "monoclinic"), (74, "orthorhombic"), (142, "tetragonal"), (167, "trigonal"),
-    (194, "hexagonal"), (230, "cubic"),
-)  # fmt: skip
 _MOST_ELEMENTS = 24
 _figures = count()
-
-
-def crystal_system(space_group: int) -> str:
-    """Name of the crystal system of a space group, 1 to 230.
-
-    Example:
-        >>> crystal_system(136)
-        'tetragonal'
-    """
-    return next(name for last, name in SYSTEMS if space_group <= last)
 
 
 def distribution_plots(
@@ -43,9 +30,8 @@ def distribution_plots(
         elements: atomic numbers of each crystal.
         energies: eV/atom; those that are not finite are left out.
     """
-    names = [name for _, name in SYSTEMS]
     systems = Counter(map(crystal_system, space_groups))
-    plots = [_bars("crystal system", names, [systems[name] for name in names], BLUE)]
+    plots = [_bars("crystal system", CRYSTAL_SYSTEMS, [systems[name] for name in CRYSTAL_SYSTEMS], BLUE)]
     plots.append(_histogram("atoms in the primitive cell", [float(n) for n in n_atoms], GREEN, whole=True))
     found = Counter(symbol_of(z) for own in elements for z in set(own)).most_common(_MOST_ELEMENTS)
     title = "element" if len(found) < _MOST_ELEMENTS else f"element ({_MOST_ELEMENTS} most frequent)"

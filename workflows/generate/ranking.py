@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atomsym.core.elements import symbol_of
 from atomsym.generators.realisation import realise
 from atomsym.symmetry.wyckoff import Protostructure
+from atomsym.workflows.evaluate_crystals.hull import Hull
 from atomsym.workflows.generate.entry import Entry
 
 ELEMENT_PROTOTYPES = (
@@ -73,43 +73,31 @@ def _place(each: Ranked) -> tuple[bool, bool, float, float]:
 
 def _energies(entries: Sequence[Entry], references: Sequence[Entry]) -> tuple[list[float | None], list[float | None]]:
     """Formation energies and energies above the hull, None where they are not known."""
-    from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
-    from pymatgen.core import Composition
-
-    none: list[float | None] = [None] * len(entries)
     elements: dict[int, float] = {}
     for each in references:
-        if each.energy is not None and not each.note:
+        energy = _known_energy(each)
+        if energy is not None:
             z = each.protostructure.elements[0]
-            elements[z] = min(each.energy, elements.get(z, np.inf))
-    known = [
-        i
-        for i, each in enumerate(entries)
-        if _has_energy(each) and set(each.protostructure.composition) <= set(elements)
+            elements[z] = min(energy, elements.get(z, np.inf))
+    formation: list[float | None] = []
+    for each in entries:
+        energy, counts = _known_energy(each), each.protostructure.composition
+        known = energy is not None and set(counts) <= set(elements)
+        parts = sum(count * elements[z] for z, count in counts.items()) / each.protostructure.n_atoms if known else 0.0
+        formation.append(energy - parts if energy is not None and known else None)
+    compositions = [each.protostructure.composition for each in entries]
+    phases = [(counts, energy) for counts, energy in zip(compositions, formation, strict=True) if energy is not None]
+    if not phases:
+        return formation, list(formation)
+    hull = Hull(phases, formation=True)
+    above = [
+        None if energy is None else max(0.0, round(hull.distance(counts, energy), 9))  # of phases that are in it
+        for counts, energy in zip(compositions, formation, strict=True)
     ]
-    if not known:
-        return none, list(none)
-    formation, above = list(none), list(none)
-    phases = {i: PDEntry(Composition(_formula(entries[i])), _total(entries[i])) for i in known}
-    simple = [PDEntry(Composition(symbol_of(z)), energy) for z, energy in elements.items()]
-    diagram = PhaseDiagram([*phases.values(), *simple])
-    for i in known:
-        counts = entries[i].protostructure.composition
-        n_atoms = sum(counts.values())
-        parts = sum(count * elements[z] for z, count in counts.items())
-        formation[i] = (_total(entries[i]) - parts) / n_atoms
-        above[i] = float(diagram.get_e_above_hull(phases[i]))
     return formation, above
 
 
-def _has_energy(entry: Entry) -> bool:
-    return entry.energy is not None and np.isfinite(entry.energy) and not entry.note
-
-
-def _total(entry: Entry) -> float:
-    assert entry.energy is not None
-    return entry.energy * entry.protostructure.n_atoms
-
-
-def _formula(entry: Entry) -> dict[str, int]:
-    return {symbol_of(z): count for z, count in entry.protostructure.composition.items()}
+def _known_energy(entry: Entry) -> float | None:
+    """eV/atom; None if there is none or the crystal failed."""
+    usable = entry.energy is not None and np.isfinite(entry.energy) and not entry.note
+    return entry.energy if usable else None

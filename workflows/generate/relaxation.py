@@ -47,13 +47,13 @@ def relax_entry(entry: Entry, calculator: BaseCalculator, settings: GenerateSett
     if not settings.free:
         return relaxed
     left = settings.time_limit - (time.monotonic() - started)
-    return _relax_freely(relaxed, calculator, settings, left)
+    return _relax_freely(relaxed, primitive_atoms(found.crystal), calculator, settings, left)
 
 
-def _relax_freely(entry: Entry, calculator: BaseCalculator, settings: GenerateSettings, time_left: float) -> Entry:
+def _relax_freely(
+    entry: Entry, atoms: Atoms, calculator: BaseCalculator, settings: GenerateSettings, time_left: float
+) -> Entry:
     """All atoms and the cell, from a slightly disturbed geometry."""
-    assert entry.crystal is not None
-    atoms = primitive_atoms(entry.crystal)
     atoms.calc = calculator
     random = np.random.default_rng(settings.seed)
     atoms.positions += random.normal(scale=RATTLE, size=atoms.positions.shape)

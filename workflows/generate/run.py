@@ -126,12 +126,7 @@ def _load(settings: GenerateSettings) -> ProtostructureGenerator:
 def _calculator(settings: GenerateSettings) -> BaseCalculator | None:
     if not settings.relax:
         return None
-    model = CALCULATORS.get(settings.relax, settings.relax)
-    return make_calculator(model, settings.device, settings.dtype)
-
-
-CALCULATORS = {"chgnet": "chgnet.model.dynamics:CHGNetCalculator"}
-"""Universal potentials of other packages by a short name."""
+    return make_calculator(settings.relax, settings.device, settings.dtype)
 
 
 def _protostructures(

@@ -9,6 +9,7 @@ from atomsym.core import ConfigError, InputError
 from atomsym.core.elements import atomic_number_of
 from atomsym.generators.conditions import MAX_ATOMS, Conditions
 from atomsym.symmetry.wyckoff.table import N_GROUPS
+from atomsym.workflows.formula import parse_formula
 from atomsym.workflows.run_settings import read_settings, require_positive, settings_to_json
 
 MAX_CRYSTALS = 100_000
@@ -99,25 +100,6 @@ class GenerateSettings:
     def from_file(cls, path: Path) -> GenerateSettings:
         """See ``read_settings``."""
         return read_settings(cls, path, "generation of crystals")
-
-
-def parse_formula(formula: str) -> dict[int, int]:
-    """Atoms by atomic number.
-
-    Raises:
-        ConfigError: if it is not a formula with whole numbers of known elements.
-
-    Example:
-        >>> parse_formula("Ca3(PO4)2")
-        {8: 8, 15: 2, 20: 3}
-    """
-    from ase.formula import Formula
-
-    try:
-        counts = Formula(formula, strict=True).count()
-        return dict(sorted((atomic_number_of(symbol), count) for symbol, count in counts.items()))
-    except (ValueError, InputError) as error:
-        raise ConfigError(f"'{formula}' is not a chemical formula such as TiO2 ({error})") from error
 
 
 def _numbers(symbols: tuple[str, ...], name: str) -> tuple[int, ...]:

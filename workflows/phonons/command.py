@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from atomsym.calculators.ase.load import parse_kwargs
 from atomsym.core import ConfigError
 from atomsym.workflows.calculator_output import output_aside
-from atomsym.workflows.check.load import parse_kwargs
 from atomsym.workflows.phonons import options
 from atomsym.workflows.phonons.result import INVERSE_CM, PhononsResult
 from atomsym.workflows.phonons.run import run_phonons

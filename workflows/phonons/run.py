@@ -14,10 +14,10 @@ from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedErr
 
 from atomsym.artifacts import write_atomically
 from atomsym.calculators.ase import AtomsymCalculator
+from atomsym.calculators.ase.load import load_calculator
 from atomsym.calculators.phonopy import from_phonopy, to_phonopy
 from atomsym.core import CalculationError, InputError
 from atomsym.workflows.calculator import absolute, make_calculator, require_known_charge
-from atomsym.workflows.check.load import load_calculator
 from atomsym.workflows.hessian_source import forces_of
 from atomsym.workflows.paths import make_folder
 from atomsym.workflows.phonons.files import write_files

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from atomsym.calculators.ase.load import parse_kwargs
 from atomsym.core import ConfigError
-from atomsym.workflows.check.load import parse_kwargs
 from atomsym.workflows.run_folders import require_run_of
 from atomsym.workflows.run_options import AsJson, Device, Dtype, Kwargs, MaxMinutes, Output
 from atomsym.workflows.run_settings import refuse_changes

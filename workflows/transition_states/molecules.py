@@ -14,9 +14,9 @@ from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
+from atomsym.calculators.ase.load import load_calculator
 from atomsym.core import AtomsymError, CalculationError, InputError
 from atomsym.workflows.calculator import make_calculator, require_known_charge
-from atomsym.workflows.check.load import load_calculator
 from atomsym.workflows.hessian_source import HessianResult, hessian_of
 from atomsym.workflows.stopping import StoppedError
 from atomsym.workflows.structures import held_atoms, load_structure

@@ -10,9 +10,9 @@ from ase import units
 from rich.console import Console
 from rich.table import Table
 
+from atomsym.calculators.ase.load import parse_kwargs
 from atomsym.core import ConfigError
 from atomsym.workflows.calculator_output import output_aside
-from atomsym.workflows.check.load import parse_kwargs
 from atomsym.workflows.run_folders import require_run_of
 from atomsym.workflows.run_options import AsJson, Device, Dtype, Kwargs, MaxMinutes, Model, Output, Resume, System
 from atomsym.workflows.run_settings import refuse_changes

@@ -12,9 +12,9 @@ from ase.calculators.calculator import BaseCalculator
 
 from atomsym.artifacts import write_atomically
 from atomsym.calculators.ase import AtomsymCalculator
+from atomsym.calculators.ase.load import load_calculator
 from atomsym.core import InputError, MissingDependencyError
 from atomsym.workflows.calculator import absolute, make_calculator, require_known_charge
-from atomsym.workflows.check.load import load_calculator
 from atomsym.workflows.hessian_source import HessianResult, forces_of, hessian_of, require_hessian
 from atomsym.workflows.paths import make_folder
 from atomsym.workflows.relax import RelaxSettings, resume_relax, run_relax

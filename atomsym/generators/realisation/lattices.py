@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from atomsym.symmetry.wyckoff.crystal_system import crystal_system
+
 Array = NDArray[np.float64]
 
 _PROPORTIONS: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
@@ -22,19 +24,6 @@ _WITHIN = 2.0  # standard deviations: rarer proportions are not drawn
 _MONOCLINIC_ANGLE = (108.0, 12.0, 90.0, 130.0)  # β: mean, standard deviation, least, largest, degrees
 _TRICLINIC_ANGLE = (90.0, 14.0, 60.0, 120.0)
 _LEAST_VOLUME = 0.35  # of a triclinic cell with edges of length 1; flatter ones are drawn again as right-angled
-
-
-def crystal_system(space_group: int) -> str:
-    """Name of the crystal system of a space group.
-
-    Example:
-        >>> crystal_system(227), crystal_system(166), crystal_system(14)
-        ('cubic', 'trigonal', 'monoclinic')
-    """
-    for last, name in zip((2, 15, 74, 142, 167, 194), _PROPORTIONS, strict=False):
-        if space_group <= last:
-            return name
-    return "cubic"
 
 
 def random_lattices(space_group: int, count: int, generator: np.random.Generator) -> Array:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from atomsym.core.errors import ConfigError
 from atomsym.generators.realisation.distances import RADII, closest_contact, contact_with, lattice_contact
-from atomsym.generators.realisation.lattices import crystal_system, random_lattices
+from atomsym.generators.realisation.lattices import random_lattices
 from atomsym.generators.realisation.volume import expected_volume
 from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal
+from atomsym.symmetry.wyckoff.crystal_system import crystal_system
 
 Array = NDArray[np.float64]
 
@@ -92,18 +93,14 @@ def realise(
         raise ConfigError(f"trials, floor and volume must be positive; found {trials}, {floor} and {volume}")
     size = expected_volume(protostructure.composition) if volume is None else volume
     plan = _plan(protostructure)
-    best: tuple[float, Array, Array] | None = None
-    contact = 0.0
-    for attempt in range(trials):
+    edge, attempt = size ** (1 / 3), 0
+    best = _best_of_a_try(plan, COMFORT / edge, generator)
+    while best[0] * edge < floor and attempt + 1 < trials:
+        attempt += 1
         edge = (size * GROWTH**attempt) ** (1 / 3)
-        if best is None or plan.is_random:
-            found = _best_of_a_try(plan, COMFORT / edge, generator)
-            if best is None or found[0] > best[0]:
-                best = found
-        contact = best[0] * edge
-        if contact >= floor:
-            break
-    assert best is not None  # trials >= 1
+        if plan.is_random:
+            best = max(best, _best_of_a_try(plan, COMFORT / edge, generator), key=_first)
+    contact = best[0] * edge
     crystal = SymmetricCrystal(protostructure, best[1] * edge, best[2])
     return Realised(crystal, contact >= floor, contact, attempt + 1)
 
@@ -150,15 +147,17 @@ def _best_of_a_try(plan: _Plan, enough: float, generator: np.random.Generator) -
     """Smallest distance ratio at volume 1, cell of volume 1, parameters; the first with ``enough``, else the best."""
     cells = random_lattices(plan.protostructure.space_group, plan.lattices, generator)
     contacts, parameters = _place(plan, cells, enough, generator)
-    best: tuple[float, Array, Array] | None = None
+    best = (-np.inf, cells[0], parameters[0])
     for index in np.argsort(-np.minimum(contacts, enough), kind="stable")[:_CHECKED]:
-        if best is not None and min(contacts[index], enough) <= best[0]:
+        if min(contacts[index], enough) <= best[0]:
             break  # an upper bound: it cannot be better
         exact = closest_contact(SymmetricCrystal(plan.protostructure, cells[index], parameters[index]))
-        if best is None or exact > best[0]:
-            best = exact, cells[index], parameters[index]
-    assert best is not None
+        best = max(best, (exact, cells[index], parameters[index]), key=_first)
     return best
+
+
+def _first(found: tuple[float, Array, Array]) -> float:
+    return found[0]
 
 
 def _place(plan: _Plan, cells: Array, enough: float, generator: np.random.Generator) -> tuple[Array, Array]:

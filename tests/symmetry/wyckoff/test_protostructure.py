@@ -7,6 +7,7 @@ import pytest
 
 from atomsym.core import InputError
 from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal
+from atomsym.symmetry.wyckoff.crystal_system import crystal_system
 
 
 def test_the_order_of_orbits_does_not_matter() -> None:
@@ -56,3 +57,10 @@ def test_a_crystal_places_its_orbits() -> None:
 def test_crystals_without_volume_or_of_wrong_shape_are_refused(cell: np.ndarray, rows: int) -> None:
     with pytest.raises(InputError):
         SymmetricCrystal(Protostructure(1, ((1, "a"),)), cell, np.zeros((rows, 3)))
+
+
+def test_crystal_systems() -> None:
+    assert [crystal_system(group) for group in (1, 2, 3, 15, 16, 74, 75, 142, 143, 167, 168, 194, 195, 230)] == [
+        "triclinic", "triclinic", "monoclinic", "monoclinic", "orthorhombic", "orthorhombic", "tetragonal",
+        "tetragonal", "trigonal", "trigonal", "hexagonal", "hexagonal", "cubic", "cubic",
+    ]  # fmt: skip

@@ -14,7 +14,7 @@ from ase.build import bulk
 
 from atomsym.core import InputError
 from atomsym.workflows.generate.gallery import Column, Gallery, filled_cell, gallery_page, write_gallery
-from atomsym.workflows.generate.plots import crystal_system, distribution_plots
+from atomsym.workflows.generate.plots import distribution_plots
 
 pytest.importorskip("chemiscope")
 
@@ -58,13 +58,6 @@ def test_atoms_on_faces_are_drawn_with_their_images() -> None:
     assert shown.cell.volume == pytest.approx(3.6**3)
     inside = filled_cell(Atoms("He", cell=4 * np.eye(3), positions=[[2, 2, 2]], pbc=True))
     assert len(inside) == 1
-
-
-def test_crystal_systems() -> None:
-    assert [crystal_system(group) for group in (1, 2, 3, 15, 16, 74, 75, 142, 143, 167, 168, 194, 195, 230)] == [
-        "triclinic", "triclinic", "monoclinic", "monoclinic", "orthorhombic", "orthorhombic", "tetragonal",
-        "tetragonal", "trigonal", "trigonal", "hexagonal", "hexagonal", "cubic", "cubic",
-    ]  # fmt: skip
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the browser chromium")
