@@ -7,8 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from atomsym.core import AtomGraph, ConfigError
-from atomsym.core.configs import checked_settings, config_from_dict, config_to_dict
-from atomsym.models import DatasetStatistics, Potential, PotentialConfig, PotentialOutput, architecture
+from atomsym.core.configs import config_from_dict, config_to_dict
+from atomsym.models import DatasetStatistics, Potential, PotentialConfig, PotentialOutput
+from atomsym.models.description import (
+    described_from_statistics,
+    description_of,
+    description_with_offsets,
+    passed_on,
+    split_description,
+)
 from atomsym.models.registry import register_architecture
 from atomsym.symmetrizers.copies import rotated_copies
 from atomsym.symmetrizers.settings import SYMMETRIZED
@@ -83,7 +90,7 @@ class SymmetrizedPotential(Potential):
         Raises:
             ConfigError: if an entry is unknown or out of range.
         """
-        described = {"architecture": name, **config_to_dict(model)}
+        described = description_of(name, model)
         chosen = {"method": symmetrizer} if isinstance(symmetrizer, str) else dict(symmetrizer)
         return cls(SymmetrizedConfig(model.elements, model.cutoff, described, _complete(chosen)))
 
@@ -104,15 +111,13 @@ class SymmetrizedPotential(Potential):
     @classmethod
     def with_energy_offsets(cls, config: Any, offsets: Mapping[int, float]) -> PotentialConfig:
         """The config whose model has other reference energies."""
-        model_class, entries = _model(config.model)
-        changed = model_class.with_energy_offsets(config_from_dict(model_class.Config, entries), offsets)
-        return replace(config, model={"architecture": model_class.architecture, **config_to_dict(changed)})
+        return replace(config, model=description_with_offsets(config.model, "model", offsets))
 
     @classmethod
     def cutoff_from_settings(cls, settings: Mapping[str, Any]) -> float:
         """That of the model."""
-        model_class, given = _model(settings.get("model", {}))
-        return model_class.cutoff_from_settings({**_shared(settings), **given})
+        model_class, given = _model(passed_on(settings, "model"))
+        return model_class.cutoff_from_settings(given)
 
     @classmethod
     def config_from_statistics(cls, settings: Mapping[str, Any], statistics: DatasetStatistics) -> PotentialConfig:
@@ -121,16 +126,10 @@ class SymmetrizedPotential(Potential):
         Raises:
             ConfigError: as the model's, and if the symmetrizer is unknown.
         """
-        model_class, given = _model(settings.get("model", {}))
-        chosen = checked_settings(model_class.Config, {**_shared(settings), **given}, "model")
-        complete = model_class.config_from_statistics(chosen, statistics)
-        described = {"architecture": model_class.architecture, **config_to_dict(complete)}
+        _model(settings.get("model", {}))
+        complete, described = described_from_statistics(settings, "model", statistics)
         symmetrizer_settings = _complete(settings.get("symmetrizer", {"method": "weighted"}))
         return SymmetrizedConfig(complete.elements, complete.cutoff, described, symmetrizer_settings)
-
-
-def _shared(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: settings[name] for name in ("elements", "cutoff") if name in settings}
 
 
 def _model(described: Mapping[str, Any]) -> tuple[type[Potential], dict[str, Any]]:
@@ -139,13 +138,10 @@ def _model(described: Mapping[str, Any]) -> tuple[type[Potential], dict[str, Any
     Raises:
         ConfigError: if it names no architecture, or is wrapped already.
     """
-    entries = dict(described)
-    name = entries.pop("architecture", None)
-    if not isinstance(name, str):
-        raise ConfigError("model.architecture is missing: the name of the architecture to be symmetrized")
-    if name == SYMMETRIZED:
+    found, entries = split_description(described, "model")
+    if found.architecture == SYMMETRIZED:
         raise ConfigError("a symmetrized model cannot be symmetrized again; give its architecture instead")
-    return architecture(name), entries
+    return found, entries
 
 
 def _symmetrizer(described: Mapping[str, Any]) -> tuple[type[Symmetrizer], SymmetrizerConfig]:

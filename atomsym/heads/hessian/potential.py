@@ -10,13 +10,19 @@ import torch
 from torch import Tensor
 
 from atomsym.core import AtomGraph, ConfigError
-from atomsym.core.configs import checked_settings, config_from_dict, config_to_dict
+from atomsym.core.configs import config_from_dict
 from atomsym.heads.hessian.blocks import HessianBlocks
 from atomsym.heads.hessian.config import HessianHeadConfig
 from atomsym.heads.hessian.head import HessianHead
 from atomsym.kernels.neighbors import connect
 from atomsym.models import Backbone, DatasetStatistics, Potential, PotentialConfig, PotentialOutput
-from atomsym.models.registry import architecture, register_architecture
+from atomsym.models.description import (
+    described_from_statistics,
+    description_of,
+    description_with_offsets,
+    split_description,
+)
+from atomsym.models.registry import architecture, architectures, register_architecture
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ class HessianPotential(Potential):
     @classmethod
     def of(cls, name: str, backbone: PotentialConfig, head: HessianHeadConfig | None = None) -> HessianPotential:
         """A new potential of a backbone's architecture and config."""
-        described = {"architecture": name, **config_to_dict(backbone)}
+        described = description_of(name, backbone)
         return cls(HessianPotentialConfig(backbone.elements, backbone.cutoff, described, head or HessianHeadConfig()))
 
     @property
@@ -128,10 +134,7 @@ class HessianPotential(Potential):
     @classmethod
     def with_energy_offsets(cls, config: Any, offsets: Mapping[int, float]) -> PotentialConfig:
         """The config whose backbone has other reference energies."""
-        backbone_class, entries = _backbone(config.backbone)
-        changed = backbone_class.with_energy_offsets(config_from_dict(backbone_class.Config, entries), offsets)
-        described = {"architecture": backbone_class.architecture, **config_to_dict(changed)}
-        return replace(config, backbone=described)
+        return replace(config, backbone=description_with_offsets(config.backbone, "backbone", offsets))
 
     @classmethod
     def config_from_statistics(cls, settings: Mapping[str, Any], statistics: DatasetStatistics) -> PotentialConfig:
@@ -140,11 +143,7 @@ class HessianPotential(Potential):
         Raises:
             ConfigError: as the backbone's.
         """
-        backbone_class, given = _backbone(settings.get("backbone", {}))
-        shared = {name: settings[name] for name in ("elements", "cutoff") if name in settings}
-        chosen = checked_settings(backbone_class.Config, {**shared, **given}, "model.backbone")
-        complete = backbone_class.config_from_statistics(chosen, statistics)
-        described = {"architecture": backbone_class.architecture, **config_to_dict(complete)}
+        complete, described = described_from_statistics(settings, "backbone", statistics)
         head = settings.get("head", HessianHeadConfig())
         return HessianPotentialConfig(complete.elements, complete.cutoff, described, head)
 
@@ -155,11 +154,8 @@ def _backbone(described: Mapping[str, Any]) -> tuple[type[Backbone], dict[str, A
     Raises:
         ConfigError: if it names no architecture, or one that shows no features.
     """
-    entries = dict(described)
-    name = entries.pop("architecture", None)
-    if not isinstance(name, str):
-        raise ConfigError("backbone.architecture is missing: the name of an architecture such as mace")
-    found = architecture(name)
+    found, entries = split_description(described, "backbone")
     if not issubclass(found, Backbone):
-        raise ConfigError(f"'{name}' shows no features that a head could read; backbones are mace and nequip")
+        known = ", ".join(name for name in architectures() if issubclass(architecture(name), Backbone))
+        raise ConfigError(f"'{found.architecture}' shows no features that a head could read; backbones are {known}")
     return found, entries
