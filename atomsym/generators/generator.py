@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from atomsym.core import ConfigError, InputError
@@ -19,9 +21,35 @@ from atomsym.symmetry.wyckoff.table import N_GROUPS
 Progress = Callable[[int], None]
 
 
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is asked of a draw; see ``ProtostructureGenerator.sample_in_groups``.
+
+    Attributes:
+        conditions: that hold.
+        temperature: of the distributions, > 0.
+        targets: values of properties to aim at.
+        guidance: how strongly.
+        batch: crystals at a time.
+        on_progress: is told how many crystals are done.
+    """
+
+    conditions: Conditions
+    temperature: float
+    targets: Mapping[str, float]
+    guidance: float
+    batch: int
+    on_progress: Progress | None
+
+    def report(self, done: int) -> None:
+        """Tell how many crystals are done."""
+        if self.on_progress is not None:
+            self.on_progress(done)
+
+
 class ProtostructureGenerator(torch.nn.Module):
     """Base class of generators. A subclass sets ``architecture`` and ``Config``, registers itself with
-    ``register_generator``, and implements ``loss`` and ``sample_in_groups``.
+    ``register_generator``, and implements ``loss`` and ``draw``.
 
     Everything that is learned or counted is in parameters and persistent buffers, so that ``Config`` and
     ``state_dict`` are the whole generator.
@@ -73,6 +101,28 @@ class ProtostructureGenerator(torch.nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} must implement loss")
 
+    def n_candidates(self, conditions: Conditions) -> int:
+        """How many candidates ``draw`` wants for each crystal; a subclass that chooses among several overrides this."""
+        return 1
+
+    def draw(
+        self, families: NDArray[np.int64], request: Request, generator: torch.Generator
+    ) -> list[GeneratedProtostructure]:
+        """One protostructure for each family; what ``sample`` and ``sample_in_groups`` call.
+
+        Args:
+            families: space groups of the candidates of each crystal, shape (n, n_candidates).
+            request: what is wanted of them.
+            generator: of the draws, on the CPU.
+
+        Returns:
+            Their log-likelihoods are those within the space group.
+
+        Raises:
+            InputError, ConfigError: as ``sample_in_groups``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement draw")
+
     def sample_in_groups(
         self,
         groups: Sequence[int],
@@ -102,7 +152,10 @@ class ProtostructureGenerator(torch.nn.Module):
             ConfigError: if the temperature is not positive, a group cannot meet the conditions, or a target is not one
                 of its properties.
         """
-        raise NotImplementedError(f"{type(self).__name__} must implement sample_in_groups")
+        wanted = Request(conditions or Conditions(), temperature, targets or {}, guidance, batch, on_progress)
+        one = np.array(groups, dtype=np.int64)[:, None]
+        families = np.repeat(one, self.n_candidates(wanted.conditions), axis=1)
+        return self.draw(families, wanted, generator)
 
     def sample(
         self,
@@ -134,19 +187,17 @@ class ProtostructureGenerator(torch.nn.Module):
         """
         if n < 0:
             raise InputError(f"the number of crystals must not be negative; found {n}")
-        probabilities = self.group_probabilities(conditions or Conditions(), space_groups)
+        wanted = Request(conditions or Conditions(), temperature, targets or {}, guidance, batch, on_progress)
+        probabilities = torch.from_numpy(self.group_probabilities(wanted.conditions, space_groups))
         if n == 0:
             return []
-        drawn = torch.multinomial(torch.from_numpy(probabilities), n, replacement=True, generator=generator)
-        groups = [int(group) for group in drawn]
-        found = self.sample_in_groups(
-            groups, generator=generator, conditions=conditions, temperature=temperature, targets=targets,
-            guidance=guidance, batch=batch, on_progress=on_progress,
-        )  # fmt: skip
-        logs = np.log(probabilities[groups])
+        size = (n, self.n_candidates(wanted.conditions))
+        drawn = torch.multinomial(probabilities, size[0] * size[1], replacement=True, generator=generator)
+        found = self.draw(drawn.view(size).numpy(), wanted, generator)
+        logs = probabilities.log().tolist()
         return [
-            GeneratedProtostructure(each.protostructure, each.log_likelihood + float(log))
-            for each, log in zip(found, logs, strict=True)
+            GeneratedProtostructure(each.protostructure, each.log_likelihood + logs[each.protostructure.space_group])
+            for each in found
         ]
 
     def group_probabilities(
@@ -190,27 +241,23 @@ def require_groups(groups: Sequence[int]) -> None:
 
 
 def require_samplable(
-    generator: ProtostructureGenerator,
-    groups: Sequence[int],
-    conditions: Conditions,
-    temperature: float,
-    targets: Mapping[str, float] | None,
+    generator: ProtostructureGenerator, groups: Sequence[int], request: Request
 ) -> dict[int, Reachability]:
     """The checks that ``sample_in_groups`` states, before any work; what can be reached in each of the groups.
 
     Raises:
         InputError, ConfigError: as ``ProtostructureGenerator.sample_in_groups``.
     """
-    if not temperature > 0:
-        raise ConfigError(f"the temperature must be positive; found {temperature}")
+    if not request.temperature > 0:
+        raise ConfigError(f"the temperature must be positive; found {request.temperature}")
     if generator.training:
         raise InputError("the generator is in training mode: its dropout would spoil the samples; call eval()")
-    unknown = sorted(set(targets or {}) - set(generator.properties))
+    unknown = sorted(set(request.targets) - set(generator.properties))
     if unknown:
         known = ", ".join(generator.properties) or "none"
         raise ConfigError(f"'{unknown[0]}' is not a property that the generator can be asked for; known: {known}")
     require_groups(groups)
-    reach = {group: reachability_in(group, conditions) for group in sorted(set(groups))}
+    reach = {group: reachability_in(group, request.conditions) for group in sorted(set(groups))}
     impossible = [group for group in reach if not reach[group].possible()]
     if impossible:
         raise ConfigError(f"no crystal of the space groups {', '.join(map(str, impossible))} meets the conditions")

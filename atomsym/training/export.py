@@ -10,7 +10,7 @@ from typing import Any
 from atomsym.artifacts import ModelCard, ModelDescription, config_to_dict, save_model
 from atomsym.models import Potential
 from atomsym.training.checkpoints import Progress
-from atomsym.training.config import TrainingConfig
+from atomsym.training.config import OutputSection, TrainingConfig
 from atomsym.training.metrics import UNITS
 
 
@@ -37,18 +37,22 @@ def save_trained_model(
         ArtifactError: if the file cannot be written.
         ConfigError: if the name cannot be one of a model.
     """
-    output = config.output
-    where = description or config.data.known_set or ", ".join(_file_names(config.data.train)) or "unnamed structures"
-    card = ModelCard(
+    where = description or config.data.known_set or ", ".join(file_names(config.data.train)) or "unnamed structures"
+    data = f"{where}: {sizes[0]} structures for training, {sizes[1]} for validation"
+    return save_model(potential, path, filled_card(config.output, data, training_record(config, progress, sizes)))
+
+
+def filled_card(output: OutputSection, training_data: str, record: dict[str, Any]) -> ModelCard:
+    """The card of what a run has trained: the author's statements, the data in words and the record of the run."""
+    return ModelCard(
         name=output.name,
         level_of_theory=output.level_of_theory,
-        training_data=f"{where}: {sizes[0]} structures for training, {sizes[1]} for validation",
+        training_data=training_data,
         licence=output.licence,
         citation=output.citation,
         description=output.description,
-        training=json.dumps(training_record(config, progress, sizes), separators=(",", ":"), ensure_ascii=False),
+        training=json.dumps(record, separators=(",", ":"), ensure_ascii=False),
     )
-    return save_model(potential, path, card)
 
 
 def training_record(config: TrainingConfig, progress: Progress, sizes: tuple[int, int]) -> dict[str, Any]:
@@ -56,9 +60,9 @@ def training_record(config: TrainingConfig, progress: Progress, sizes: tuple[int
     files = config.data
     data = replace(
         files,
-        train=_file_names(files.train),
-        validation=_file_names(files.validation),
-        test=_file_names(files.test),
+        train=file_names(files.train),
+        validation=file_names(files.validation),
+        test=file_names(files.test),
         isolated_atoms=Path(files.isolated_atoms).name,
     )
     config = replace(config, data=data)
@@ -75,7 +79,7 @@ def training_record(config: TrainingConfig, progress: Progress, sizes: tuple[int
     }
 
 
-def _file_names(paths: tuple[str, ...]) -> tuple[str, ...]:
+def file_names(paths: tuple[str, ...]) -> tuple[str, ...]:
     """Without folders: a model file travels, and the folders of the machine it was trained on mean nothing there."""
     return tuple(Path(path).name for path in paths)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -11,51 +11,40 @@ from rich.table import Table
 
 from atomsym.core import ConfigError
 from atomsym.workflows.calculator_output import output_aside
+from atomsym.workflows.generate import options
 from atomsym.workflows.generate.settings import GenerateSettings
 from atomsym.workflows.run_folders import require_run_of
-from atomsym.workflows.run_options import FILES, AsJson, Device, Dtype, MaxMinutes, Resume, option
+from atomsym.workflows.run_options import AsJson, Device, Dtype, MaxMinutes, Resume
 from atomsym.workflows.run_settings import refuse_changes
 from atomsym.workflows.status_line import counted, status_line
 from atomsym.workflows.stopping import StoppedError, exit_stopped, stoppable
 
-WHICH, HOW = "Which crystals", "How they are made"
-
-Text = str | None
-
 
 def generate_command(
-    n: Annotated[int | None, option(WHICH, "How many different crystals.", "100", "--n", "-n")] = None,
-    elements: Annotated[Text, option(WHICH, "Elements that may occur, such as Ti,O.", "all")] = None,
-    require: Annotated[Text, option(WHICH, "Elements that must occur.", "none")] = None,
-    system: Annotated[Text, option(WHICH, "All of these elements and no others, such as Ti-O.")] = None,
-    exclude: Annotated[Text, option(WHICH, "Elements that may not occur.", "none")] = None,
-    formula: Annotated[Text, option(WHICH, "Exact composition, such as TiO2.", "any")] = None,
-    space_group: Annotated[
-        Text, option(WHICH, "Numbers, such as 136,62 or 195-230.", "as in the training data", "--space-group", "-g")
-    ] = None,
-    n_atoms: Annotated[int | None, option(WHICH, "Exactly so many atoms in the conventional cell.", "any")] = None,
-    max_atoms: Annotated[int | None, option(WHICH, "At most so many.", "60")] = None,
-    generator: Annotated[
-        Text, option(HOW, "Generator of protostructures, a name or a file (`atomsym models`).", "wyformer")
-    ] = None,
-    temperature: Annotated[float | None, option(HOW, "Of the draws; below 1 likelier crystals.", "1")] = None,
-    realisations: Annotated[int | None, option(HOW, "Geometries tried for each protostructure.", "4")] = None,
-    relax: Annotated[
-        Text, option(HOW, "Relax with this model, `chgnet`, or module:factory of an ASE calculator.", "not")
-    ] = None,
-    free: Annotated[bool, typer.Option("--free", help="Then relax without symmetry.", rich_help_panel=HOW)] = False,
-    fmax: Annotated[float | None, option(HOW, "At rest below this force, eV/Å.", "0.05")] = None,
-    max_steps: Annotated[int | None, option(HOW, "Of each relaxation.", "200")] = None,
-    time_limit: Annotated[float | None, option(HOW, "For the relaxations of a crystal, s.", "120")] = None,
-    seed: Annotated[int | None, option(HOW, "Of everything random.", "0")] = None,
-    symprec: Annotated[float | None, option(HOW, "Of the final analysis, Å.", "0.01")] = None,
+    n: options.N = None,
+    elements: options.Elements = None,
+    require: options.Require = None,
+    system: options.System = None,
+    exclude: options.Exclude = None,
+    formula: options.Formula = None,
+    space_group: options.SpaceGroup = None,
+    n_atoms: options.NAtoms = None,
+    max_atoms: options.MaxAtoms = None,
+    generator: options.Generator = None,
+    temperature: options.Temperature = None,
+    realisations: options.Realisations = None,
+    relax: options.Relax = None,
+    free: options.Free = False,
+    fmax: options.Fmax = None,
+    max_steps: options.MaxSteps = None,
+    time_limit: options.TimeLimit = None,
+    seed: options.Seed = None,
+    symprec: options.Symprec = None,
     max_minutes: MaxMinutes = None,
     resume: Resume = None,
     device: Device = None,
     dtype: Dtype = None,
-    output: Annotated[
-        Path | None, option(FILES, "Folder of the run.", "atomsym-generate", "--output", "--out", "-o")
-    ] = None,
+    output: options.Output = None,
     as_json: AsJson = False,
 ) -> None:
     """Crystals of a chemical system: drawn, realised, relaxed within their symmetry, ranked, and shown in a gallery.

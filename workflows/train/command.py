@@ -41,30 +41,17 @@ from atomsym.workflows.evaluate.table import error_table, result_as_data
 from atomsym.workflows.paths import make_folder
 from atomsym.workflows.run_folders import require_no_run, require_run_of
 from atomsym.workflows.stopping import exit_stopped, stoppable
+from atomsym.workflows.train import options
 from atomsym.workflows.train.data import load_data, with_reference_energies
 from atomsym.workflows.train.progress import TensorBoardLog, TerminalProgress
 from atomsym.workflows.train.run import FinalErrors, finish_run
 
 
 def train_command(
-    config_file: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="What to do.", show_default=False)
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Replace an entry, e.g. loss.forces=10; repeatable.", show_default=False),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the run.", show_default="atomsym-train-NAME")
-    ] = None,
-    resume_folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--resume",
-            help=f"Go on with the run in this folder; of the settings only {', '.join(RESUME_ENTRIES)} may change.",
-            show_default=False,
-        ),
-    ] = None,
+    config_file: options.ConfigFile = None,
+    overrides: Annotated[list[str] | None, options.overrides("loss.forces=10")] = None,
+    output: options.Output = None,
+    resume_folder: Annotated[Path | None, options.resume(RESUME_ENTRIES)] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the complete config and what is in the data; train nothing.")
     ] = False,

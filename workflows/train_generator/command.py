@@ -29,30 +29,17 @@ from atomsym.workflows.paths import make_folder
 from atomsym.workflows.run_folders import require_no_run, require_run_of
 from atomsym.workflows.status_line import status_line
 from atomsym.workflows.stopping import exit_stopped, stoppable
+from atomsym.workflows.train import options
 from atomsym.workflows.train_generator.data import analysed_sets, generator_data
 from atomsym.workflows.train_generator.progress import GeneratorProgress
 from atomsym.workflows.train_generator.scores import GeneratorScores, finish_generator_run
 
 
 def train_generator_command(
-    config_file: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="What to do.", show_default=False)
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Replace an entry, e.g. batch.crystals=512; repeatable.", show_default=False),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the run.", show_default="atomsym-train-NAME")
-    ] = None,
-    resume_folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--resume",
-            help=f"Go on with the run in this folder; of the settings only {', '.join(RESUME_ENTRIES)} may change.",
-            show_default=False,
-        ),
-    ] = None,
+    config_file: options.ConfigFile = None,
+    overrides: Annotated[list[str] | None, options.overrides("batch.crystals=512")] = None,
+    output: options.Output = None,
+    resume_folder: Annotated[Path | None, options.resume(RESUME_ENTRIES)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
 ) -> None:
     """Train a generator of crystals' space groups and occupied Wyckoff positions.

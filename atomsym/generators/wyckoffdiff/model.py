@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import one_hot
 
@@ -16,7 +17,7 @@ from atomsym.core.elements import format_elements
 from atomsym.generators.batch import ProtostructureBatch, batch_of
 from atomsym.generators.conditions import Conditions
 from atomsym.generators.generated import GeneratedProtostructure
-from atomsym.generators.generator import Progress, ProtostructureGenerator, require_samplable
+from atomsym.generators.generator import ProtostructureGenerator, Request, require_samplable
 from atomsym.generators.registry import register_generator
 from atomsym.generators.wyckoffdiff.config import WyckoffDiffConfig
 from atomsym.generators.wyckoffdiff.loss import divergences, divergences_from_zero, entropies
@@ -186,17 +187,8 @@ class WyckoffDiff(ProtostructureGenerator):
         sizes = torch.where(layout.freedom > 0, self.config.max_element, 1)
         return torch.zeros_like(layout.groups).index_add(0, layout.crystal, sizes)
 
-    def sample_in_groups(
-        self,
-        groups: Sequence[int],
-        *,
-        generator: torch.Generator,
-        conditions: Conditions | None = None,
-        temperature: float = 1.0,
-        targets: Mapping[str, float] | None = None,
-        guidance: float = 1.0,
-        batch: int = 512,
-        on_progress: Progress | None = None,
+    def draw(
+        self, families: NDArray[np.int64], request: Request, generator: torch.Generator
     ) -> list[GeneratedProtostructure]:
         """See ``ProtostructureGenerator``; ``draw_protostructures`` says how the conditions are met.
 
@@ -206,17 +198,17 @@ class WyckoffDiff(ProtostructureGenerator):
         Raises:
             ConfigError: also if the conditions need an element that the model does not know.
         """
-        wanted = self._known(conditions or Conditions())
-        reach = require_samplable(self, groups, wanted, temperature, targets)
+        wanted = self._known(request.conditions)
+        groups = families[:, 0].tolist()
+        reach = require_samplable(self, groups, dataclasses.replace(request, conditions=wanted))
         found: list[GeneratedProtostructure] = []
-        for start in range(0, len(groups), batch):
-            part = torch.tensor(groups[start : start + batch], device=self.device)
+        for start in range(0, len(groups), request.batch):
+            part = torch.tensor(groups[start : start + request.batch], device=self.device)
             with torch.no_grad():
-                drawn = draw_protostructures(self, part, wanted, reach, temperature, generator)
+                drawn = draw_protostructures(self, part, wanted, reach, request.temperature, generator)
                 logs = self._log_likelihoods(drawn, generator)
             found += [GeneratedProtostructure(each, log) for each, log in zip(drawn, logs, strict=True)]
-            if on_progress is not None:
-                on_progress(len(found))
+            request.report(len(found))
         return found
 
     def _log_likelihoods(self, protostructures: list[Protostructure], generator: torch.Generator) -> list[float]:

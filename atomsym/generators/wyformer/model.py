@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from atomsym.core import ConfigError
 from atomsym.generators.batch import ProtostructureBatch
 from atomsym.generators.conditions import Conditions
 from atomsym.generators.generated import GeneratedProtostructure
-from atomsym.generators.generator import Progress, ProtostructureGenerator, require_samplable
+from atomsym.generators.generator import ProtostructureGenerator, Request, require_samplable
 from atomsym.generators.registry import register_generator
 from atomsym.generators.wyformer.config import WyFormerConfig
 from atomsym.generators.wyformer.loss import orbit_entropies
@@ -77,78 +76,25 @@ class WyFormer(ProtostructureGenerator):
             properties = properties.masked_fill(hidden < self.config.property_dropout, torch.nan)
         return orbit_entropies(self.network, batch, properties, generator).bound
 
-    def sample_in_groups(
-        self,
-        groups: Sequence[int],
-        *,
-        generator: torch.Generator,
-        conditions: Conditions | None = None,
-        temperature: float = 1.0,
-        targets: Mapping[str, float] | None = None,
-        guidance: float = 1.0,
-        batch: int = 512,
-        on_progress: Progress | None = None,
+    def n_candidates(self, conditions: Conditions) -> int:
+        """One if the conditions forbid next to nothing."""
+        return 1 if conditions == Conditions() else CANDIDATES
+
+    def draw(
+        self, families: NDArray[np.int64], request: Request, generator: torch.Generator
     ) -> list[GeneratedProtostructure]:
         """See ``ProtostructureGenerator``. Guidance is that of classifiers' absence: l = l_u + w (l_c - l_u).
 
         Source of the guidance: Ho, Salimans 2022 (arXiv 2207.12598).
         """
-        wanted = conditions or Conditions()
-        families = np.repeat(np.array(groups, dtype=np.int64)[:, None], _n_candidates(wanted), axis=1)
-        settings = (generator, wanted, temperature, targets, guidance, batch, on_progress)
-        return self._draw(families, *settings)
-
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: torch.Generator,
-        conditions: Conditions | None = None,
-        space_groups: Sequence[int] = (),
-        temperature: float = 1.0,
-        targets: Mapping[str, float] | None = None,
-        guidance: float = 1.0,
-        batch: int = 512,
-        on_progress: Progress | None = None,
-    ) -> list[GeneratedProtostructure]:
-        """See ``ProtostructureGenerator``; under conditions the candidates of a crystal have groups of their own."""
-        wanted = conditions or Conditions()
-        if n < 1 or _n_candidates(wanted) == 1:
-            return super().sample(
-                n, generator=generator, conditions=conditions, space_groups=space_groups, temperature=temperature,
-                targets=targets, guidance=guidance, batch=batch, on_progress=on_progress,
-            )  # fmt: skip
-        probabilities = torch.from_numpy(self.group_probabilities(wanted, space_groups))
-        size = (n, _n_candidates(wanted))
-        drawn = torch.multinomial(probabilities, size[0] * size[1], replacement=True, generator=generator)
-        settings = (generator, wanted, temperature, targets, guidance, batch, on_progress)
-        found = self._draw(drawn.view(size).numpy(), *settings)
-        logs = probabilities.log().tolist()
-        return [
-            replace(each, log_likelihood=each.log_likelihood + logs[each.protostructure.space_group]) for each in found
-        ]
-
-    def _draw(
-        self,
-        families: NDArray[np.int64],
-        generator: torch.Generator,
-        conditions: Conditions,
-        temperature: float,
-        targets: Mapping[str, float] | None,
-        guidance: float,
-        batch: int,
-        on_progress: Progress | None,
-    ) -> list[GeneratedProtostructure]:
-        groups = families.reshape(-1).tolist()
-        reach = require_samplable(self, groups, conditions, temperature, targets)
-        guide = Guide(self._standardised(targets or {}), guidance if targets else 0.0)
+        reach = require_samplable(self, families.reshape(-1).tolist(), request)
+        guide = Guide(self._standardised(request.targets), request.guidance if request.targets else 0.0)
         found: list[GeneratedProtostructure] = []
         with torch.no_grad():
-            for start in range(0, len(families), batch):
-                part = families[start : start + batch]
-                found += draw_crystals(self.network, part, reach, guide, generator, temperature)
-                if on_progress is not None:
-                    on_progress(len(found))
+            for start in range(0, len(families), request.batch):
+                part = families[start : start + request.batch]
+                found += draw_crystals(self.network, part, reach, guide, generator, request.temperature)
+                request.report(len(found))
         return found
 
     def _standardised(self, targets: Mapping[str, float]) -> Tensor:
@@ -157,8 +103,3 @@ class WyFormer(ProtostructureGenerator):
         if not all(np.isfinite(value) for value in targets.values()):
             raise ConfigError(f"targets must be finite numbers; found {dict(targets)}")
         return (torch.tensor(wanted, device=self.device) - self.property_means) / self.property_scales
-
-
-def _n_candidates(conditions: Conditions) -> int:
-    """One if the conditions forbid next to nothing."""
-    return 1 if conditions == Conditions() else CANDIDATES

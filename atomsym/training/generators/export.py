@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from atomsym.artifacts import ModelCard, config_to_dict, save_generator
+from atomsym.artifacts import config_to_dict, save_generator
 from atomsym.generators import ProtostructureGenerator
 from atomsym.training.checkpoints import Progress
+from atomsym.training.export import file_names, filled_card
 from atomsym.training.generators.config import GeneratorTrainingConfig
 
 
@@ -36,19 +36,9 @@ def save_trained_generator(
         ArtifactError: if the file cannot be written.
         ConfigError: if the name cannot be one of a model.
     """
-    output = config.output
-    where = description or ", ".join(_file_names(config.data.train))
-    record = generator_record(config, progress, sizes)
-    card = ModelCard(
-        name=output.name,
-        level_of_theory=output.level_of_theory,
-        training_data=f"{where}: {sizes[0]} crystals for training, {sizes[1]} for validation",
-        licence=output.licence,
-        citation=output.citation,
-        description=output.description,
-        training=json.dumps(record, separators=(",", ":"), ensure_ascii=False),
-    )
-    save_generator(generator, path, card)
+    where = description or ", ".join(file_names(config.data.train))
+    data = f"{where}: {sizes[0]} crystals for training, {sizes[1]} for validation"
+    save_generator(generator, path, filled_card(config.output, data, generator_record(config, progress, sizes)))
 
 
 def generator_record(config: GeneratorTrainingConfig, progress: Progress, sizes: tuple[int, int]) -> dict[str, Any]:
@@ -56,9 +46,9 @@ def generator_record(config: GeneratorTrainingConfig, progress: Progress, sizes:
     data = config.data
     data = replace(
         data,
-        train=_file_names(data.train),
-        validation=_file_names(data.validation),
-        test=_file_names(data.test),
+        train=file_names(data.train),
+        validation=file_names(data.validation),
+        test=file_names(data.test),
     )
     config = replace(config, data=data)
     return {
@@ -71,8 +61,3 @@ def generator_record(config: GeneratorTrainingConfig, progress: Progress, sizes:
         "validation_loss": progress.best_loss,
         "unit": "nats a crystal",
     }
-
-
-def _file_names(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Without folders: the file travels, and the folders of the machine it was trained on mean nothing there."""
-    return tuple(Path(path).name for path in paths)
