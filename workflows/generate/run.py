@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from ase.calculators.calculator import BaseCalculator
 
 from atomsym.artifacts import write_atomically
 from atomsym.artifacts.generators import load_generator, read_generator_card
-from atomsym.core import DataError, InputError
+from atomsym.core import DataError, InputError, MissingDependencyError
 from atomsym.generators import GeneratedProtostructure, ProtostructureGenerator
 from atomsym.generators.realisation import realise
 from atomsym.symmetry.wyckoff import Protostructure, analyse
@@ -70,15 +71,28 @@ def run_generate(
 
     Raises:
         InputError: if the folder holds a run, or the generator or the calculator cannot be found.
+        MissingDependencyError: if a package that the run or its results need is not installed.
         ConfigError: if no crystal meets the conditions.
         StoppedError: if it was stopped; ``resume_generate`` goes on.
     """
     require_no_run(folder)
+    require_packages()
     _load(settings).group_probabilities(settings.conditions(), settings.space_groups)  # is there any such crystal?
     _calculator(settings)
     make_folder(folder)
     write_atomically(folder / "settings.json", settings.to_json().encode())
     return _go_on(settings, folder, progress, should_stop)
+
+
+def require_packages() -> None:
+    """Check that everything is installed that a run needs to its end.
+
+    Raises:
+        MissingDependencyError: naming the first package that is not.
+    """
+    for package in ("moyopy", "pymatgen", "chemiscope"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependencyError.for_package(package, "generate", "the generation of crystals")
 
 
 def resume_generate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from atomsym.core import AtomsymError, ConfigError, DataError, InputError
+from atomsym.core import AtomsymError, ConfigError, DataError, InputError, MissingDependencyError
 from atomsym.generators.realisation import closest_contact
 from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal, canonical
 from atomsym.workflows.cli import app
@@ -133,6 +134,15 @@ def test_wrong_wishes_are_refused_before_any_work(
     result = CliRunner().invoke(app, ["generate", *named, *arguments, "-o", str(tmp_path / "run")])
     assert isinstance(result.exception, AtomsymError)
     assert re.search(message, str(result.exception))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_package_is_told_before_the_work(
+    generator_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "chemiscope", None)
+    with pytest.raises(MissingDependencyError, match=r"atomsym\[generate\]"):
+        run_generate(settings_of(generator_file), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
