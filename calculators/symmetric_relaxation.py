@@ -149,7 +149,7 @@ class _Surface:
         if (contact := closest_contact(crystal)) < CONTACT_FLOOR:
             raise _RefusedError(f"atoms came as close as {contact:.2f} of the sum of their radii")
         self.calls += 1
-        energy, forces, stress = evaluate(primitive_atoms(crystal), self._calculator)
+        energy, forces, stress = _evaluate(primitive_atoms(crystal), self._calculator)
         images, n_cells = self._primitive.images, self._primitive.n_cells
         gradient = self.freedom.gradient(vector, forces[images], stress)
         largest = float(np.linalg.norm(forces, axis=1).max())
@@ -167,7 +167,7 @@ def primitive_atoms(crystal: SymmetricCrystal) -> Atoms:
     )
 
 
-def evaluate(atoms: Atoms, calculator: BaseCalculator) -> tuple[float, Array, Array]:
+def _evaluate(atoms: Atoms, calculator: BaseCalculator) -> tuple[float, Array, Array]:
     """Energy (eV), forces (eV/Å) and stress (eV/Å³, shape (3, 3)).
 
     Raises:
