@@ -127,7 +127,7 @@ class StartsAtRandom(LennardJones):
 def test_building_a_model_does_not_advance_the_random_numbers(
     tmp_path: Path, card: ModelCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(registry._ARCHITECTURES, StartsAtRandom.architecture, StartsAtRandom)
+    monkeypatch.setitem(registry._ARCHITECTURES._classes, StartsAtRandom.architecture, StartsAtRandom)
     saved = StartsAtRandom(ARGON)
     save_model(saved, tmp_path / "m.safetensors", card)
     before = torch.random.get_rng_state()
