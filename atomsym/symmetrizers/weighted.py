@@ -28,12 +28,14 @@ class WeightedConfig(SymmetrizerConfig):
     Attributes:
         group: see ``SymmetrizerConfig``.
         threshold: pairs of points whose squared area is below this fraction of the largest get no frame; from 0 (all
-            pairs) to 0.75.
+            pairs) to 0.75. In the plane likewise with angular moments, which make few frames anyway.
         flatness: squared sine, about, below which a system counts as nearly linear and a quadrature takes over.
         degree: of that quadrature.
         samples: frames of each system; 0: all.
         choice: which ones: the ``largest`` weights (frames of equal weight stay together), or ``random`` ones.
         seed: of the random choice in evaluation mode.
+        training_samples: frames of each system drawn by weight in training only; 0: the same as in evaluation. A step
+            costs as many forward passes, its gradient is that of the whole average in the mean over draws.
     """
 
     threshold: float = 0.5
@@ -42,6 +44,7 @@ class WeightedConfig(SymmetrizerConfig):
     samples: int = 0
     choice: Literal["largest", "random"] = "largest"
     seed: int = 0
+    training_samples: int = 0
 
     def __post_init__(self) -> None:
         require_seed(self.seed)
@@ -49,8 +52,11 @@ class WeightedConfig(SymmetrizerConfig):
             raise ConfigError(f"threshold must be in [0, {LARGEST_THRESHOLD}]; found {self.threshold}")
         if not 0 < self.flatness < 1:
             raise ConfigError(f"flatness must be in (0, 1); found {self.flatness}")
-        if self.degree < 0 or self.samples < 0:
-            raise ConfigError(f"degree and samples must be >= 0; found {self.degree} and {self.samples}")
+        if min(self.degree, self.samples, self.training_samples) < 0:
+            raise ConfigError(
+                "degree, samples and training_samples must be >= 0; "
+                f"found {self.degree}, {self.samples} and {self.training_samples}"
+            )
 
 
 @register_symmetrizer
@@ -69,7 +75,7 @@ class Weighted(Symmetrizer):
         super().__init__(config, elements, cutoff)
         random = config.samples > 0 and config.choice == "random"
         self.continuous = config.samples == 0
-        self.stochastic = random
+        self.stochastic = random or config.training_samples > 0
         self.exact = "" if random else config.group
         self.n_frames = config.samples if random else None
         self._remainder: tuple[Tensor, Tensor] = rotation_quadrature(config.degree, config.group)
@@ -81,6 +87,8 @@ class Weighted(Symmetrizer):
         every = weighted_frames(
             points, config.group, self._remainder, threshold=config.threshold, flatness=config.flatness
         )
+        if self.training and config.training_samples:
+            return sampled_frames(every, draws(graph.n_systems, config.training_samples, None))
         if not config.samples:
             return every
         if config.choice == "largest":

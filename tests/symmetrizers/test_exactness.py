@@ -166,6 +166,20 @@ def test_random_frames_can_be_reproduced_in_evaluation_and_vary_in_training(sett
     assert len(set(drawn)) > 1
 
 
+def test_samples_of_training_leave_evaluation_whole_and_have_its_mean() -> None:
+    graph = molecule()
+    potential, whole = symmetrized("weighted", training_samples=2), energy(symmetrized("weighted"), graph)
+    assert energy(potential, graph) == whole
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        potential.train()
+        assert potential.symmetrizer.frames(graph).n_frames == 2
+        drawn = torch.tensor([energy(potential, graph) for _ in range(400)])
+    spread = float(drawn.std()) / 20
+    assert spread > 1e-3
+    assert abs(float(drawn.mean()) - whole) < 4 * spread
+
+
 def test_augmentation_turns_in_training_and_does_nothing_afterwards() -> None:
     graph, potential = molecule(), symmetrized("augmentation")
     assert energy(potential, graph) == pytest.approx(energy(bare(), graph), abs=EXACT)
@@ -258,6 +272,7 @@ def shaped(name: str) -> AtomGraph:
         ({"method": "weighted"}, True, False, None),
         ({"method": "weighted", "samples": 4}, False, False, None),
         ({"method": "weighted", "samples": 4, "choice": "random"}, False, True, 4),
+        ({"method": "weighted", "training_samples": 1}, True, True, None),
         ({"method": "group", "name": "O"}, True, False, 24),
         ({"method": "quadrature", "degree": 3}, True, False, 64),
         ({"method": "canonicalization"}, False, False, 1),

@@ -8,12 +8,13 @@ from torch import Tensor
 from atomsym.core.errors import InputError
 from atomsym.symmetry.frames.frame_set import Frames, joined_frames, ragged_ranges, with_mirrored
 from atomsym.symmetry.frames.groups import Group, is_planar
+from atomsym.symmetry.frames.moments import moment_frames
 from atomsym.symmetry.frames.points import FramePoints
+from atomsym.symmetry.frames.smooth import smooth_maximum, smooth_step
 
 LARGEST_THRESHOLD = 0.75
 """Beyond it weights would rise from zero to their largest value within too small a change of the positions."""
 
-_POWER = 32  # of the smooth maximum
 _SMALLEST = 1e-5  # σ³ is below rounding there
 _NEGLIGIBLE = 0.3  # σ³² is below rounding there
 _SHORT = 1e-2  # Å, points below which a system has no shape
@@ -46,7 +47,7 @@ def weighted_frames(
     - exactly invariant for ρ ≥ flatness, whatever the threshold;
     - continuous with two derivatives everywhere, at equal principal values and in linear molecules too;
     - as invariant as the fixed set for single atoms, linear molecules and molecules within sin θ < √flatness of
-      linear ones (in the plane: systems that are columns along z).
+      linear ones (in the plane: systems that are columns along z, and those whose moments all vanish).
 
     Groups with reflections get the mirror image of each frame too.
 
@@ -69,54 +70,37 @@ def weighted_frames(
     """
     if not (0 <= threshold <= LARGEST_THRESHOLD and 0 < flatness < 1):
         raise InputError(f"weighted frames need 0 <= threshold <= {LARGEST_THRESHOLD} and 0 < flatness < 1")
-    candidates = _points_in_plane(points) if is_planar(group) else _pairs(points)
+    if is_planar(group):
+        frames, share = moment_frames(points, threshold=threshold, flatness=flatness)
+    else:
+        frames, share = _pair_frames(points, threshold, flatness)
+    return joined_frames([with_mirrored(frames, group), _remaining(share, remainder, frames.rotations)])
+
+
+def _pair_frames(points: FramePoints, threshold: float, flatness: float) -> tuple[Frames, Tensor]:
+    """Frames of pairs without mirror images, whose weights sum to the share of each system, and these shares."""
+    candidates = _pairs(points)
     system = points.system.index_select(0, candidates[0])
     with torch.no_grad():
-        sizes = _sizes(points.vectors, candidates, group)
+        sizes = _squared_areas(points.vectors, candidates)
         largest = smooth_maximum(sizes, system, points.n_systems)
         floor = min(max(threshold, _SMALLEST), _NEGLIGIBLE)
         kept = (sizes > floor * largest[system]).nonzero().squeeze(1)
-    candidates, system = tuple(c[kept] for c in candidates), system[kept]
-    sizes = _sizes(points.vectors, candidates, group)
+    candidates, system = (candidates[0][kept], candidates[1][kept]), system[kept]
+    sizes = _squared_areas(points.vectors, candidates)
     largest = smooth_maximum(sizes, system, points.n_systems)
-    share = _shape_share(points, largest, group, flatness)
+    share = _shape_share(points, largest, flatness)
     per_frame = largest.index_select(0, system)
     raw = (sizes / per_frame - threshold).clamp(min=0).pow(3)
     used = ((raw.detach() > 0) & (share.detach()[system] > _FAINT)).nonzero().squeeze(1)
     raw, system = raw.index_select(0, used), system[used]
     total = raw.new_zeros(points.n_systems).index_add(0, system, raw)
     weights = raw / total.index_select(0, system) * share.index_select(0, system)
-    rotations = _frames(points.vectors, tuple(c[used] for c in candidates), group)
-    return joined_frames(
-        [with_mirrored(Frames(rotations, weights, system), group), _remaining(share, remainder, rotations)]
-    )
+    rotations = _frames_of_pairs(points.vectors, (candidates[0][used], candidates[1][used]))
+    return Frames(rotations, weights, system), share
 
 
-def smooth_maximum(values: Tensor, index: Tensor, n: int) -> Tensor:
-    """Σ v³³ / Σ v³² over the values of each index, shape (n,): near the largest, smooth where two values are equal.
-
-    It exceeds no largest value, and does not change when every value is there several times.
-
-    Args:
-        values: shape (n_values,), ≥ 0.
-        index: shape (n_values,), int64.
-        n: number of results; those without values are 0.
-    """
-    largest = values.new_zeros(n).scatter_reduce(0, index, values.detach(), "amax")
-    scale = torch.where(largest > 0, largest, torch.ones_like(largest))
-    ratio = values / scale[index]
-    powers = ratio.pow(_POWER)
-    total = values.new_zeros(n).index_add(0, index, powers)
-    return scale * values.new_zeros(n).index_add(0, index, powers * ratio) / torch.where(largest > 0, total, scale)
-
-
-def smooth_step(t: Tensor) -> Tensor:
-    """t⁴ (35 − 84 t + 70 t² − 20 t³) on [0, 1], 0 before and 1 behind; three continuous derivatives."""
-    t = t.clamp(0, 1)
-    return t.pow(4) * (35 - 84 * t + 70 * t.square() - 20 * t.pow(3))
-
-
-def _pairs(points: FramePoints) -> tuple[Tensor, ...]:
+def _pairs(points: FramePoints) -> tuple[Tensor, Tensor]:
     """All ordered pairs of points with the same owner, a point with itself included."""
     _, numbered, counts = torch.unique_consecutive(points.owner, return_inverse=True, return_counts=True)
     first_of_owner = torch.cumsum(counts, 0) - counts
@@ -125,35 +109,22 @@ def _pairs(points: FramePoints) -> tuple[Tensor, ...]:
     return first, ragged_ranges(first_of_owner[numbered], partners)
 
 
-def _points_in_plane(points: FramePoints) -> tuple[Tensor, ...]:
-    return (torch.arange(points.vectors.shape[0], device=points.vectors.device),)
+def _squared_areas(vectors: Tensor, pairs: tuple[Tensor, Tensor]) -> Tensor:
+    """Of pairs, Å⁴."""
+    first, second = (vectors.index_select(0, side) for side in pairs)
+    return torch.linalg.cross(first, second).square().sum(1)
 
 
-def _sizes(vectors: Tensor, candidates: tuple[Tensor, ...], group: Group) -> Tensor:
-    """Squared areas of pairs, Å⁴; of points in the plane squared lengths, Å²."""
-    first = vectors.index_select(0, candidates[0])
-    if is_planar(group):
-        return first[:, :2].square().sum(1)
-    return torch.linalg.cross(first, vectors.index_select(0, candidates[1])).square().sum(1)
-
-
-def _shape_share(points: FramePoints, largest: Tensor, group: Group, flatness: float) -> Tensor:
+def _shape_share(points: FramePoints, largest: Tensor, flatness: float) -> Tensor:
     """S(ρ / flatness) of each system: how much of the weight its own frames have."""
-    squared = points.vectors.square().sum(1)
-    length = smooth_maximum(squared, points.system, points.n_systems)
-    whole = length + _SHORT**2 if is_planar(group) else length.square() + _SHORT**4
-    return smooth_step(largest / whole / flatness)
+    length = smooth_maximum(points.vectors.square().sum(1), points.system, points.n_systems)
+    return smooth_step(largest / (length.square() + _SHORT**4) / flatness)
 
 
-def _frames(vectors: Tensor, candidates: tuple[Tensor, ...], group: Group) -> Tensor:
-    first = vectors.index_select(0, candidates[0])
-    if is_planar(group):
-        first = first * first.new_tensor([1.0, 1.0, 0.0])
-        e3 = first.new_tensor([0.0, 0.0, 1.0]).expand_as(first)
-        e1 = first / first.norm(dim=1, keepdim=True)
-        return torch.stack([e1, torch.linalg.cross(e3, e1), e3], dim=2)
+def _frames_of_pairs(vectors: Tensor, pairs: tuple[Tensor, Tensor]) -> Tensor:
+    first, second = (vectors.index_select(0, side) for side in pairs)
     e1 = first / first.norm(dim=1, keepdim=True)
-    normal = torch.linalg.cross(first, vectors.index_select(0, candidates[1]))
+    normal = torch.linalg.cross(first, second)
     e3 = normal / normal.norm(dim=1, keepdim=True)
     return torch.stack([e1, torch.linalg.cross(e3, e1), e3], dim=2)
 

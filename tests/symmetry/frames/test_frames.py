@@ -34,7 +34,7 @@ from atomsym.symmetry.frames import (
     sampled_frames,
     weighted_frames,
 )
-from atomsym.symmetry.frames.weighted import smooth_maximum, smooth_step
+from atomsym.symmetry.frames.smooth import smooth_maximum, smooth_step
 from atomsym.testing import tolerances
 
 EXACT = tolerances.ALGEBRA.float64
@@ -227,6 +227,65 @@ def test_weights_and_frames_of_pairs_have_two_derivatives() -> None:
         points = FramePoints(vectors, start.system, start.owner, 1)
         frames = weighted(points, "E3", 0.1)
         return (frames.weights[:, None, None] * frames.rotations**2 * torch.arange(3.0)).sum((0, 1))
+
+    x = start.vectors.clone().requires_grad_()
+    assert torch.autograd.gradcheck(function, (x,))
+    assert torch.autograd.gradgradcheck(function, (x,))
+
+
+# Weighted frames of the plane ----------------------------------------------------------------------------------------
+
+
+def ring(n: int, height: float = 0.3) -> FramePoints:
+    """n points on a regular polygon and one above its middle: principal axes in the plane are arbitrary."""
+    angles = 0.2 + torch.arange(n) * (2 * math.pi / n)
+    x = torch.stack([1.4 * angles.cos(), 1.4 * angles.sin(), 0 * angles], 1)
+    x = torch.cat([x, torch.tensor([[0.0, 0.0, height]])]).double()
+    owner = torch.zeros(len(x), dtype=torch.int64)
+    return FramePoints(x - x.mean(0), owner, owner, 1)
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 6])
+def test_a_polygon_has_as_many_frames_as_corners_and_a_mean_that_does_not_turn(n: int) -> None:
+    points = ring(n)
+    frames = weighted(points, "SE2", 0.5)
+    assert frames.n_frames == n
+    assert weighted(points, "E2", 0.5).n_frames == 2 * n
+    for operation in random_elements(3, "E2", generator=generator(3)):
+        moved = turned(points, operation)
+        expected = float(average(points, weighted(points, "E2", 0.5)))
+        assert abs(float(average(moved, weighted(moved, "E2", 0.5))) - expected) < EXACT * abs(expected)
+
+
+def test_planar_averages_are_smooth_where_one_moment_overtakes_another() -> None:
+    """A square is squeezed into a rectangle: frames of order two join those of order four, and replace them."""
+
+    def squeezed(t: float) -> FramePoints:
+        points = ring(4)
+        owner = points.owner
+        return FramePoints(points.vectors * torch.tensor([1 + t, 1 - t, 1]).double(), owner, owner, 1)
+
+    places = torch.linspace(-0.4, 0.4, 401).tolist()
+    averages = [average(squeezed(t), weighted(squeezed(t), "SE2", 0.5)) for t in places]
+    values = torch.stack(averages).squeeze(1)
+    counts = {weighted(squeezed(t), "SE2", 0.5).n_frames for t in places}
+    assert counts == {2, 4, 6}
+    assert float(values.diff(n=4).abs().max()) < 1e-4 * float(values.abs().max())
+    assert float(values.max() - values.min()) > 1e-2
+
+
+def test_the_number_of_planar_frames_does_not_grow_with_the_system() -> None:
+    for n in (5, 50, 500):
+        assert weighted(cloud(n, n), "SE2", 0.0).n_frames <= 21 + 4
+
+
+def test_weights_and_frames_of_moments_have_two_derivatives() -> None:
+    start = cloud(5, 3)
+
+    def function(vectors: Tensor) -> Tensor:
+        points = FramePoints(vectors, start.system, start.owner, 1)
+        frames = weighted(points, "E2", 0.1)
+        return (frames.weights[:, None, None] * (frames.rotations + 1) ** 3 * torch.arange(3.0)).sum((0, 1))
 
     x = start.vectors.clone().requires_grad_()
     assert torch.autograd.gradcheck(function, (x,))
