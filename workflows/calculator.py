@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
@@ -16,7 +18,11 @@ GPU_SKIN = 1.0  # Å; on a CPU a new neighbor list for each step is faster
 
 
 def make_calculator(
-    model: str, device: str = "cpu", dtype: str = "float64", content_hash: str | None = None
+    model: str,
+    device: str = "cpu",
+    dtype: str = "float64",
+    content_hash: str | None = None,
+    kwargs: Mapping[str, Any] | None = None,
 ) -> BaseCalculator:
     """A calculator of a model of this package, or of another one by name (``chgnet``) or as ``module:factory``.
 
@@ -24,16 +30,21 @@ def make_calculator(
         model: name or path of a model, or for example ``ase.calculators.emt:EMT``.
         device, dtype: of models of this package; others choose for themselves.
         content_hash: refuse a model file of another content.
+        kwargs: keyword arguments of the factory, or of ``AtomsymCalculator``, where they go before device and dtype.
 
     Raises:
-        InputError, ConfigError, ArtifactError: if there is no such model or it cannot be used.
+        InputError, ConfigError, ArtifactError: if there is no such model or it cannot be used, or it refuses the
+            arguments.
     """
     if not model:
         raise ConfigError("--model is needed; list the models with: atomsym models")
     if is_other_package(model):
-        return load_calculator(model)
+        return load_calculator(model, dict(kwargs or {}))
     skin = 0.0 if device == "cpu" else GPU_SKIN
-    return AtomsymCalculator(model, device=device, dtype=dtype, skin=skin, content_hash=content_hash)
+    settings: dict[str, Any] = {"device": device, "dtype": dtype, "skin": skin, **(kwargs or {})}
+    if content_hash is not None:
+        settings["content_hash"] = content_hash
+    return load_calculator(model, settings)
 
 
 def content_hash_of(calculator: object) -> str:

@@ -43,7 +43,9 @@ Model = Annotated[
         "that of a built-in system",
     ),
 ]
-Kwargs = Annotated[str | None, option(MACHINE, "Arguments of module:factory, as JSON.")]
+Kwargs = Annotated[
+    str | None, option(MACHINE, "Arguments of module:factory, or of the calculator of a model, as JSON.")
+]
 Device = Annotated[str | None, option(MACHINE, "cpu or cuda.", "cpu")]
 Dtype = Annotated[
     str | None, option(MACHINE, "float32 or float64, of the model; positions are always float64.", "float64")

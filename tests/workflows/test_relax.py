@@ -15,9 +15,11 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixBondLengths
+from typer.testing import CliRunner
 
 from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.core import AtomsymError, CalculationError, ConfigError, InputError, MissingDependencyError
+from atomsym.workflows.cli import app
 from atomsym.workflows.relax import RelaxSettings, resume_relax, run_relax
 from atomsym.workflows.relax.relaxation import _Relaxation
 from atomsym.workflows.relax.report import write_report
@@ -116,6 +118,52 @@ def test_optimizers_with_a_hessian_go_on_exactly(rattled: RelaxSettings, tmp_pat
     assert resume_relax(tmp_path / "run").end == whole.end
     logs = [(tmp_path / name / "log.csv").read_text() for name in ("whole", "run")]
     assert logs[0] == logs[1]
+
+
+def test_arguments_reach_the_calculator_and_are_kept_on_resuming(tmp_path: Path) -> None:
+    atoms = Atoms("Ar2", [[0, 0, 0], [4.0, 0, 0]])
+    name = "ase.calculators.lj:LennardJones"
+    settings = settings_of(atoms, tmp_path, name, kwargs={"sigma": 3.4, "epsilon": 0.01, "rc": 30.0}, fmax=1e-6)
+    calls = iter(range(100))
+    assert not run_relax(settings, tmp_path / "run", should_stop=lambda: next(calls) == 2).converged
+    result = resume_relax(tmp_path / "run")
+    assert result.converged
+    assert ase.io.read(result.structure).get_distance(0, 1) == pytest.approx(2 ** (1 / 6) * 3.4, abs=1e-3)
+
+
+def test_arguments_reach_a_model_of_this_package(tmp_path: Path) -> None:
+    """A Hessian head moves the atoms otherwise than the derivative would, to the same minimum."""
+    water = molecule("H2O")
+    water.rattle(0.05, seed=0)
+    chosen: dict[str, Any] = {"optimizer": "rfo", "fmax": 1e-3}
+    exact = run_relax(settings_of(water, tmp_path, "organic", **chosen), tmp_path / "exact")
+    head = settings_of(water, tmp_path, "organic", kwargs={"hessian": "predicted", "dtype": "float32"}, **chosen)
+    predicted = run_relax(head, tmp_path / "predicted")
+    assert predicted.converged
+    assert predicted.end.energy == pytest.approx(exact.end.energy, abs=1e-4)
+    paths = [read_trajectory(tmp_path / name)[1].positions for name in ("exact", "predicted")]
+    assert 1e-5 < np.abs(paths[0] - paths[1]).max() < 0.1
+    begun = json.loads((tmp_path / "predicted" / "settings.json").read_text())
+    assert (begun["kwargs"], begun["dtype"]) == (head.kwargs, "float64")
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "message"),
+    [
+        (EMT_NAME, "sigma=3", "--kwargs must be JSON"),
+        ("copper-morse", "[1]", "--kwargs must be a JSON object"),
+        ("copper-morse", '{"no_such_argument": 1}', "no_such_argument"),
+        ("ase.build:bulk", '{"no_such_argument": 1}', "could not be made with the arguments"),
+    ],
+)
+def test_wrong_arguments_are_named_before_anything_is_written(
+    rattled: RelaxSettings, tmp_path: Path, model: str, text: str, message: str
+) -> None:
+    arguments = ["relax", rattled.system, "--model", model, "--kwargs", text, "-o", str(tmp_path / "run")]
+    answer = CliRunner(env={"COLUMNS": "300"}).invoke(app, arguments)
+    assert isinstance(answer.exception, ConfigError)
+    assert message in str(answer.exception)
+    assert not (tmp_path / "run").exists()
 
 
 def test_symmetry_is_kept_on_resuming(tmp_path: Path) -> None:

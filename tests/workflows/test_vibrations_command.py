@@ -109,7 +109,6 @@ def test_the_table_says_what_was_done(tmp_path: Path) -> None:
         (["--symmetry-number", "0"], ConfigError, "symmetry_number"),
         (["--hessian", "analytic"], AtomsymError, "no analytic Hessian"),
         (["--kwargs", "{"], ConfigError, "JSON"),
-        (["--kwargs", '{"asap_cutoff": true}', "--relax"], ConfigError, "--kwargs"),
     ],
 )
 def test_wrong_arguments_are_named(tmp_path: Path, arguments: list[str], error: type[Exception], words: str) -> None:
@@ -231,6 +230,16 @@ def test_a_relaxation_that_was_stopped_goes_on(tmp_path: Path) -> None:
     with pytest.raises(StoppedError, match="relaxation"):
         run_vibrations(settings, tmp_path / "run", should_stop=lambda: True)
     result = resume_vibrations(tmp_path / "run")
+    assert result.max_force <= settings.relax_fmax + 1e-6
+
+
+def test_arguments_of_the_calculator_hold_in_the_relaxation_too(tmp_path: Path) -> None:
+    name = "ase.calculators.lj:LennardJones"
+    settings = VibrationsSettings(
+        saved(Atoms("Ar2", [[0, 0, 0], [3.9, 0, 0]]), tmp_path), name, {"sigma": 3.4, "rc": 30.0}, relax=True
+    )
+    result = run_vibrations(settings, tmp_path / "run")
+    assert result.atoms.get_distance(0, 1) == pytest.approx(2 ** (1 / 6) * 3.4, abs=1e-3)
     assert result.max_force <= settings.relax_fmax + 1e-6
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from ase.calculators.calculator import BaseCalculator
@@ -15,6 +14,7 @@ from atomsym.artifacts import write_atomically
 from atomsym.calculators.ase.load import load_calculator, parse_kwargs
 from atomsym.testing.outcome import CheckResult
 from atomsym.testing.suite import Check
+from atomsym.workflows.check import options
 from atomsym.workflows.check.card import ReportCard
 from atomsym.workflows.check.run import CheckOptions, run_check
 from atomsym.workflows.check.terminal import print_card, progress_line
@@ -22,54 +22,21 @@ from atomsym.workflows.paths import require_writable
 
 
 def check_command(
-    calculator: Annotated[
-        str,
-        typer.Argument(
-            help="A model name or file, or module:factory of any ASE calculator, e.g. ase.calculators.emt:EMT.",
-            show_default=False,
-        ),
-    ],
-    kwargs: Annotated[
-        str | None,
-        typer.Option(help="Arguments of the calculator as JSON, e.g. '{\"sigma\": 3.4}'.", show_default=False),
-    ] = None,
-    structure: Annotated[
-        Path | None,
-        typer.Option(
-            "--structure",
-            "-s",
-            help="Test on this file that ASE reads, or a built-in structure (water).",
-            show_default="automatic",
-        ),
-    ] = None,
-    elements: Annotated[
-        str | None, typer.Option(help="Test on these elements, e.g. Cu,Au or H,O.", show_default="automatic")
-    ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option(help="Run this check only, e.g. F-11; repeatable.", show_default="all")
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="float32 or float64: which bounds hold.", show_default="detected")
-    ] = None,
-    cutoff: Annotated[
-        float | None, typer.Option(help="Interaction radius in Å.", show_default="found by a dimer scan")
-    ] = None,
-    timestep: Annotated[
-        float | None, typer.Option(help="Of the dynamics, fs.", show_default="1, with hydrogen 0.5")
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="Hot start of the dynamics, K.", show_default="from the cohesive energy")
-    ] = None,
-    duration: Annotated[
-        float | None, typer.Option(help="Of the dynamics, ps.", show_default="2, less if slow; thorough: 20")
-    ] = None,
-    thorough: Annotated[bool, typer.Option("--thorough", help="Full lengths; takes minutes.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of all random choices.")] = 0,
-    html: Annotated[Path | None, typer.Option(help="Write a page with plots to this file.", show_default=False)] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json-file", help="Write all numbers to this file.", show_default=False)
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
+    calculator: options.Calculator,
+    kwargs: options.Kwargs = None,
+    structure: options.Structure = None,
+    elements: options.Elements = None,
+    only: options.Only = None,
+    dtype: options.Dtype = None,
+    cutoff: options.Cutoff = None,
+    timestep: options.Timestep = None,
+    temperature: options.Temperature = None,
+    duration: options.Duration = None,
+    thorough: options.Thorough = False,
+    seed: options.Seed = 0,
+    html: options.Html = None,
+    json_file: options.JsonFile = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Physics report card: is this calculator invariant, smooth, conservative?
 
@@ -84,15 +51,24 @@ def check_command(
     for path in (html, json_file):
         if path is not None:
             require_writable(path)
-    options = CheckOptions(
+    chosen = CheckOptions(
         structure=structure, elements=_symbols(elements), only=tuple(only or ()), dtype=dtype, cutoff=cutoff,
         timestep=timestep, temperature=temperature, duration=duration, thorough=thorough, seed=seed,
     )  # fmt: skip
-    arguments = parse_kwargs(kwargs)
-    subject = load_calculator(calculator, arguments)
+    subject = load_calculator(calculator, parse_kwargs(kwargs))
     console = Console(stderr=True, quiet=as_json)
-    command = _reproduce(calculator, kwargs, options)
-    card = _run_with_progress(subject, options, calculator, command, console)
+    command = _reproduce(calculator, kwargs, chosen)
+    card = _run_with_progress(subject, chosen, calculator, command, console)
+    _show(card, console, html=html, json_file=json_file, as_json=as_json)
+    raise typer.Exit(card.exit_code)
+
+
+def _symbols(text: str | None) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split()) if text else ()
+
+
+def _show(card: ReportCard, console: Console, *, html: Path | None, json_file: Path | None, as_json: bool) -> None:
+    """Write the files that were asked for, and print the card."""
     if html is not None:
         from atomsym.workflows.check.page import write_html  # matplotlib takes a while to import: only when it draws
 
@@ -104,35 +80,30 @@ def check_command(
     else:
         print_card(card, Console())
         console.print(f"Page: {html}" if html else "[dim]A page with plots: add --html check.html[/]")
-    raise typer.Exit(card.exit_code)
 
 
-def _symbols(text: str | None) -> tuple[str, ...]:
-    return tuple(text.replace(",", " ").split()) if text else ()
-
-
-def _reproduce(calculator: str, kwargs: str | None, options: CheckOptions) -> str:
+def _reproduce(calculator: str, kwargs: str | None, chosen: CheckOptions) -> str:
     """The command line that makes the same card."""
     words = ["atomsym", "check", calculator]
     if kwargs:
         words += ["--kwargs", kwargs]
-    if options.elements:
-        words += ["--elements", ",".join(options.elements)]
+    if chosen.elements:
+        words += ["--elements", ",".join(chosen.elements)]
     for name in ("structure", "dtype", "cutoff", "timestep", "temperature", "duration"):
-        value = getattr(options, name)
+        value = getattr(chosen, name)
         if value is not None:
             words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
-    for identifier in options.only:
+    for identifier in chosen.only:
         words += ["--only", identifier]
-    if options.thorough:
+    if chosen.thorough:
         words.append("--thorough")
-    if options.seed:
-        words += ["--seed", str(options.seed)]
+    if chosen.seed:
+        words += ["--seed", str(chosen.seed)]
     return shlex.join(words)
 
 
 def _run_with_progress(
-    subject: BaseCalculator, options: CheckOptions, name: str, command: str, console: Console
+    subject: BaseCalculator, chosen: CheckOptions, name: str, command: str, console: Console
 ) -> ReportCard:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
@@ -144,4 +115,4 @@ def _run_with_progress(
         def finished(result: CheckResult) -> None:
             bar.console.print(progress_line(result), highlight=False)
 
-        return run_check(subject, options, name=name, command=command, on_start=started, on_result=finished)
+        return run_check(subject, chosen, name=name, command=command, on_start=started, on_result=finished)

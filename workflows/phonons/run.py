@@ -14,7 +14,6 @@ from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedErr
 
 from atomsym.artifacts import write_atomically
 from atomsym.calculators.ase import AtomsymCalculator
-from atomsym.calculators.ase.load import load_calculator
 from atomsym.calculators.phonopy import from_phonopy, to_phonopy
 from atomsym.core import CalculationError, InputError
 from atomsym.workflows.calculator import absolute, make_calculator, require_known_charge
@@ -141,9 +140,7 @@ def _phonopy(atoms: Atoms, supercell: tuple[int, int, int], symprec: float) -> P
 
 
 def _calculator(settings: PhononsSettings) -> BaseCalculator:
-    if settings.kwargs:
-        return load_calculator(settings.model, settings.kwargs)
-    return make_calculator(settings.model, settings.device, "float64")
+    return make_calculator(settings.model, settings.device, "float64", kwargs=settings.kwargs)
 
 
 def _relaxed(
@@ -151,7 +148,13 @@ def _relaxed(
 ) -> tuple[Atoms, list[str]]:
     """Atoms and cell at rest, with the space group of the start."""
     chosen = RelaxSettings(
-        settings.system, settings.model, cell=True, fix_symmetry=True, fmax=settings.relax_fmax, device=settings.device
+        settings.system,
+        settings.model,
+        settings.kwargs,
+        cell=True,
+        fix_symmetry=True,
+        fmax=settings.relax_fmax,
+        device=settings.device,
     )
     report = None if progress is None else (lambda step, _: progress("relaxation steps", step, 0))
     found = run_relax(chosen, folder, report)

@@ -59,8 +59,6 @@ class PhononsSettings:
             raise ConfigError(f"points must be 2 or more; found {self.points}")
         if self.route not in ROUTES:
             raise ConfigError(f"route must be one of {', '.join(ROUTES)}; found '{self.route}'")
-        if self.relax and self.kwargs:
-            raise ConfigError("--relax cannot pass --kwargs on; relax first, or name a factory that needs none")
 
     def to_json(self) -> str:
         return settings_to_json(self)

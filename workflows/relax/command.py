@@ -9,12 +9,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from atomsym.calculators.ase.load import parse_kwargs
 from atomsym.core import ConfigError
 from atomsym.workflows.relax import options
 from atomsym.workflows.relax.relaxation import RelaxResult, resume_relax, run_relax
 from atomsym.workflows.relax.settings import RelaxSettings
 from atomsym.workflows.run_folders import require_run_of
-from atomsym.workflows.run_options import AsJson, Device, Dtype, MaxMinutes, Model, Output, System
+from atomsym.workflows.run_options import AsJson, Device, Dtype, Kwargs, MaxMinutes, Model, Output, System
 from atomsym.workflows.run_settings import refuse_changes
 from atomsym.workflows.status_line import status_line
 from atomsym.workflows.stopping import exit_stopped, stoppable
@@ -26,6 +27,7 @@ EXIT_NOT_CONVERGED = 1
 def relax_command(
     system: System = None,
     model: Model = None,
+    kwargs: Kwargs = None,
     cell: options.Cell = None,
     pressure: options.Pressure = None,
     fix_symmetry: options.FixSymmetry = None,
@@ -48,13 +50,15 @@ def relax_command(
     converged within --max-steps.
 
     Examples: `atomsym relax structure.cif --model copper-morse --cell --fix-symmetry`,
-    `atomsym relax molecule.xyz --model ase.calculators.emt:EMT`, `atomsym relax --resume atomsym-relax-structure`.
+    `atomsym relax molecule.xyz --model tblite.ase:TBLite --kwargs '{"method": "GFN1-xTB"}'`,
+    `atomsym relax CH3CH2OH --optimizer rfo --kwargs '{"hessian": "predicted"}'`,
+    `atomsym relax --resume atomsym-relax-structure`.
     """
     console = Console(stderr=True, quiet=as_json)
     given: dict[str, Any] = {
-        "model": model, "cell": cell, "pressure": pressure, "fix_symmetry": fix_symmetry,
-        "free_parameters": free_parameters, "symprec": symprec, "optimizer": optimizer, "fmax": fmax, "smax": smax,
-        "device": device, "dtype": dtype,
+        "model": model, "kwargs": parse_kwargs(kwargs) or None, "cell": cell, "pressure": pressure,
+        "fix_symmetry": fix_symmetry, "free_parameters": free_parameters, "symprec": symprec, "optimizer": optimizer,
+        "fmax": fmax, "smax": smax, "device": device, "dtype": dtype,
     }  # fmt: skip
     settings, folder = _settings(system, output, resume, given, max_steps)
     go_on = f"atomsym relax --resume {folder}"

@@ -183,7 +183,9 @@ class _Relaxation:
         self.step = 0
         self.learnt: dict[str, np.ndarray] = {}  # the state of an optimizer with a Hessian, to go on from exactly
         self._optimizer: Optimizer | None = None
-        atoms.calc = make_calculator(settings.model, settings.device, settings.dtype, content_hash)
+        atoms.calc = make_calculator(
+            settings.model, settings.device, settings.dtype, content_hash, kwargs=settings.kwargs
+        )
         require_known_charge(atoms)
         if settings.cell and not atoms.pbc.all():
             raise InputError("--cell relaxes lattice vectors: the structure must be periodic in three directions")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from atomsym.core import ConfigError
 from atomsym.workflows.run_settings import read_settings, require_dtype, require_positive, settings_to_json
@@ -20,6 +21,7 @@ class RelaxSettings:
     Attributes:
         system: name of a built-in system or a file that ASE can read (its last frame is taken).
         model: name or path of a model, or ``module:factory`` of another ASE calculator.
+        kwargs: keyword arguments of that factory, or of ``AtomsymCalculator``.
         cell: whether lattice vectors are relaxed too.
         pressure: on a relaxed cell, GPa.
         fix_symmetry: keep the space group of the start.
@@ -37,6 +39,7 @@ class RelaxSettings:
 
     system: str
     model: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
     cell: bool = False
     pressure: float = 0.0
     fix_symmetry: bool = False

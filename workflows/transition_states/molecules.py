@@ -14,7 +14,6 @@ from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
-from atomsym.calculators.ase.load import load_calculator
 from atomsym.core import AtomsymError, CalculationError, InputError
 from atomsym.workflows.calculator import make_calculator, require_known_charge
 from atomsym.workflows.hessian_source import HessianResult, hessian_of
@@ -70,9 +69,8 @@ class Work:
 
 def make_work(settings: TransitionStateSettings) -> Work:
     """The calculator of the settings, ready."""
-    if settings.kwargs:
-        return Work(settings, load_calculator(settings.model, settings.kwargs))
-    return Work(settings, make_calculator(settings.model, settings.device, settings.dtype))
+    calculator = make_calculator(settings.model, settings.device, settings.dtype, kwargs=settings.kwargs)
+    return Work(settings, calculator)
 
 
 def load_molecule(name: str, calculator: BaseCalculator) -> Atoms:

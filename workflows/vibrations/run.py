@@ -12,7 +12,6 @@ from ase.calculators.calculator import BaseCalculator
 
 from atomsym.artifacts import write_atomically
 from atomsym.calculators.ase import AtomsymCalculator
-from atomsym.calculators.ase.load import load_calculator
 from atomsym.core import InputError, MissingDependencyError
 from atomsym.workflows.calculator import absolute, make_calculator, require_known_charge
 from atomsym.workflows.hessian_source import HessianResult, forces_of, hessian_of, require_hessian
@@ -179,9 +178,7 @@ def _intensities(atoms: Atoms, modes: NormalModes, hessian: HessianResult, step:
 
 
 def _calculator(settings: VibrationsSettings) -> BaseCalculator:
-    if settings.kwargs:
-        return load_calculator(settings.model, settings.kwargs)
-    return make_calculator(settings.model, settings.device, settings.dtype)
+    return make_calculator(settings.model, settings.device, settings.dtype, kwargs=settings.kwargs)
 
 
 def _relaxed(
@@ -193,7 +190,12 @@ def _relaxed(
         found = resume_relax(folder, report, should_stop)
     else:
         chosen = RelaxSettings(
-            settings.system, settings.model, fmax=settings.relax_fmax, device=settings.device, dtype=settings.dtype
+            settings.system,
+            settings.model,
+            settings.kwargs,
+            fmax=settings.relax_fmax,
+            device=settings.device,
+            dtype=settings.dtype,
         )
         found = run_relax(chosen, folder, report, should_stop)
     atoms.positions = load_structure(str(found.structure)).positions

@@ -67,8 +67,6 @@ class VibrationsSettings:
             raise ConfigError(f"trajectories must be 0 or more; found {self.trajectories}")
         _require_one_of("entropy", self.entropy, ENTROPIES)
         _require_one_of("source", self.source, SOURCES)
-        if self.relax and self.kwargs:
-            raise ConfigError("--relax cannot pass --kwargs on; relax first, or name a factory that needs none")
 
     def to_json(self) -> str:
         return settings_to_json(self)
