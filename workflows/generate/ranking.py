@@ -7,21 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atomsym.generators.realisation import realise
-from atomsym.symmetry.wyckoff import Protostructure
+from atomsym.generators.realisation import simple_crystals
 from atomsym.workflows.evaluate_crystals.hull import Hull
 from atomsym.workflows.generate.entry import Entry
-
-ELEMENT_PROTOTYPES = (
-    (225, "a"),  # face-centred cubic
-    (229, "a"),  # body-centred cubic
-    (194, "c"),  # hexagonal close packing
-    (227, "a"),  # diamond
-    (221, "a"),  # simple cubic
-    (166, "c"),  # arsenic
-    (205, "c"),  # molecules of two atoms, as in α-N₂
-)
-"""Space group and letter of simple crystals of elements."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +31,11 @@ class Ranked:
 
 def element_entries(elements: Iterable[int], seed: int) -> list[Entry]:
     """Crystals of each element to be relaxed as references; the same seed gives the same ones."""
-    found = []
-    for z in sorted(set(elements)):
-        for group, letter in ELEMENT_PROTOTYPES:
-            structure = Protostructure(group, ((z, letter),))
-            made = realise(structure, generator=np.random.default_rng([seed, z, group]))
-            found.append(Entry(structure, 0.0, contact=made.contact, crystal=made.crystal))
-    return found
+    return [
+        Entry(made.crystal.protostructure, 0.0, contact=made.contact, crystal=made.crystal)
+        for z in sorted(set(elements))
+        for made in simple_crystals(z, seed=seed)
+    ]
 
 
 def rank(entries: Sequence[Entry], references: Sequence[Entry]) -> list[Ranked]:

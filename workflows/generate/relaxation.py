@@ -11,22 +11,11 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import LBFGS
 
 from atomsym.calculators.symmetric_relaxation import primitive_atoms, relax_symmetric
-from atomsym.symmetry.wyckoff import SymmetricCrystal
 from atomsym.workflows.generate.entry import Entry
 from atomsym.workflows.generate.settings import GenerateSettings
 
 RATTLE = 0.02  # Å, what frees a crystal from a saddle that its symmetry holds it on
 SMAX = 0.005  # eV/Å³
-
-
-def energy_of(crystal: SymmetricCrystal, calculator: BaseCalculator) -> float:
-    """Of an atom, eV; NaN if the calculator fails."""
-    atoms = primitive_atoms(crystal)
-    atoms.calc = calculator
-    try:
-        return float(atoms.get_potential_energy()) / len(atoms)
-    except Exception:  # noqa: BLE001 - calculators raise anything, and another geometry may do better
-        return float("nan")
 
 
 def relax_entry(entry: Entry, calculator: BaseCalculator, settings: GenerateSettings) -> Entry:

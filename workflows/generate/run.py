@@ -14,15 +14,14 @@ from ase.calculators.calculator import BaseCalculator
 
 from atomsym.artifacts import write_atomically
 from atomsym.artifacts.generators import load_generator, read_generator_card
+from atomsym.calculators.best_geometry import best_geometry
 from atomsym.core import DataError, InputError, MissingDependencyError
-from atomsym.generators import GeneratedProtostructure, ProtostructureGenerator
-from atomsym.generators.realisation import realise
+from atomsym.generators import Drawn, GeneratedProtostructure, ProtostructureGenerator, draw_different
 from atomsym.symmetry.wyckoff import Protostructure, analyse
 from atomsym.workflows.calculator import absolute, make_calculator
-from atomsym.workflows.generate.draw import Drawn, draw_different
 from atomsym.workflows.generate.entry import Entry
 from atomsym.workflows.generate.ranking import element_entries
-from atomsym.workflows.generate.relaxation import energy_of, relax_entry
+from atomsym.workflows.generate.relaxation import relax_entry
 from atomsym.workflows.generate.settings import GenerateSettings
 from atomsym.workflows.journal import LABELS, Journal
 from atomsym.workflows.paths import make_folder
@@ -208,16 +207,11 @@ def _stage(
 
 
 def _realised(settings: GenerateSettings, index: int, entry: Entry, calculator: BaseCalculator | None) -> Entry:
-    """The best of several geometries: of least energy with a calculator, else with the largest smallest distance."""
-    random = np.random.default_rng([settings.seed, index])
-    freedom = entry.protostructure.degrees_of_freedom
-    tries = settings.realisations if freedom else min(settings.realisations, 2)
-    found = [realise(entry.protostructure, generator=random) for _ in range(tries)]
-    best = max(found, key=lambda each: each.contact)
-    if calculator is not None and tries > 1:
-        energies = [energy_of(each.crystal, calculator) for each in found]
-        if np.isfinite(energies).any():
-            best = found[int(np.nanargmin(energies))]
+    """With the best of several geometries."""
+    best = best_geometry(
+        entry.protostructure, generator=np.random.default_rng([settings.seed, index]), count=settings.realisations,
+        calculator=calculator,
+    )  # fmt: skip
     note = "" if best.distance_floor_met else "atoms too close"
     return entry.with_(crystal=best.crystal, contact=best.contact, note=note)
 

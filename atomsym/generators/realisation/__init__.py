@@ -2,6 +2,7 @@
 
 from atomsym.generators.realisation.degenerate import is_degenerate
 from atomsym.generators.realisation.distances import closest_contact
+from atomsym.generators.realisation.elements import simple_crystals
 from atomsym.generators.realisation.prototypes import PrototypeLibrary, default_trials, realisations
 from atomsym.generators.realisation.realise import DISTANCE_FLOOR, Realised, realise
 from atomsym.generators.realisation.volume import ATOMIC_VOLUMES, expected_volume
@@ -17,4 +18,5 @@ __all__ = [
     "is_degenerate",
     "realisations",
     "realise",
+    "simple_crystals",
 ]

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from atomsym.generators import Conditions, GeneratedProtostructure, ProtostructureGenerator
+from atomsym.generators.conditions import Conditions
+from atomsym.generators.generated import GeneratedProtostructure
+from atomsym.generators.generator import ProtostructureGenerator
 from atomsym.generators.realisation import is_degenerate
 from atomsym.symmetry.wyckoff import Protostructure, canonical
 
