@@ -112,19 +112,19 @@ def _go_on(settings: GenerateSettings, folder: Path, progress: Progress, should_
     drawn, content_hash = _protostructures(settings, folder, progress, should_stop)
     calculator = _calculator(settings)
     entries = [Entry(each.protostructure, each.log_likelihood) for each in drawn.found]
-    entries = _stage(
+    entries = carry_out(
         folder / "realised.journal", REALISING, entries,
-        lambda index, entry: _realised(settings, index, entry, calculator), progress, should_stop,
+        lambda index, entry: realise_entry(settings, index, entry, calculator), progress, should_stop,
     )  # fmt: skip
     if calculator is not None:
-        entries = _stage(
+        entries = carry_out(
             folder / "relaxed.journal", RELAXING, entries,
             lambda index, entry: relax_entry(entry, calculator, settings), progress, should_stop,
         )  # fmt: skip
     references: list[Entry] = []
     if calculator is not None:
         elements = {z for each in drawn.found for z in each.protostructure.elements}
-        references = _stage(
+        references = carry_out(
             folder / "references.journal", REFERENCES, element_entries(elements, settings.seed),
             lambda index, entry: relax_entry(entry, calculator, settings), progress, should_stop,
         )  # fmt: skip
@@ -183,7 +183,7 @@ def _read_drawn(file: Path) -> tuple[Drawn, str]:
         raise DataError(f"{file}: damaged ({error}); start a new run") from error
 
 
-def _stage(
+def carry_out(
     path: Path,
     name: str,
     entries: list[Entry],
@@ -191,7 +191,20 @@ def _stage(
     progress: Progress,
     should_stop: Stop,
 ) -> list[Entry]:
-    """The entries after a piece of work; what the journal has is not done again."""
+    """The entries after a piece of work.
+
+    Args:
+        path: journal of what has been done, which is not done again.
+        name: of the stage, for the progress.
+        entries: before the work.
+        work: from the place and the entry before it to the entry after it.
+        progress: is told the stage, what is done of it and of how much.
+        should_stop: asked between entries.
+
+    Raises:
+        StoppedError: if it was stopped.
+        DataError: if the journal is damaged.
+    """
     with Journal(path) as journal:
         done = len(journal)
         for index, entry in enumerate(entries):
@@ -206,7 +219,7 @@ def _stage(
         return [Entry.from_text(journal.content(index).decode()) for index in range(len(entries))]
 
 
-def _realised(settings: GenerateSettings, index: int, entry: Entry, calculator: BaseCalculator | None) -> Entry:
+def realise_entry(settings: GenerateSettings, index: int, entry: Entry, calculator: BaseCalculator | None) -> Entry:
     """With the best of several geometries."""
     best = best_geometry(
         entry.protostructure, generator=np.random.default_rng([settings.seed, index]), count=settings.realisations,
