@@ -51,14 +51,25 @@ def benchmark_command(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write the rows to this JSON file.", show_default=False)
     ] = None,
-    sizes: Annotated[str, typer.Option(help="Of the potential: small, medium, large, separated by commas.")] = "medium",
+    sizes: Annotated[
+        str,
+        typer.Option(help="Of the potential: small, medium, large; of Hessians: medium, organic; separated by commas."),
+    ] = "medium",
     systems: Annotated[
-        str, typer.Option(help="For the potential: mol27, water192, cu108, cu864, separated by commas.")
-    ] = "mol27,water192,cu108,cu864",
+        str | None,
+        typer.Option(
+            help="For the potential: mol27, water192, cu108, cu864; for Hessians: acetone, mol27; separated by commas.",
+            show_default="all",
+        ),
+    ] = None,
     dtype: Annotated[Precision, typer.Option(help="Of the potential.")] = Precision.FLOAT32,
     peers: Annotated[
-        str, typer.Option(help="Of the potential: mace-torch, symmetrix, separated by commas, or nothing.")
-    ] = "mace-torch",
+        str | None,
+        typer.Option(
+            help="Of the potential: mace-torch, symmetrix, separated by commas, or nothing; of Hessians: mace-torch.",
+            show_default="mace-torch; for Hessians where it is installed",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
     """Measure kernels beside e3nn, mace-torch, vesin and matscipy, where these are installed, in one run.
@@ -81,13 +92,7 @@ def benchmark_command(
         for subject in subjects or _KERNELS:
             module = importlib.import_module(f"atomsym.workflows.benchmarks.{subject.value.replace('-', '_')}")
             with console.status(f"measuring {subject.value} …"):
-                if subject is Subject.POTENTIAL:
-                    chosen = {"sizes": sizes.split(","), "peers": [name for name in peers.split(",") if name]}
-                    rows = module.run(systems.split(","), dtype=getattr(torch, dtype.value), **chosen)
-                elif subject is Subject.HESSIANS:
-                    rows = module.run(dtype=getattr(torch, dtype.value))
-                else:
-                    rows = module.run()
+                rows = module.run(**(_of_models(sizes, systems, dtype, peers) if subject in _MODELS else {}))
             report["kernels"][subject.value] = rows
             console.print(*_tables(subject.value, rows, console.width))
     finally:
@@ -97,6 +102,16 @@ def benchmark_command(
         write_atomically(output, text.encode())
     if as_json:
         typer.echo(text, nl=False)
+
+
+def _of_models(sizes: str, systems: str | None, dtype: Precision, peers: str | None) -> dict[str, Any]:
+    """Arguments of the measurements of models; what was not given is left to them."""
+    chosen: dict[str, Any] = {"sizes": sizes.split(","), "dtype": getattr(torch, dtype.value)}
+    if systems is not None:
+        chosen["systems"] = systems.split(",")
+    if peers is not None:
+        chosen["peers"] = [name for name in peers.split(",") if name]
+    return chosen
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Table:

@@ -1,121 +1,90 @@
-"""Hessians of a MACE potential by every way there is, beside mace-torch with the same weights."""
+"""Hessians of MACE potentials by every way there is, beside mace-torch's with the same weights.
+
+All ways take turns in one process; peak memory of each is that of a process of its own. Times are the smallest of a
+few: processor time on one thread, wall time on several.
+"""
 
 from __future__ import annotations
 
-import copy
-import time
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
 import torch
-from ase import Atoms
-from ase.build import molecule
-from numpy.typing import NDArray
 
-from atomsym.calculators.ase import AtomsymCalculator
-from atomsym.heads import HessianPotential
-from atomsym.models import MACE
-from atomsym.workflows.benchmarks.potential_case import settings
-from atomsym.workflows.benchmarks.potential_peers import PEER_CALCULATORS, foreign_model
-from atomsym.workflows.benchmarks.potential_systems import mol27
-from atomsym.workflows.convert import potential_from_mace
+from atomsym.core import InputError
+from atomsym.workflows.benchmarks.hessians_case import PEER_WAYS, SIZES, SYSTEMS, WAYS
+from atomsym.workflows.benchmarks.own_process import in_own_process
+from atomsym.workflows.benchmarks.potential import require_known, require_peer
 
-FloatArray = NDArray[np.float64]
-Way = Callable[[Atoms], FloatArray]
-
-SYSTEMS: dict[str, Callable[[], Atoms]] = {"acetone": lambda: molecule("CH3COCH3"), "mol27": mol27}
-_SIZE = {"size": "medium", "first_interaction": "residual"}
-_REPEATS = 3
-_LONG = 2.0  # seconds; what takes longer is timed once
+PEERS = ("mace-torch",)
+_CASES = "atomsym.workflows.benchmarks.hessians_case"
+_RATIOS = {
+    "over predicted": "predicted",
+    "get_hessian over it": "mace-torch get_hessian",
+    "row loop over it": "mace-torch row loop",
+}
 
 
-def run(systems: Sequence[str] = ("acetone", "mol27"), *, dtype: torch.dtype = torch.float64) -> list[dict[str, Any]]:
-    """Time the Hessian of a molecule by each method, with torch's present number of threads.
+def run(
+    systems: Sequence[str] = tuple(SYSTEMS),
+    *,
+    sizes: Sequence[str] = ("medium",),
+    dtype: torch.dtype = torch.float64,
+    peers: Sequence[str] | None = None,
+    memory: bool = True,
+) -> list[dict[str, Any]]:
+    """Measure the Hessian of a molecule by each way, with torch's present number of threads.
 
-    The model is that of ``atomsym benchmark potential`` (128x0e+128x1o, l ≤ 3) with random weights; the head of the
-    predicted Hessian has its default size. Derivatives of our calculators are always in double precision.
+    The weights are random ones, of mace-torch where it is measured; the Hessian head is untrained. Derivatives of our
+    calculators are always in double precision.
 
     Args:
         systems: any of acetone (10 atoms) and mol27.
+        sizes: medium (128x0e+128x1o, l ≤ 3, the model of ``atomsym benchmark potential``) or organic (the backbone and
+            the head of that shipped model).
         dtype: of mace-torch, and of the predicted Hessian.
+        peers: mace-torch or nothing; None: mace-torch if it is installed.
+        memory: also measure peak memory.
 
     Returns:
-        One row a system and method: seconds; ``over the head`` is its time over that of the predicted Hessian,
-        ``speed-up over row loop`` the time of mace-torch's loop over rows over it (if installed), ``deviation`` the
-        largest difference from our derivative by rows over its largest entry.
+        One row a size, system and way: ``ms`` and its ratios (``over predicted``: this time over that of the predicted
+        Hessian; ``get_hessian over it`` and ``row loop over it``: times of mace-torch's own method and of its loop over
+        rows over this one), ``deviation`` (largest difference from our derivative by rows over its largest entry; none
+        for predicted ones), ``memory_mb`` (peak of a first call above the loaded model).
+
+    Raises:
+        InputError: if a name is unknown.
+        MissingDependencyError: if a peer that was asked for is not installed.
+        CalculationError: if a case fails.
     """
-    return [row for system in systems for row in _rows(system, SYSTEMS[system](), dtype)]
-
-
-def _rows(system: str, atoms: Atoms, dtype: torch.dtype) -> list[dict[str, Any]]:
-    ways = _ways(dtype)
-    found = {name: _timed(way, atoms) for name, way in ways.items()}
-    reference = found["atomsym rows"][1]
-    peer = found.get("mace-torch row loop")
+    if peers is None:
+        peers = PEERS if find_spec("mace") is not None else ()
+    elif "symmetrix" in peers:
+        raise InputError("symmetrix has no Hessians; measure them with --peers mace-torch, or --peers ''")
+    require_known({"system": (systems, tuple(SYSTEMS)), "size": (sizes, SIZES), "peer": (peers, PEERS)})
+    for name in peers:
+        require_peer(name)
+    ways = [*WAYS, *(PEER_WAYS if peers else ())]
     rows = []
-    for name, (seconds, matrix) in found.items():
-        row: dict[str, Any] = {"system": system, "atoms": len(atoms), "method": name, "seconds": seconds}
-        row["over the head"] = seconds / found["atomsym predicted"][0]
-        if peer is not None:
-            row["speed-up over row loop"] = peer[0] / seconds
-        if name != "atomsym predicted":
-            row["deviation"] = float(np.abs(matrix - reference).max() / np.abs(reference).max())
-        rows.append(row)
+    for size in sizes:
+        for system in systems:
+            case = {"size": size, "system": system, "dtype": str(dtype).removeprefix("torch."), "peers": list(peers)}
+            found = in_own_process(_CASES, {**case, "what": "time", "ways": ways})
+            for way in ways:
+                row = {"case": f"{system} {size}", "atoms": found["atoms"], "way": way, **_compared(found["ways"], way)}
+                if memory:
+                    row |= in_own_process(_CASES, {**case, "what": "memory", "ways": [way]})
+                rows.append(row)
     return rows
 
 
-def _ways(dtype: torch.dtype) -> dict[str, Way]:
-    name = str(dtype).removeprefix("torch.")
-    config = settings(_SIZE)
-    module = foreign_model(config, dtype) if find_spec("mace") is not None else None
-    torch.manual_seed(0)
-    potential = MACE(config) if module is None else potential_from_mace(module)
-    exact = AtomsymCalculator(potential, dtype="float64")
-    headed = HessianPotential.of("mace", potential.config).to(dtype)
-    headed.backbone.load_state_dict(potential.state_dict())
-    predicting = AtomsymCalculator(headed, dtype=name, hessian="predicted")
-    ways: dict[str, Way] = {
-        "atomsym predicted": predicting.get_hessian,
-        "atomsym differences": lambda atoms: exact.get_hessian(atoms, method="finite-difference"),
-        "atomsym vmap": lambda atoms: exact.get_hessian(atoms, method="vmap"),
-        "atomsym rows": lambda atoms: exact.get_hessian(atoms, method="rows"),
-    }
-    return ways if module is None else ways | _mace_ways(module, name)
-
-
-def _mace_ways(module: torch.nn.Module, dtype: str) -> dict[str, Way]:
-    """mace-torch's own choice (vmap over 16 rows at a time from 22 atoms on), and its loop over rows."""
-    from mace.modules import utils
-
-    calculator: Any = PEER_CALCULATORS["mace-torch"](module, dtype, molecule("H2O"))
-    vmap, loop = utils.compute_hessians_vmap, utils.compute_hessians_loop
-
-    def by(function: Callable[..., Any]) -> Way:
-        def hessian(atoms: Atoms) -> FloatArray:
-            utils.compute_hessians_vmap = function
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                found = np.asarray(calculator.get_hessian(atoms=atoms))
-            return found.reshape(3 * len(atoms), 3 * len(atoms))
-
-        return hessian
-
-    return {"mace-torch default": by(vmap), "mace-torch row loop": by(loop)}
-
-
-def _timed(way: Way, atoms: Atoms) -> tuple[float, FloatArray]:
-    """Smallest time of a few calls, s, and the matrix; atoms move a little between the calls."""
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    start = clock()
-    matrix = way(copy.deepcopy(atoms))
-    best = clock() - start
-    for call in range(_REPEATS if best < _LONG * _REPEATS else 1):
-        moved = atoms.copy()
-        moved.rattle(1e-4, seed=call)
-        start = clock()
-        way(moved)
-        best = min(best, clock() - start)
-    return best, matrix
+def _compared(measured: dict[str, dict[str, Any]], way: str) -> dict[str, Any]:
+    """Times of a way and what they are of those of others, as far as there are any."""
+    own = measured[way]
+    row: dict[str, Any] = {"ms": own["ms"]}
+    for name, other in _RATIOS.items():
+        if other in measured:
+            ratio = measured[other]["ms"] / own["ms"]
+            row[name] = 1 / ratio if other == "predicted" else ratio
+    return row | ({"deviation": own["deviation"]} if "deviation" in own else {})

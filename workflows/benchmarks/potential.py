@@ -7,22 +7,20 @@ several.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 
-from atomsym.core import CalculationError, InputError, MissingDependencyError
+from atomsym.core import InputError, MissingDependencyError
+from atomsym.workflows.benchmarks.own_process import in_own_process
 
 SIZES = ("small", "medium", "large")
 SYSTEM_NAMES = ("mol27", "water192", "cu108", "cu864")
 PEERS = ("mace-torch", "symmetrix")
 
+_CASES = "atomsym.workflows.benchmarks.potential_case"
 _MODULES = {
     "mace-torch": ("mace", "Install it with: pip install mace-torch"),
     "symmetrix": ("symmetrix", "Build it from https://github.com/wcwitt/symmetrix, or measure without it"),
@@ -57,7 +55,7 @@ def run(
         MissingDependencyError: if a peer is not installed, or mace-torch, which makes the weights for any of them.
         CalculationError: if a case fails; the message ends with what it said.
     """
-    _require_known({"system": (systems, SYSTEM_NAMES), "size": (sizes, SIZES), "peer": (peers, PEERS)})
+    require_known({"system": (systems, SYSTEM_NAMES), "size": (sizes, SIZES), "peer": (peers, PEERS)})
     _require_measurable(peers)
     names = [*peers, "atomsym"] if peers else ["atomsym-autograd", "atomsym"]
     first = "plain" if "symmetrix" in peers else "residual"
@@ -66,14 +64,19 @@ def run(
     for size in sizes:
         for system in systems:
             case = {"size": size, "system": system, **models}
-            found = _in_process({**case, "what": "time", "calculators": names})
+            found = in_own_process(_CASES, {**case, "what": "time", "calculators": names})
             if memory:
                 found |= _memory(case, names)
             rows.append({"case": f"{system} {size}", **case, **found})
     return rows
 
 
-def _require_known(choices: Mapping[str, tuple[Sequence[str], Sequence[str]]]) -> None:
+def require_known(choices: Mapping[str, tuple[Sequence[str], Sequence[str]]]) -> None:
+    """Check names given against those known, by kind.
+
+    Raises:
+        InputError: if one is not known.
+    """
     for kind, (given, known) in choices.items():
         unknown = [name for name in given if name not in known]
         if unknown:
@@ -87,32 +90,24 @@ def _require_measurable(peers: Sequence[str]) -> None:
             f"symmetrix computes on one thread, and {threads} are set. Compare with it on one: --threads 1"
         )
     for name in dict.fromkeys(("mace-torch", *peers) if peers else ()):
-        module, advice = _MODULES[name]
-        if find_spec(module) is None:
-            raise MissingDependencyError(f"this benchmark needs {name}, which is missing. {advice}")
+        require_peer(name)
+
+
+def require_peer(name: str) -> None:
+    """Check that another package is there.
+
+    Raises:
+        MissingDependencyError: if not.
+    """
+    module, advice = _MODULES[name]
+    if find_spec(module) is None:
+        raise MissingDependencyError(f"this benchmark needs {name}, which is missing. {advice}")
 
 
 def _memory(case: dict[str, Any], names: Sequence[str]) -> dict[str, float]:
     """Peak memory of every calculator, and of the others over ours."""
     found: dict[str, float] = {}
     for name in names:
-        found |= _in_process({**case, "what": "memory", "calculators": [name]})
+        found |= in_own_process(_CASES, {**case, "what": "memory", "calculators": [name]})
     ours = max(found["atomsym_memory_mb"], 1.0)
     return found | {f"{name}_memory_ratio": found[f"{name}_memory_mb"] / ours for name in names if name != "atomsym"}
-
-
-def _in_process(case: dict[str, Any]) -> dict[str, Any]:
-    threads = torch.get_num_threads()
-    command = [
-        sys.executable,
-        "-m",
-        "atomsym.workflows.benchmarks.potential_case",
-        json.dumps({**case, "threads": threads}),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if finished.returncode != 0:
-        said = finished.stderr.strip().splitlines()[-1:] or ["nothing"]
-        raise CalculationError(f"the case {case} failed: {said[0]}")
-    row: dict[str, Any] = json.loads(finished.stdout.strip().splitlines()[-1])
-    return row

@@ -1,22 +1,10 @@
-"""One case of the benchmark of potentials, in a process of its own: ``python -m`` this module with a JSON argument.
-
-mace-torch changes global settings when it is imported and when a calculator is made, and the peak memory of a process
-never falls; neither may touch the caller.
-"""
+"""One case of the benchmark of potentials, in a process of its own: ``python -m`` this module with a JSON argument."""
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import json
-import resource
 import statistics
-import sys
 import time
-import warnings
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +14,7 @@ from ase.calculators.calculator import Calculator
 
 from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.models import MACE, MACEConfig
+from atomsym.workflows.benchmarks.own_process import answer_case, memory_in_use, peak_memory
 from atomsym.workflows.benchmarks.potential_peers import PEER_CALCULATORS, foreign_model
 from atomsym.workflows.benchmarks.potential_systems import ELEMENTS, SYSTEMS
 from atomsym.workflows.convert import potential_from_mace
@@ -132,48 +121,15 @@ def measure_memory(case: dict[str, Any]) -> dict[str, Any]:
     (name,) = case["calculators"]
     atoms = SYSTEMS[case["system"]]()
     step = stepper(atoms, calculators(case, atoms)[name])
-    before = _forget_the_past()
+    before = memory_in_use()
     for _ in range(3):
         step()
-    return {f"{name}_memory_mb": _peak() - before}
+    return {f"{name}_memory_mb": peak_memory() - before}
 
 
-def _forget_the_past() -> float:
-    """Hand freed memory back and restart the record of the peak (Linux); memory in use now, MB.
-
-    Without it, what loading the model took and gave back would hide what a step takes.
-    """
-    gc.collect()
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
-            Path("/proc/self/clear_refs").write_text("5")
-            return _status("VmRSS")
-    return _peak()
-
-
-def _peak() -> float:
-    if sys.platform == "linux":
-        return _status("VmHWM")
-    scale = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
-
-
-def _status(entry: str) -> float:
-    """An entry of this process's status, MB."""
-    rows = Path("/proc/self/status").read_text().splitlines()
-    return next(int(row.split()[1]) for row in rows if row.startswith(entry + ":")) / 2**10
-
-
-def main() -> None:
-    """Run the case of the argument and print its row as the last line."""
-    case = json.loads(sys.argv[1])
-    torch.set_num_threads(case["threads"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # mace-torch's own
-        row = (measure_memory if case["what"] == "memory" else measure_time)(case)
-    sys.stdout.write(json.dumps(row) + "\n")
+def _measure(case: dict[str, Any]) -> dict[str, Any]:
+    return (measure_memory if case["what"] == "memory" else measure_time)(case)
 
 
 if __name__ == "__main__":
-    main()
+    answer_case(_measure)
