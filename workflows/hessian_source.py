@@ -17,9 +17,10 @@ from atomsym.workflows.hessian_differences import Progress, central_differences
 from atomsym.workflows.structures import held_atoms
 
 FloatArray = NDArray[np.float64]
-Source = Literal["auto", "analytic", "finite-difference"]
+Source = Literal["auto", "analytic", "finite-difference", "predicted"]
+Method = Literal["analytic", "finite-difference", "predicted"]
 
-SOURCES = ("auto", "analytic", "finite-difference")
+SOURCES = ("auto", "analytic", "finite-difference", "predicted")
 STEP = 0.005
 """Å, of central differences: the error of a bond's force constant is near 1e-4 of it, forces in eV/Å need no more than
 six good digits."""
@@ -33,17 +34,18 @@ class HessianResult:
         hessian: second derivatives of the energy by the positions of ``indices`` in their order, shape (3m, 3m),
             x1 y1 z1 x2 …, eV/Å², float64, exactly symmetric.
         indices: the atoms that may move, shape (m,).
-        method: ``analytic`` (the calculator's own ``get_hessian``) or ``finite-difference`` (of its forces).
+        method: ``analytic`` (the calculator's own ``get_hessian``), ``finite-difference`` (of its forces) or
+            ``predicted`` (what the Hessian head of a model of this package says).
         asymmetry: largest |H − Hᵀ| / largest |H| before it was made symmetric: noise and, for differences, their error.
-        step: displacement of the differences, Å; None if analytic.
-        evaluations: how many times forces were computed; 0 if analytic.
+        step: displacement of the differences, Å; None if there were none.
+        evaluations: how many times forces were computed for differences.
         dipole_derivatives: of the dipole moment by the positions of ``indices``, shape (3m, 3), e; None if not asked
-            for, or analytic.
+            for, or without differences.
     """
 
     hessian: FloatArray
     indices: NDArray[np.int64]
-    method: Literal["analytic", "finite-difference"]
+    method: Method
     asymmetry: float
     step: float | None
     evaluations: int
@@ -71,7 +73,8 @@ def hessian_of(
     Args:
         atoms: with a calculator; not changed. Atoms that ``FixAtoms`` holds are left out of the Hessian.
         source: ``analytic`` needs ``calc.get_hessian(atoms)``; ``finite-difference`` needs forces; ``auto`` takes the
-            first if the calculator has it. Which it was is in the result.
+            first if the calculator has it. ``predicted`` needs a model of this package with a Hessian head. Which it
+            was is in the result.
         step: displacement of the differences, Å.
         indices: atoms whose rows and columns are wanted, in that order; negative ones count from the end. Default:
             all that no constraint holds.
@@ -102,6 +105,8 @@ def hessian_of(
     if not (np.isfinite(step) and step > 0):
         raise ConfigError(f"the step of finite differences must be a positive number of Å; found {step}")
     moving = moving_atoms(atoms, indices)
+    if source == "predicted":
+        return _result(_predicted(atoms, moving), moving, "predicted", None, 0)
     raw = None if source == "finite-difference" else _analytic(atoms, moving)
     if raw is not None:
         return _result(raw, moving, "analytic", None, 0)
@@ -113,14 +118,19 @@ def hessian_of(
     return _result(rows[:, :n], moving, "finite-difference", step, 2 * n, slopes)
 
 
-def require_hessian(atoms: Atoms) -> None:
-    """Check that the calculator says to have Hessians of its own.
+def require_hessian(atoms: Atoms, source: Source = "analytic") -> None:
+    """Check that the calculator says to have the Hessians that are asked for.
 
     Raises:
         PropertyNotAvailableError: if not.
     """
-    if not hasattr(atoms.calc, "get_hessian"):
+    if source == "analytic" and not hasattr(atoms.calc, "get_hessian"):
         raise _no_hessian(atoms)
+    if source == "predicted" and not getattr(atoms.calc, "predicts_hessians", False):
+        raise PropertyNotAvailableError(
+            f"{type(atoms.calc).__name__} predicts no Hessians: that takes a model of this package with a Hessian "
+            "head, such as organic"
+        )
 
 
 def _no_hessian(atoms: Atoms) -> PropertyNotAvailableError:
@@ -216,6 +226,14 @@ def _analytic(atoms: Atoms, moving: NDArray[np.int64]) -> FloatArray | None:
     return whole.reshape(3 * len(atoms), 3 * len(atoms))[np.ix_(rows, rows)]
 
 
+def _predicted(atoms: Atoms, moving: NDArray[np.int64]) -> FloatArray:
+    """What the Hessian head of the model says of the moving atoms."""
+    require_hessian(atoms, "predicted")
+    indices, calculator = moving.tolist(), atoms.calc
+    ask = lambda: calculator.get_hessian(atoms, method="predicted", indices=indices)  # noqa: E731
+    return np.array(_asked(atoms, "a predicted Hessian", ask), dtype=np.float64)
+
+
 def _answer(moving: NDArray[np.int64], dipoles: bool) -> Callable[[Atoms], FloatArray]:
     """What is differentiated: the gradient by the moving atoms, shape (3m,), and the dipole moment if asked, (3,)."""
 
@@ -229,7 +247,7 @@ def _answer(moving: NDArray[np.int64], dipoles: bool) -> Callable[[Atoms], Float
 def _result(
     raw: FloatArray,
     moving: NDArray[np.int64],
-    method: Literal["analytic", "finite-difference"],
+    method: Method,
     step: float | None,
     evaluations: int,
     slopes: FloatArray | None = None,

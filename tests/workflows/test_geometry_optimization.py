@@ -18,6 +18,7 @@ from ase.calculators.emt import EMT
 from ase.optimize import BFGS
 from typer.testing import CliRunner
 
+from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.core import ConfigError, InputError, MissingDependencyError
 from atomsym.workflows.benchmarks.geometry_optimization import BenchmarkSettings, read_outcomes, run_benchmark
 from atomsym.workflows.benchmarks.geometry_optimization_case import OPTIMIZERS, SADDLE_OPTIMIZERS, Outcome, measure
@@ -147,9 +148,13 @@ def test_profiles_compare_only_problems_that_all_have_tried() -> None:
 
 
 def test_profiles_are_drawn_even_if_one_solves_nothing(tmp_path: Path) -> None:
-    outcomes = [outcome("rfo", hessian_evaluations=18), outcome("fire", converged=False)]
-    (path,) = write_profiles(outcomes, tmp_path)
-    assert path.read_bytes().startswith(b"\x89PNG")
+    pairs = [
+        [outcome("rfo", hessian_evaluations=18), outcome("fire", converged=False)],
+        [outcome("rfo", hessians=2, cpu_s=0.5), outcome("fire", converged=False, cpu_s=0.5)],
+    ]
+    for outcomes in pairs:
+        (path,) = write_profiles(outcomes, tmp_path)
+        assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_sets_are_found_by_name_without_ions_and_radicals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,12 +201,46 @@ def test_every_optimizer_starts(name: str) -> None:
     if name.startswith("geometric"):
         pytest.importorskip("geometric")
     atoms = molecule("H2O")
-    counter = CountingCalculator(EMT())
+    counter = CountingCalculator(AtomsymCalculator("organic") if name.endswith("-predicted") else EMT())
     atoms.calc = counter
     atoms.positions[0, 2] += 0.05
     optimizer = {**OPTIMIZERS, **SADDLE_OPTIMIZERS}[name](atoms, counter)
     optimizer.run(fmax=1e-6, steps=1)
     assert counter.evaluations >= 2
+
+
+def test_predicted_hessians_are_those_of_the_head_and_need_one(settings: BenchmarkSettings, tmp_path: Path) -> None:
+    calculator = AtomsymCalculator("organic")
+    atoms = molecule("H2O")
+    counter = CountingCalculator(calculator)
+    atoms.calc = counter
+    found = counter.predicted_hessian(atoms)
+    assert np.allclose(found, calculator.get_hessian(atoms, method="predicted"), rtol=0, atol=1e-9)
+    assert np.abs(found - counter.hessian(atoms)).max() > 1e-2
+    assert (counter.evaluations, counter.hessian_evaluations, counter.hessians) == (0, 0, 2)
+    for name in (EMT_NAME, "copper-morse"):
+        chosen = replace(settings, calculators=(name,), optimizers=("bfgs", "rfo-predicted"))
+        with pytest.raises(ConfigError, match=f"{name} predicts no Hessians; leave out rfo-predicted"):
+            run_benchmark(chosen, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_processor_time_is_that_of_the_optimization_alone(settings: BenchmarkSettings, tmp_path: Path) -> None:
+    chosen = replace(settings, calculators=("organic",), optimizers=("bfgs", "rfo", "rfo-predicted"))
+    outcomes, _ = run_benchmark(chosen, tmp_path / "run")
+    assert all(o.converged and o.n_imaginary == 0 for o in outcomes)
+    assert all(o.cpu_s is not None and o.cpu_s > 0 for o in outcomes)
+    by_name = {row.optimizer: row for row in summaries(outcomes)}
+    assert by_name["rfo-predicted"].mean_steps == pytest.approx(by_name["rfo"].mean_steps, abs=4)
+    assert all(row.mean_above_lowest is not None and 0 <= row.mean_above_lowest < 1e-4 for row in by_name.values())
+    assert costs_of(outcomes, list(by_name), "cpu_s").shape == (2, 3)
+
+
+def test_cases_from_before_times_were_measured_still_count() -> None:
+    (row,) = summaries([outcome("rfo"), outcome("rfo", "b", cpu_s=1.0)])
+    assert (row.mean_cpu_s, row.mean_steps, row.mean_above_lowest) == (None, 4.0, 0.0)
+    (row,) = summaries([outcome("rfo", cpu_s=2.0), outcome("rfo", "b", cpu_s=1.0)])
+    assert row.mean_cpu_s == 1.5
 
 
 def test_the_command_writes_tables_and_plots(settings: BenchmarkSettings, tmp_path: Path) -> None:

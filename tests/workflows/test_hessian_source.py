@@ -60,6 +60,26 @@ def test_indices_keep_their_order(copper: Atoms) -> None:
     assert part.hessian == pytest.approx(whole[np.ix_(rows, rows)], abs=1e-9)
 
 
+def test_a_head_is_asked_by_name_only() -> None:
+    atoms = molecule("H2O")
+    atoms.calc = AtomsymCalculator("organic")
+    found = hessian_of(atoms, source="predicted")
+    assert (found.method, found.step, found.evaluations) == ("predicted", None, 0)
+    assert str(found).startswith("predicted, asymmetry")
+    whole = atoms.calc.get_hessian(atoms, method="predicted")
+    assert np.abs(found.hessian - whole).max() < tolerances.BACKEND_PARITY.float64 * np.abs(whole).max()
+    assert hessian_of(atoms).method == "analytic"
+    assert np.abs(hessian_of(atoms).hessian - whole).max() > 1e-2
+    atoms.set_constraint(FixAtoms([0]))
+    part = hessian_of(atoms, source="predicted")
+    assert part.indices.tolist() == [1, 2]
+    assert np.abs(part.hessian - whole[3:, 3:]).max() < tolerances.BACKEND_PARITY.float64 * np.abs(whole).max()
+    for other in (AtomsymCalculator("copper-morse"), EMT()):
+        atoms.calc = other
+        with pytest.raises(PropertyNotAvailableError, match="predicts no Hessians: that takes a model of this package"):
+            hessian_of(atoms, source="predicted")
+
+
 def test_the_structure_is_left_as_it_was() -> None:
     atoms = molecule("N2", calculator=EMT())
     before = atoms.positions.copy()

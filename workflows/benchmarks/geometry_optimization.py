@@ -12,10 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.calculators.ase.load import load_calculator
 from atomsym.core import ConfigError
 from atomsym.workflows.benchmarks.case_log import append_case, read_cases, require_same_settings
-from atomsym.workflows.benchmarks.geometry_optimization_case import Outcome, measure, optimizers_for
+from atomsym.workflows.benchmarks.geometry_optimization_case import (
+    Outcome,
+    arguments_for,
+    measure,
+    optimizers_for,
+    require_predictions,
+)
 from atomsym.workflows.benchmarks.geometry_optimization_sets import Case, cases_of
 from atomsym.workflows.paths import make_folder
 from atomsym.workflows.run_settings import require_positive
@@ -80,15 +87,20 @@ def run_benchmark(
         The outcomes of all cases of the settings that are finished, and whether these are all.
 
     Raises:
-        ConfigError: if a set, calculator or optimizer is not known, or the folder was begun with another bound.
+        ConfigError: if a set, calculator or optimizer is not known, an optimizer needs predicted Hessians that a
+            calculator does not have, or the folder was begun with another bound.
         MissingDependencyError: if the package of an optimizer is missing.
         InputError: if a set or the folder's file of cases cannot be read.
     """
     jobs = list(_jobs(settings))
     if not jobs:
         raise ConfigError("none of the optimizers is for these sets: prfo … seeks saddle points, the others minima")
-    for calculator in settings.calculators:
-        load_calculator(calculator, settings.kwargs if ":" in calculator else {})  # wrong names end here
+    own: dict[str, AtomsymCalculator] = {}  # keep nothing of a structure and need not be made anew for the next
+    for name in settings.calculators:
+        calculator = load_calculator(name, arguments_for(name, settings.kwargs))  # wrong names end here
+        require_predictions(calculator, name, settings.optimizers)
+        if isinstance(calculator, AtomsymCalculator):
+            own[name] = calculator
     make_folder(folder)
     require_same_settings(folder, {name: getattr(settings, name) for name in _FIXED})
     done = read_outcomes(folder)
@@ -101,7 +113,10 @@ def run_benchmark(
             break
         if progress is not None:
             progress(number, len(jobs), f"{job.case.name}, {job.optimizer}")
-        outcome = measure(job.case, job.calculator, settings.kwargs, job.optimizer, settings.fmax, settings.max_steps)
+        outcome = measure(
+            job.case, job.calculator, settings.kwargs, job.optimizer, settings.fmax, settings.max_steps,
+            own.get(job.calculator),
+        )  # fmt: skip
         append_case(folder, outcome)
         done[job.key] = outcome
     return [done[job.key] for job in jobs if job.key in done], finished

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import CalculatorError
+from ase.calculators.calculator import BaseCalculator, CalculatorError
 from ase.optimize import BFGS, FIRE, LBFGS, BFGSLineSearch
 from ase.optimize.optimize import Optimizer
 
-from atomsym.calculators.ase.load import load_calculator
+from atomsym.calculators.ase.load import is_other_package, load_calculator
 from atomsym.core import AtomsymError, ConfigError
 from atomsym.workflows.benchmarks.geometry_optimization_counting import CountingCalculator
 from atomsym.workflows.benchmarks.geometry_optimization_sets import Case
@@ -30,6 +30,10 @@ IMAGINARY = 30.0  # 1/cm
 
 def _second_order(kind: Any, every: int) -> Make:
     return lambda atoms, counter: kind(atoms, hessian_every=every, hessian=counter.hessian)
+
+
+def _predicted(kind: Any) -> Make:
+    return lambda atoms, counter: kind(atoms, hessian_every=1, hessian=counter.predicted_hessian)
 
 
 def _first_order(kind: Any) -> Make:
@@ -48,14 +52,17 @@ OPTIMIZERS: dict[str, Make] = {
     "rfo": _second_order(RFO, 1),
     "rfo-5": _second_order(RFO, 5),
     "rfo-start": _second_order(RFO, 0),
+    "rfo-predicted": _predicted(RFO),
     "newton": _second_order(Newton, 1),
     "newton-start": _second_order(Newton, 0),
+    "newton-predicted": _predicted(Newton),
     "geometric": _geometric(0),
 }
 SADDLE_OPTIMIZERS: dict[str, Make] = {
     "prfo": _second_order(PRFO, 1),
     "prfo-5": _second_order(PRFO, 5),
     "prfo-start": _second_order(PRFO, 0),
+    "prfo-predicted": _predicted(PRFO),
     "geometric-ts": _geometric(1),
 }
 
@@ -78,6 +85,8 @@ class Outcome:
         n_imaginary: modes beyond 30 1/cm at the end, not counted above; None if not converged.
         error: what went wrong; empty if nothing did.
         unsupported: the calculator cannot compute the start structure at all: an element that it does not know.
+        cpu_s: processor seconds of this process, from the second energy on; None in cases kept from before it was
+            measured.
     """
 
     set_name: str
@@ -97,6 +106,7 @@ class Outcome:
     n_imaginary: int | None
     error: str
     unsupported: bool = False
+    cpu_s: float | None = None
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -130,30 +140,66 @@ def optimizers_for(names: list[str], target: str) -> dict[str, Make]:
     return {name: kind[name] for name in names if name in kind}
 
 
+def require_predictions(calculator: BaseCalculator, name: str, optimizers: Sequence[str]) -> None:
+    """Check that a calculator can do what optimizers with predicted Hessians ask.
+
+    Args:
+        calculator: any.
+        name: what it is called in the message.
+        optimizers: names of all that are to run.
+
+    Raises:
+        ConfigError: if there are some and it has no Hessian head.
+    """
+    asking = [each for each in optimizers if each.endswith("-predicted")]
+    if asking and not getattr(calculator, "predicts_hessians", False):
+        raise ConfigError(f"{name} predicts no Hessians; leave out {', '.join(asking)}")
+
+
 def measure(
-    case: Case, calculator: str, kwargs: dict[str, Any], optimizer: str, fmax: float, max_steps: int
+    case: Case,
+    calculator: str,
+    kwargs: dict[str, Any],
+    optimizer: str,
+    fmax: float,
+    max_steps: int,
+    loaded: BaseCalculator | None = None,
 ) -> Outcome:
-    """Run one optimization to its end; a failure is an outcome too."""
+    """Run one optimization to its end; a failure is an outcome too.
+
+    Args:
+        case: the structure.
+        calculator, kwargs: name of the calculator and arguments of its factory.
+        optimizer: a name of ``OPTIMIZERS`` or ``SADDLE_OPTIMIZERS``.
+        fmax, max_steps: see ``BenchmarkSettings``.
+        loaded: that calculator, if it is there already and keeps nothing from one structure to the next.
+    """
     make = {**OPTIMIZERS, **SADDLE_OPTIMIZERS}[optimizer]
     atoms = case.atoms()
-    start, error, steps, converged = time.perf_counter(), "", 0, False
-    atoms.calc = load_calculator(calculator, kwargs if ":" in calculator else {})
+    start, cpu, error, steps, converged = time.perf_counter(), time.process_time(), "", 0, False
+    atoms.calc = loaded or load_calculator(calculator, arguments_for(calculator, kwargs))
     counter = CountingCalculator(atoms.calc)
     unsupported = True
     try:
-        forces_of(atoms)
+        forces_of(atoms)  # tables of a model are made at the first call
+        cpu = time.process_time()
         atoms.calc, unsupported = counter, False
         runner = make(atoms, counter)
         for done in runner.irun(fmax=fmax, steps=max_steps):
             steps, converged = runner.nsteps, bool(done)
     except FAILURES as problem:
         error, converged = f"{type(problem).__name__}: {problem}", False
-    wall = time.perf_counter() - start
+    wall, spent = time.perf_counter() - start, time.process_time() - cpu
     outcome = partial(
         Outcome, case.set_name, case.name, case.target, calculator, optimizer, len(atoms), converged, steps,
         counter.evaluations, counter.hessians, counter.hessian_evaluations, wall,
     )  # fmt: skip
-    return outcome(*_end(atoms, converged, error), unsupported)
+    return outcome(*_end(atoms, converged, error), unsupported, spent)
+
+
+def arguments_for(calculator: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The given arguments for calculators of other packages, none for models of this one."""
+    return kwargs if is_other_package(calculator) else {}
 
 
 def _end(atoms: Atoms, converged: bool, error: str) -> tuple[float | None, float | None, int | None, str]:

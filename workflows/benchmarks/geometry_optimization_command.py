@@ -43,7 +43,8 @@ def geometry_optimization_command(
 ) -> None:
     """Compare optimizers: steps, evaluations, Hessians, the minimum reached; Dolan–Moré performance profiles.
 
-    Steps and evaluations do not depend on the machine. Failures and structures that a model does not support are
+    Steps and evaluations do not depend on the machine; processor time does. Optimizers that end in -predicted take the
+    Hessian head of a model of this package. Failures and structures that a model does not support are
     recorded, not fatal. Charged and open-shell structures of the published sets are left out. The same command goes on
     with a folder, and adds what is new.
 
@@ -107,12 +108,20 @@ def _tables(rows: list[Summary]) -> list[Table]:
     for row in rows:
         key = row.set_name, row.calculator
         if key not in tables:
-            names = ("solved", "errors", "best minimum", "false minima", "median steps", "mean steps", "evaluations")
+            names = (
+                "solved",
+                "errors",
+                "best minimum",
+                "false minima",
+                "above best, meV",
+                "median steps",
+                "mean steps",
+            )
             title = f"{key[0]}, {row.cases} structures, {key[1]}"
             if row.unsupported:
                 title += f"; {row.unsupported} are unsupported and do not count"
             tables[key] = Table("optimizer", title=title)
-            for name in (*names, "Hessians", "with those of Hessians"):
+            for name in (*names, "evaluations", "Hessians", "with those of Hessians", "CPU, s"):
                 tables[key].add_column(name, justify="right")
         tables[key].add_row(row.optimizer, *_cells(row))
     return list(tables.values())
@@ -123,6 +132,12 @@ def _cells(row: Summary) -> list[str]:
         return "–" if value is None else f"{100 * value:.0f} %"
 
     fractions = [percent(value) for value in (row.succeeded, row.failed, row.best, row.false_minima)]
-    means = (row.mean_steps, row.mean_evaluations, row.mean_hessians, row.mean_all_evaluations)
+    above = None if row.mean_above_lowest is None else 1e3 * row.mean_above_lowest
+    counts = (row.mean_steps, row.mean_evaluations, row.mean_hessians, row.mean_all_evaluations)
     median = "–" if row.median_steps is None else f"{row.median_steps:g}"
-    return [*fractions, median, *("–" if value is None else f"{value:.1f}" for value in means)]
+    seconds = "–" if row.mean_cpu_s is None else f"{row.mean_cpu_s:.2f}"
+    return [*fractions, *_numbers(above), median, *_numbers(*counts), seconds]
+
+
+def _numbers(*values: float | None) -> list[str]:
+    return ["–" if value is None else f"{value:.1f}" for value in values]

@@ -11,7 +11,7 @@ from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedErr
 from numpy.typing import NDArray
 
 from atomsym.core import AtomsymError, CalculationError
-from atomsym.workflows.hessian_source import hessian_of
+from atomsym.workflows.hessian_source import Source, hessian_of
 
 
 class CountingCalculator:
@@ -47,10 +47,17 @@ class CountingCalculator:
 
     def hessian(self, atoms: Atoms) -> NDArray[np.float64]:
         """The Hessian of the atoms that move, counted; for the optimizers' argument ``hessian``."""
+        return self._hessian(atoms, "auto")
+
+    def predicted_hessian(self, atoms: Atoms) -> NDArray[np.float64]:
+        """The same from the Hessian head of a model."""
+        return self._hessian(atoms, "predicted")
+
+    def _hessian(self, atoms: Atoms, source: Source) -> NDArray[np.float64]:
         self.hessians += 1
         self._in_hessian = True
         try:
-            return hessian_of(atoms).hessian
+            return hessian_of(atoms, source=source).hessian
         finally:
             self._in_hessian = False
 

@@ -16,13 +16,15 @@ from atomsym.workflows.plot_style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE,
 
 LOOKS = {  # a colour a method, dotted with a Hessian at the start only; LBFGS mostly lies on BFGS, so it is broken
     "bfgs": (GREY, "-"), "lbfgs": (ORANGE, "--"), "fire": (RED, "-"), "bfgs-linesearch": (PURPLE, "-"),
-    "rfo": (BLUE, "-"), "rfo-5": (BLUE, "-."), "rfo-start": (BLUE, ":"), "newton": (GREEN, "-"),
-    "newton-start": (GREEN, ":"), "geometric": (INK, "-"), "geometric-ts": (INK, "-"),
-    "prfo": (BLUE, "-"), "prfo-5": (GREEN, "-."), "prfo-start": (ORANGE, ":"),
+    "rfo": (BLUE, "-"), "rfo-5": (BLUE, "-."), "rfo-start": (BLUE, ":"), "rfo-predicted": (BLUE, "--"),
+    "newton": (GREEN, "-"), "newton-start": (GREEN, ":"), "newton-predicted": (GREEN, "--"),
+    "geometric": (INK, "-"), "geometric-ts": (INK, "-"),
+    "prfo": (BLUE, "-"), "prfo-5": (GREEN, "-."), "prfo-start": (ORANGE, ":"), "prfo-predicted": (BLUE, "--"),
 }  # fmt: skip
 QUANTITIES = {
     "steps": "steps, relative to the fewest",
     "all_evaluations": "force evaluations with those of Hessians,\nrelative to the fewest",
+    "cpu_s": "processor time, relative to the shortest",
 }
 
 
@@ -38,8 +40,7 @@ def write_profiles(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
 
 def _draw(outcomes: Sequence[Outcome], set_name: str) -> Figure:
     optimizers = list(dict.fromkeys(outcome.optimizer for outcome in outcomes))
-    differences = any(outcome.hessian_evaluations for outcome in outcomes)
-    quantities = QUANTITIES if differences else {"steps": QUANTITIES["steps"]}
+    quantities = {name: QUANTITIES[name] for name in _quantities(outcomes)}
     figure = Figure(figsize=(5.2 * len(quantities) + 1.4, 4.2), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(quantities), sharey=True))
     for axes, (quantity, label) in zip(panels, quantities.items(), strict=True):
@@ -51,6 +52,14 @@ def _draw(outcomes: Sequence[Outcome], set_name: str) -> Figure:
     calculators = ", ".join(dict.fromkeys(o.calculator.rpartition(":")[2] for o in outcomes))
     figure.suptitle(f"Performance profiles: {len(costs)} problems of the set “{set_name}”, {calculators}")
     return figure
+
+
+def _quantities(outcomes: Sequence[Outcome]) -> list[str]:
+    """Steps, and what Hessians cost: evaluations where they are differences, else time, as far as it was measured."""
+    if any(outcome.hessian_evaluations for outcome in outcomes):
+        return ["steps", "all_evaluations"]
+    timed = all(outcome.cpu_s is not None for outcome in outcomes)
+    return ["steps", "cpu_s"] if timed and any(outcome.hessians for outcome in outcomes) else ["steps"]
 
 
 def _draw_profile(axes: Axes, costs: np.ndarray, optimizers: Sequence[str]) -> None:

@@ -18,6 +18,10 @@ SAME_ENERGY = 0.01
 """eV (1 kJ/mol): a minimum that lies higher than the best by more is another one, or none."""
 
 
+SMALLEST_COST = {"steps": 1.0, "all_evaluations": 1.0, "cpu_s": 1e-6}
+"""What is compared in profiles; a ratio needs more than zero steps."""
+
+
 @dataclass(frozen=True)
 class Summary:
     """One optimizer on one set with one calculator.
@@ -37,6 +41,9 @@ class Summary:
         mean_hessians: computed; the same cases.
         mean_all_evaluations: with the structures evaluated for Hessians by differences.
         total_wall_s: seconds, over all cases.
+        mean_above_lowest: energy above the lowest that any optimizer reached from the same start, eV, over the minima
+            that converged; None for saddle points or if none did.
+        mean_cpu_s: processor seconds; None where they were not measured.
     """
 
     set_name: str
@@ -54,6 +61,8 @@ class Summary:
     mean_hessians: float | None
     mean_all_evaluations: float | None
     total_wall_s: float
+    mean_above_lowest: float | None
+    mean_cpu_s: float | None
 
 
 def summaries(outcomes: Sequence[Outcome]) -> list[Summary]:
@@ -78,29 +87,30 @@ def _summary(key: tuple[str, str, str], members: list[Outcome], lowest: dict[tup
     supported = [outcome for outcome in members if not outcome.unsupported]
     good = [outcome for outcome in members if outcome.succeeded]
     minima = members[0].target == "minimum"
-    near = [o for o in good if o.energy is not None and o.energy - lowest[o.key[:3]] < SAME_ENERGY]
-    false = [o for o in good if o.n_imaginary]
+    above = [o.energy - lowest[o.key[:3]] for o in good if o.energy is not None]
 
     def mean(name: str) -> float | None:
         return float(np.mean([getattr(outcome, name) for outcome in good])) if good else None
 
-    def fraction(chosen: list[Outcome]) -> float | None:
-        return len(chosen) / len(supported) if supported else None
+    def fraction(number: int) -> float | None:
+        return number / len(supported) if supported else None
 
     return Summary(
         *key,
         cases=len(members),
         unsupported=len(members) - len(supported),
-        succeeded=fraction(good),
-        failed=fraction([outcome for outcome in supported if outcome.error]),
-        best=fraction(near) if minima else None,
-        false_minima=fraction(false) if minima else None,
+        succeeded=fraction(len(good)),
+        failed=fraction(sum(bool(outcome.error) for outcome in supported)),
+        best=fraction(sum(energy < SAME_ENERGY for energy in above)) if minima else None,
+        false_minima=fraction(sum(bool(o.n_imaginary) for o in good)) if minima else None,
         median_steps=float(np.median([outcome.steps for outcome in good])) if good else None,
         mean_steps=mean("steps"),
         mean_evaluations=mean("evaluations"),
         mean_hessians=mean("hessians"),
         mean_all_evaluations=mean("all_evaluations"),
         total_wall_s=sum(outcome.wall_s for outcome in members),
+        mean_above_lowest=float(np.mean(above)) if minima and above else None,
+        mean_cpu_s=mean("cpu_s") if all(outcome.cpu_s is not None for outcome in good) else None,
     )
 
 
@@ -135,12 +145,12 @@ def costs_of(outcomes: Sequence[Outcome], optimizers: Sequence[str], quantity: s
     Args:
         outcomes: of one or more sets and calculators.
         optimizers: the columns.
-        quantity: an attribute of ``Outcome``; infinite where it did not succeed.
+        quantity: of ``SMALLEST_COST``; infinite where it did not succeed.
     """
     problems: dict[tuple[str, str, str], dict[str, float]] = {}
     for outcome in outcomes:
         cost = float(getattr(outcome, quantity)) if outcome.succeeded else np.inf
-        problems.setdefault(outcome.key[:3], {})[outcome.optimizer] = max(cost, 1.0)  # steps may be zero
+        problems.setdefault(outcome.key[:3], {})[outcome.optimizer] = max(cost, SMALLEST_COST[quantity])
     rows = [[row[name] for name in optimizers] for row in problems.values() if all(name in row for name in optimizers)]
     return np.array(rows).reshape(-1, len(optimizers))
 

@@ -97,8 +97,7 @@ def _checked(settings: VibrationsSettings) -> Atoms:
     _charge_notes(atoms)
     multiplicity(atoms, settings.charge, settings.multiplicity)
     forces_of(atoms)
-    if settings.source == "analytic":
-        require_hessian(atoms)
+    require_hessian(atoms, settings.source)
     return atoms
 
 
