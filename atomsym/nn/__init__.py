@@ -7,6 +7,7 @@ from atomsym.nn.equivariant_linear import EquivariantLinear
 from atomsym.nn.gate import Gate
 from atomsym.nn.gaussian import gaussian_basis
 from atomsym.nn.grid_gate import GridGate
+from atomsym.nn.held_distance import held_distance
 from atomsym.nn.merged_layer_norm import MergedLayerNorm
 from atomsym.nn.perceptron import ACTIVATIONS, Perceptron, activation
 from atomsym.nn.polynomial_cutoff import polynomial_cutoff
@@ -28,6 +29,7 @@ __all__ = [
     "cutoff_switch",
     "edge_lengths",
     "gaussian_basis",
+    "held_distance",
     "polynomial_cutoff",
     "polynomial_envelope",
 ]

@@ -28,6 +28,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "repulsion": {"repulsion": "smooth"},
     "universal repulsion": {"repulsion": "universal", "scale": 0.6},
     "short repulsion": {"repulsion": "universal", "repulsion_end": 0.8},
+    "held": {"repulsion": "universal", "repulsion_end": 0.8, "hold_below": 1.0},
     "published repulsion": {"repulsion": "published"},
     "scalars": {"hidden": "0e"},
     "degree 2": {"hidden": "0e+1o+2e"},

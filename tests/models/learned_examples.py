@@ -104,6 +104,9 @@ EXAMPLES = {
     "mace-soft": Example(mace(distance_transform="soft"), by_radii=True),
     "mace-plain": Example(mace(first_interaction="plain", interaction="plain", species_product=False)),
     "mace-repulsion": Example(mace(first_interaction="plain", repulsion="smooth"), by_radii=True),
+    "mace-held": Example(
+        mace(first_interaction="plain", repulsion="universal", repulsion_end=0.9, hold_below=1.0), by_radii=True
+    ),
     "mace-published-repulsion": Example(mace(first_interaction="plain", repulsion="published"), by_radii=True),
     "mace-so2": Example(mace(product="so2", hidden="0e+0o+1e+1o")),
     "mace-cp": Example(mace(product="cp", max_degree=3)),

@@ -16,6 +16,7 @@ from atomsym.nn import (
     cutoff_switch,
     edge_lengths,
     gaussian_basis,
+    held_distance,
     polynomial_cutoff,
     polynomial_envelope,
 )
@@ -85,6 +86,25 @@ def test_f11_the_switch_has_as_many_continuous_derivatives_as_asked_for_at_an_on
     assert abs(one_sided(switch, CUTOFF, -1, 6)[6]) > 1
     middle = cutoff_switch((onset + cutoff) / 2, onset, cutoff, derivatives=5)
     torch.testing.assert_close(middle, torch.full_like(middle, 0.5), rtol=0, atol=EXACT)
+
+
+def test_f11_a_held_distance_is_smooth_where_it_begins_and_where_it_ends() -> None:
+    onset, closest = torch.tensor([9.0, CUTOFF]).double(), torch.tensor([8.0, 3.0]).double()
+
+    def held(distance: Tensor) -> Tensor:
+        return held_distance(distance, closest, onset)[1]
+
+    assert one_sided(held, 3.0, +1, 6) == pytest.approx([4, 0, 0, 0, 0, 0, 0], abs=1e-5)
+    assert one_sided(held, CUTOFF, -1, 6) == pytest.approx([CUTOFF, 1, 0, 0, 0, 0, 0], abs=1e-5)
+    for distance in (0.0, 1.0, 3.0):
+        assert derivatives(held, distance, 3)[0] == pytest.approx(4.0, abs=EXACT)
+        assert derivatives(held, distance, 3)[2:] == pytest.approx([0.0, 0.0], abs=1e-9)
+    assert derivatives(held, CUTOFF + 1.0, 3) == [CUTOFF + 1.0, 1.0, 0.0, 0.0]
+    # The slope is that of the formula: one less the switch.
+    inside = torch.linspace(3.01, CUTOFF - 0.01, 50, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(held_distance(inside, 3.0, CUTOFF).sum(), inside)
+    expected = 1 - cutoff_switch(inside.detach(), 3.0, CUTOFF, derivatives=5)
+    torch.testing.assert_close(slope, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("power", [2, 5, 6])
@@ -206,6 +226,8 @@ def test_dtype_and_empty_inputs_are_kept(dtype: torch.dtype) -> None:
         lambda d: polynomial_envelope(d, float("nan")),
         lambda d: cutoff_switch(d, 5.0, 5.0),
         lambda d: cutoff_switch(d, -1.0, 5.0),
+        lambda d: held_distance(d, 5.0, 5.0),
+        lambda d: held_distance(d, 1.0, 5.0, derivatives=0),
         lambda d: polynomial_cutoff(d, -1.0),
         lambda d: polynomial_cutoff(d, 5.0, power=1),
         lambda d: bessel_basis(d, 0.0),

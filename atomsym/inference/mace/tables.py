@@ -145,7 +145,7 @@ def contact(model: MACE) -> int:
 
 def pair_kind(model: MACE) -> Callable[[int, int], object]:
     """What radial weights depend on: nothing but the distance, or the unordered pair of elements."""
-    if model.config.distance_transform == "none":
+    if model.config.distance_transform == "none" and not model.config.hold_below:
         return lambda receiver, sender: ()
     return lambda receiver, sender: (min(receiver, sender), max(receiver, sender))
 

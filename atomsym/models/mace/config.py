@@ -59,6 +59,9 @@ class MACEConfig(LearnedConfig):
             dynamics with a jump in the third derivative do not conserve energy well.
         repulsion_end: where the universal repulsion ends, in sums of covalent radii; it is whole up to half of that.
             At 0.75 it stays clear of bonds (C≡C 0.79, N≡N 0.77) and melts, which are then the network's alone.
+        hold_below: in sums of covalent radii: closer atoms look to the network as if they were no closer, and from
+            half of it on nothing changes, so that what no data tell is left to the repulsion. 0: not at all. Below all
+            distances of the training data it changes nothing that was learned; the shortest bonds have 0.77.
         first_density: ``density`` of the first layer, if it is another one.
         product: what couples features with edges. ``so2``: in the frame of each edge, nothing lost, cheaper at high
             degrees. ``cp``: one radial weight for all couplings; degrees up to 3. Only ``clebsch-gordan`` has a
@@ -89,6 +92,7 @@ class MACEConfig(LearnedConfig):
     frequencies: tuple[float, ...] = ()
     product: ProductName = "clebsch-gordan"
     repulsion_end: float = 1.0
+    hold_below: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,6 +117,11 @@ class MACEConfig(LearnedConfig):
             raise ConfigError(
                 "repulsion_end must be above 0 and at most 1, and 1 unless the repulsion is universal; "
                 f"found {self.repulsion_end:g} with '{self.repulsion}'"
+            )
+        if not 0 <= self.hold_below <= 1 or (self.hold_below and self.repulsion == "none"):
+            raise ConfigError(
+                "hold_below must be 0 to 1, and needs a repulsion, without which such atoms would feel no force; "
+                f"found {self.hold_below:g} with '{self.repulsion}'"
             )
         if self.radial_basis == "gaussian" and self.n_radial < 2:
             raise ConfigError(f"a gaussian basis needs n_radial >= 2; found {self.n_radial}")

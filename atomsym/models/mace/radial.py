@@ -7,10 +7,11 @@ from torch import Tensor
 
 from atomsym.core.elements import COVALENT_RADII
 from atomsym.models.mace.config import MACEConfig
-from atomsym.nn import bessel_basis, gaussian_basis, polynomial_cutoff
+from atomsym.nn import bessel_basis, gaussian_basis, held_distance, polynomial_cutoff
 
 _AGNESI = (0.9183, 4.5791, 1.0805)  # q, p, a: fitted constants of ACEpotentials.jl
 _SOFT_STEEPNESS = 4.0
+_HELD = 0.5  # of `hold_below`: the distance at which the network sees no further change
 
 
 class RadialBasis(torch.nn.Module):
@@ -48,13 +49,19 @@ class RadialBasis(torch.nn.Module):
         """The transformed distance, shape (n_edges,).
 
         With R the sum of the two covalent radii: agnesi is t = 1 / (1 + a x^q / (1 + x^(q - p))), x = 2 d / R; soft is
-        t = a + (d - a) (1 + tanh(4 (d - (a + b) / 2) / (b - a))) / 2, a = 3 R / 4, b = 4 R / 3.
+        t = a + (d - a) (1 + tanh(4 (d - (a + b) / 2) / (b - a))) / 2, a = 3 R / 4, b = 4 R / 3. With ``hold_below`` the
+        distance is held before.
         """
-        if self.config.distance_transform == "none":
+        config = self.config
+        if config.distance_transform == "none" and not config.hold_below:
             return distance
         radii = self.radii(distance)
         bond = radii[receiver_number] + radii[sender_number]
-        if self.config.distance_transform == "agnesi":
+        if config.hold_below:
+            distance = held_distance(distance, _HELD * config.hold_below * bond, config.hold_below * bond)
+        if config.distance_transform == "none":
+            return distance
+        if config.distance_transform == "agnesi":
             q, p, a = _AGNESI
             x = distance / (0.5 * bond)
             return 1 / (1 + a * x.pow(q) / (1 + x.pow(q - p)))
