@@ -12,6 +12,7 @@ from rich.table import Table
 from atomsym.core import ConfigError
 from atomsym.workflows.calculator_output import output_aside
 from atomsym.workflows.generate import options
+from atomsym.workflows.generate.prototypes import AFLOW
 from atomsym.workflows.generate.settings import GenerateSettings
 from atomsym.workflows.run_folders import require_run_of
 from atomsym.workflows.run_options import AsJson, Device, Dtype, MaxMinutes, Resume
@@ -33,6 +34,8 @@ def generate_command(
     generator: options.Generator = None,
     temperature: options.Temperature = None,
     realisations: options.Realisations = None,
+    prototypes: options.Prototypes = None,
+    no_prototypes: options.NoPrototypes = False,
     relax: options.Relax = None,
     free: options.Free = False,
     fmax: options.Fmax = None,
@@ -61,7 +64,7 @@ def generate_command(
         "space_groups": space_group, "n_atoms": n_atoms, "max_atoms": max_atoms, "generator": generator,
         "temperature": temperature, "realisations": realisations, "relax": relax, "free": free or None, "fmax": fmax,
         "max_steps": max_steps, "time_limit": time_limit, "seed": seed, "symprec": symprec, "device": device,
-        "dtype": dtype, "system": system,
+        "dtype": dtype, "system": system, "prototypes": prototypes, "no_prototypes": no_prototypes or None,
     }  # fmt: skip
     settings, folder = _settings(given, output, resume)
     from atomsym.workflows.generate.results import write_results  # matplotlib takes a while to import
@@ -90,6 +93,7 @@ def generate_command(
     table.columns[1].justify = "right"
     rows: list[tuple[str, int | None]] = [
         ("wanted", summary.wanted), ("different templates", summary.templates),
+        ("begun from a known prototype", summary.from_prototypes),
         ("keep the distance floor as drawn", summary.distance_floor), ("space group found back", summary.group_kept),
         ("relaxed to rest", summary.relaxed), ("on the hull of this run", summary.on_hull),
     ]  # fmt: skip
@@ -136,6 +140,14 @@ def _settings(given: dict[str, Any], output: Path | None, resume: Path | None) -
     for name in ("elements", "require", "exclude"):
         if name in chosen:
             chosen[name] = tuple(part for part in chosen[name].replace(" ", "").split(",") if part)
+    if chosen.pop("no_prototypes", False):
+        if "prototypes" in chosen:
+            raise ConfigError("--no-prototypes takes random geometries only; it cannot be given with --prototypes")
+        chosen["prototypes"] = ()
+    chosen["prototypes"] = tuple(
+        str(Path(source).absolute()) if source != AFLOW and Path(source).exists() else source
+        for source in chosen.get("prototypes", (AFLOW,))
+    )  # the run can then go on from any folder
     if "space_groups" in chosen:
         chosen["space_groups"] = parse_groups(chosen["space_groups"])
     return GenerateSettings(**chosen), output or Path("atomsym-generate")

@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from atomsym.core import DataError
 from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal
 
+RANDOM = "random"
+
 
 @dataclass(frozen=True, eq=False)
 class Entry:
     """One crystal.
 
     Attributes:
-        protostructure: that was drawn.
+        protostructure: that was drawn, with the choice of origin and axes of the geometry.
         log_likelihood: of its draw, nats.
+        source: the known crystal that the geometry began from, or ``random``.
         contact: smallest distance over the sum of covalent radii, of the geometry as drawn.
         crystal: conventional cell, with exactly the symmetry of the protostructure.
         free: primitive cell after the relaxation without symmetry: cell, fractional positions, numbers; None without.
@@ -33,6 +36,7 @@ class Entry:
 
     protostructure: Protostructure
     log_likelihood: float
+    source: str = RANDOM
     contact: float = float("nan")
     crystal: SymmetricCrystal | None = None
     free: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]] | None = None
@@ -92,4 +96,4 @@ class Entry:
             raise DataError(f"not a crystal of a run: {error}") from error
 
 
-_PLAIN = ("log_likelihood", "contact", "energy", "converged", "steps", "found_group", "note")
+_PLAIN = ("log_likelihood", "source", "contact", "energy", "converged", "steps", "found_group", "note")

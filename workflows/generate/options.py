@@ -27,11 +27,21 @@ MaxAtoms = Annotated[int | None, option(WHICH, "At most so many.", "60")]
 Generator = Annotated[Text, option(HOW, "Generator of protostructures: a name or a file.", "wyformer")]
 Temperature = Annotated[float | None, option(HOW, "Of the draws; below 1 likelier crystals.", "1")]
 Realisations = Annotated[int | None, option(HOW, "Geometries tried for each protostructure.", "4")]
+Prototypes = Annotated[
+    list[str] | None,
+    option(
+        HOW,
+        "Known crystals whose geometries are tried before random ones: `aflow` (prototypes that come with pymatgen), a "
+        "table with CIF texts, a folder or file of structures, or a known set; repeatable.",
+        "aflow",
+    ),
+]
+NoPrototypes = Annotated[bool, typer.Option("--no-prototypes", help="Random geometries only.", rich_help_panel=HOW)]
 Relax = Annotated[Text, option(HOW, "Relax with this model, `chgnet`, or module:factory of an ASE calculator.", "not")]
 Free = Annotated[bool, typer.Option("--free", help="Then relax without symmetry.", rich_help_panel=HOW)]
 Fmax = Annotated[float | None, option(HOW, "At rest below this force, eV/Å.", "0.05")]
 MaxSteps = Annotated[int | None, option(HOW, "Of each relaxation.", "200")]
 TimeLimit = Annotated[float | None, option(HOW, "For the relaxations of a crystal, s.", "120")]
 Seed = Annotated[int | None, option(HOW, "Of everything random.", "0")]
-Symprec = Annotated[float | None, option(HOW, "Of the final analysis, Å.", "0.01")]
+Symprec = Annotated[float | None, option(HOW, "Of the analysis of prototypes and results, Å.", "0.01")]
 Output = Annotated[Path | None, option(FILES, "Folder of the run.", "atomsym-generate", "--output", "--out", "-o")]

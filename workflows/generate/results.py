@@ -20,6 +20,7 @@ import atomsym
 from atomsym.artifacts import write_atomically
 from atomsym.core.elements import symbol_of
 from atomsym.symmetry.wyckoff import template
+from atomsym.workflows.generate.entry import RANDOM
 from atomsym.workflows.generate.gallery import Column, Gallery, Value, write_gallery
 from atomsym.workflows.generate.plots import distribution_plots
 from atomsym.workflows.generate.ranking import Ranked, rank
@@ -38,6 +39,7 @@ COLUMNS = (
     Column("volume", "volume", "Å³/atom", 2, True),
     Column("state", "state"),
     Column("wyckoff", "occupied positions", description="elements on Wyckoff letters, standard setting"),
+    Column("geometry", "geometry from", description="known prototype that the geometry began from, or random"),
     Column("contact", "contact", "", 2, True, "smallest distance over the sum of covalent radii, as drawn"),
     Column("likelihood", "log likelihood", "", 1, True, "of the draw, nats"),
     Column("number", "number", on_map=True, description="of the space group"),
@@ -53,6 +55,7 @@ class Summary:
     Attributes:
         wanted, generated: crystals.
         drawn, repeated, degenerate: draws; in all, of crystals that were there already, of crystals that cannot exist.
+        from_prototypes: crystals whose geometry began from a known prototype.
         distance_floor: crystals whose atoms keep their distance as drawn.
         group_kept: crystals in whose final geometry the analysis finds the space group that was drawn.
         relaxed: crystals whose relaxations ended at rest; None without a calculator.
@@ -67,6 +70,7 @@ class Summary:
     drawn: int
     repeated: int
     degenerate: int
+    from_prototypes: int
     distance_floor: int
     group_kept: int
     relaxed: int | None
@@ -132,6 +136,7 @@ def _values(place: int, each: Ranked) -> dict[str, Value]:
         "wyckoff": _positions(each),
         "atoms": _primitive_atoms(each),
         "volume": None if atoms is None else float(atoms.get_volume() / len(atoms)),
+        "geometry": entry.source,
         "contact": entry.contact,
         "likelihood": entry.log_likelihood,
         "energy": entry.energy,
@@ -220,6 +225,7 @@ def _summary(settings: GenerateSettings, generated: Generated, ranked: Sequence[
         drawn=drawn.n_drawn,
         repeated=drawn.n_repeated,
         degenerate=drawn.n_degenerate,
+        from_prototypes=sum(each.source != RANDOM for each in entries),
         distance_floor=sum(each.note != "atoms too close" for each in entries),
         group_kept=sum(each.found_group == each.protostructure.space_group for each in entries),
         relaxed=sum(bool(each.converged) for each in entries) if settings.relax else None,
@@ -237,6 +243,7 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
         ("crystals, all different", f"{summary.generated}"),
         ("draws", f"{summary.drawn}"),
         ("templates", f"{summary.templates}"),
+        ("begun from a known prototype", f"{summary.from_prototypes}"),
         ("keep the distance floor as drawn", f"{summary.distance_floor}"),
         ("space group found back", f"{summary.group_kept}"),
     ]
@@ -262,7 +269,7 @@ def _footer(settings: GenerateSettings, generated: Generated) -> str:
         "Formation energies are those to the best of seven simple crystals of each element, the hull is that of this "
         "run: neither says anything about phases that are not in it. "
         if settings.relax
-        else "Geometries are random within the symmetry and not relaxed. "
+        else "Geometries are those of known prototypes or random within the symmetry, and not relaxed. "
     )
     calculator = f", relaxed with <code>{escape(settings.relax)}</code>" if settings.relax else ""
     return (

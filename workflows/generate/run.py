@@ -17,9 +17,11 @@ from atomsym.artifacts.generators import load_generator, read_generator_card
 from atomsym.calculators.best_geometry import best_geometry
 from atomsym.core import DataError, InputError, MissingDependencyError
 from atomsym.generators import Drawn, GeneratedProtostructure, ProtostructureGenerator, draw_different
+from atomsym.generators.realisation import PrototypeLibrary
 from atomsym.symmetry.wyckoff import Protostructure, analyse
 from atomsym.workflows.calculator import absolute, make_calculator
 from atomsym.workflows.generate.entry import Entry
+from atomsym.workflows.generate.prototypes import Known, read_kept, read_prototypes, write_prototypes
 from atomsym.workflows.generate.ranking import element_entries
 from atomsym.workflows.generate.relaxation import relax_entry
 from atomsym.workflows.generate.settings import GenerateSettings
@@ -70,6 +72,7 @@ def run_generate(
 
     Raises:
         InputError: if the folder holds a run, or the generator or the calculator cannot be found.
+        DataError: if the prototypes cannot be read.
         MissingDependencyError: if a package that the run or its results need is not installed.
         ConfigError: if no crystal meets the conditions.
         StoppedError: if it was stopped; ``resume_generate`` goes on.
@@ -78,9 +81,10 @@ def run_generate(
     require_packages()
     _load(settings).group_probabilities(settings.conditions(), settings.space_groups)  # is there any such crystal?
     _calculator(settings)
+    known = read_prototypes(settings.prototypes, settings.symprec, progress)
     make_folder(folder)
     write_atomically(folder / "settings.json", settings.to_json().encode())
-    return _go_on(settings, folder, progress, should_stop)
+    return _go_on(settings, folder, progress, should_stop, known)
 
 
 def require_packages() -> None:
@@ -107,14 +111,17 @@ def resume_generate(
     return _go_on(GenerateSettings.from_file(folder / "settings.json"), folder, progress, should_stop)
 
 
-def _go_on(settings: GenerateSettings, folder: Path, progress: Progress, should_stop: Stop) -> Generated:
+def _go_on(
+    settings: GenerateSettings, folder: Path, progress: Progress, should_stop: Stop, known: list[Known] | None = None
+) -> Generated:
     started = time.monotonic()
     drawn, content_hash = _protostructures(settings, folder, progress, should_stop)
+    library = _library(settings, folder, drawn, progress, known)
     calculator = _calculator(settings)
     entries = [Entry(each.protostructure, each.log_likelihood) for each in drawn.found]
     entries = carry_out(
         folder / "realised.journal", REALISING, entries,
-        lambda index, entry: realise_entry(settings, index, entry, calculator), progress, should_stop,
+        lambda index, entry: realise_entry(settings, index, entry, calculator, library), progress, should_stop,
     )  # fmt: skip
     if calculator is not None:
         entries = carry_out(
@@ -219,14 +226,36 @@ def carry_out(
         return [Entry.from_text(journal.content(index).decode()) for index in range(len(entries))]
 
 
-def realise_entry(settings: GenerateSettings, index: int, entry: Entry, calculator: BaseCalculator | None) -> Entry:
-    """With the best of several geometries."""
+def _library(
+    settings: GenerateSettings, folder: Path, drawn: Drawn, progress: Progress, known: list[Known] | None
+) -> PrototypeLibrary | None:
+    """The known crystals of the run's file, which is written if it is not there."""
+    if not settings.prototypes:
+        return None
+    file = folder / "prototypes.json"
+    if not file.exists():
+        found = read_prototypes(settings.prototypes, settings.symprec, progress) if known is None else known
+        write_prototypes(file, found, (each.protostructure for each in drawn.found))
+    return PrototypeLibrary(read_kept(file))
+
+
+def realise_entry(
+    settings: GenerateSettings,
+    index: int,
+    entry: Entry,
+    calculator: BaseCalculator | None,
+    prototypes: PrototypeLibrary | None = None,
+) -> Entry:
+    """With the best of several geometries, those of known crystals among them."""
     best = best_geometry(
-        entry.protostructure, generator=np.random.default_rng([settings.seed, index]), count=settings.realisations,
-        calculator=calculator,
+        entry.protostructure, generator=np.random.default_rng([settings.seed, index]), prototypes=prototypes,
+        count=settings.realisations, calculator=calculator,
     )  # fmt: skip
     note = "" if best.distance_floor_met else "atoms too close"
-    return entry.with_(crystal=best.crystal, contact=best.contact, note=note)
+    return entry.with_(
+        protostructure=best.crystal.protostructure, crystal=best.crystal, source=best.source, contact=best.contact,
+        note=note,
+    )  # fmt: skip
 
 
 def _analysed(entry: Entry, symprec: float) -> Entry:

@@ -10,6 +10,7 @@ from atomsym.core.elements import atomic_number_of
 from atomsym.generators.conditions import MAX_ATOMS, Conditions
 from atomsym.symmetry.wyckoff.table import N_GROUPS
 from atomsym.workflows.formula import parse_formula
+from atomsym.workflows.generate.prototypes import AFLOW
 from atomsym.workflows.run_settings import read_settings, require_positive, settings_to_json
 
 MAX_CRYSTALS = 100_000
@@ -30,14 +31,16 @@ class GenerateSettings:
         n_atoms: exactly so many; 0: any number.
         max_atoms: at most so many.
         temperature: of the draws; below 1 more of the likely, above 1 more of the unlikely.
-        realisations: geometries tried for each protostructure; the one of least energy, or without a calculator of
-            the best distances, is kept.
+        realisations: geometries tried for each protostructure; the one of least energy is kept, or without a
+            calculator that of the most similar prototype, else of the best distances.
+        prototypes: known crystals whose geometries are tried first: ``aflow``, tables, folders or files of structures,
+            known sets; empty: none.
         relax: name of a model, ``chgnet``, or ``module:factory`` of an ASE calculator; empty: geometries stay as drawn.
         free: relax without symmetry after the relaxation within it.
         fmax: of both relaxations, eV/Å.
         max_steps: of each of both.
         time_limit: of the relaxations of one crystal, s.
-        symprec: of the analysis of the results, Å.
+        symprec: of the analysis of prototypes and results, Å.
         seed: of everything random.
         device, dtype: of a model of this package.
 
@@ -56,6 +59,7 @@ class GenerateSettings:
     max_atoms: int = 60
     temperature: float = 1.0
     realisations: int = 4
+    prototypes: tuple[str, ...] = (AFLOW,)
     relax: str = ""
     free: bool = False
     fmax: float = 0.05
@@ -67,7 +71,7 @@ class GenerateSettings:
     dtype: str = "float64"
 
     def __post_init__(self) -> None:
-        for name in ("elements", "exclude", "require", "space_groups"):
+        for name in ("elements", "exclude", "require", "space_groups", "prototypes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         require_positive(self, "temperature", "fmax", "time_limit", "symprec")
         for name, most in (("n", MAX_CRYSTALS), ("max_atoms", MAX_ATOMS), ("realisations", 100), ("max_steps", 10_000)):

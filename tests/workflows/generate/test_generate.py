@@ -154,7 +154,7 @@ def test_entries_survive_their_text() -> None:
     structure = Protostructure(136, ((22, "a"), (8, "f")))
     crystal = SymmetricCrystal(structure, np.diag([4.6, 4.6, 1 / 3]), np.array([[0, 0, 0], [0.1 + 0.2, 0, 0]]))
     free = (crystal.cell, crystal.fractional_positions, crystal.numbers)
-    entry = Entry(structure, -3.25, 0.7, crystal, free, -8.5, True, 12, 136, "")
+    entry = Entry(structure, -3.25, "salt", 0.7, crystal, free, -8.5, True, 12, 136, "")
     again = Entry.from_text(entry.to_text())
     assert again.to_text() == entry.to_text()
     assert again.crystal is not None
@@ -169,7 +169,7 @@ def test_the_best_comes_first_and_failures_last() -> None:
     def entry(energy: float | None, note: str = "", structure: tuple[int, str] = (225, "b")) -> Entry:
         made = Protostructure(225, ((29, "a"), (79, structure[1])))
         crystal = SymmetricCrystal(made, 4 * np.eye(3), np.zeros((2, 3)))
-        return Entry(made, -1.0, 0.8, crystal, None, energy, True, 1, 225, note)
+        return Entry(made, -1.0, "random", 0.8, crystal, None, energy, True, 1, 225, note)
 
     references = [
         each.with_(energy=0.0 if each.protostructure.space_group == 225 else 1.0)
