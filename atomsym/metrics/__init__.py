@@ -1,5 +1,6 @@
 """Layer 4: what a set of generated crystals is worth, as mathematics; files and hosts are dealt with above."""
 
+from atomsym.metrics.atomic_radii import ATOMIC_RADII
 from atomsym.metrics.crystals import Crystal, composition_of, volume_of
 from atomsym.metrics.distances import ShortestDistances, shortest_distances
 from atomsym.metrics.distributions import (
@@ -16,6 +17,7 @@ from atomsym.metrics.neutrality import is_charge_balanced, reduced_formula
 from atomsym.metrics.validity import Validity, validity
 
 __all__ = [
+    "ATOMIC_RADII",
     "Crystal",
     "Recovery",
     "ShortestDistances",

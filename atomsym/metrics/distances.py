@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from atomsym.core.elements import COVALENT_RADII
 from atomsym.kernels.neighbors import neighbor_list
+from atomsym.metrics.atomic_radii import ATOMIC_RADII
 from atomsym.metrics.crystals import Crystal, volume_of
 
 REACH = 3.5
-"""Å; beyond 0.65 times the sum of the two largest covalent radii."""
+"""Å; farther than the rules of ``validity`` look, which is 3.4 Å."""
 
 LEAST_VOLUME = 0.1
 """Å³; cells with less hold no crystal, and their distances are not looked for."""
@@ -26,6 +27,7 @@ LEAST_VECTOR = 0.3
 """Å; a lattice vector below it brings images so close that nothing else needs to be known."""
 
 _EDGES = 1_000_000
+_MARGIN = 0.7  # Å, of the rule of LeMat-GenBench
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,13 @@ class ShortestDistances:
     Attributes:
         shortest: between any two atoms, Å; infinite beyond ``REACH``, 0 for cells that hold no crystal; shape (n,).
         relative: smallest ratio of a distance to the sum of the two covalent radii, of pairs within ``REACH``; same.
+        clearance: smallest ratio of a distance to 0.7 Å and the sum of the two atomic radii, likewise; 0 if a pair
+            within ``REACH`` has an element without such a radius.
     """
 
     shortest: NDArray[np.float64]
     relative: NDArray[np.float64]
+    clearance: NDArray[np.float64]
 
 
 def shortest_distances(crystals: Sequence[Crystal]) -> ShortestDistances:
@@ -51,21 +56,23 @@ def shortest_distances(crystals: Sequence[Crystal]) -> ShortestDistances:
     Raises:
         OutOfMemoryError: see ``neighbor_list``.
     """
-    shortest, relative = np.zeros(len(crystals)), np.zeros(len(crystals))
+    shortest, relative, clearance = np.zeros((3, len(crystals)))
     cells: dict[int, NDArray[np.float64]] = {}
     for index, crystal in enumerate(crystals):
         if has_volume(crystal):
             cell = reduced_cell(crystal.cell)
             vector = float(np.linalg.norm(cell, axis=1).min())
             if vector < LEAST_VECTOR:
-                radius = max(COVALENT_RADII[number] for number in np.asarray(crystal.numbers).tolist())
-                shortest[index], relative[index] = vector, vector / (2 * radius)
+                numbers = np.asarray(crystal.numbers).tolist()
+                shortest[index] = vector
+                relative[index] = vector / (2 * max(COVALENT_RADII[number] for number in numbers))
+                clearance[index] = vector / (_MARGIN + 2 * max(ATOMIC_RADII[number] for number in numbers))
             else:
                 cells[index] = cell
     for batch in _batches(crystals, list(cells)):
         found = _of_batch([crystals[index] for index in batch], np.stack([cells[index] for index in batch]))
-        shortest[batch], relative[batch] = found
-    return ShortestDistances(shortest, relative)
+        shortest[batch], relative[batch], clearance[batch] = found
+    return ShortestDistances(shortest, relative, clearance)
 
 
 def reduced_cell(cell: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -109,7 +116,7 @@ def _batches(crystals: Sequence[Crystal], chosen: Sequence[int]) -> Iterator[lis
 
 def _of_batch(
     crystals: Sequence[Crystal], cells: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     sizes = [len(crystal.numbers) for crystal in crystals]
     system = np.repeat(np.arange(len(crystals)), sizes)
     places = [(np.asarray(c.fractional_positions) % 1.0) @ np.asarray(c.cell, dtype=np.float64) for c in crystals]
@@ -121,8 +128,10 @@ def _of_batch(
     receiver, sender = edges.edge_index.numpy()
     shifts = np.einsum("na,nab->nb", edges.edge_shift.numpy().astype(np.float64), cells[system[receiver]])
     lengths = np.linalg.norm(positions.numpy()[sender] + shifts - positions.numpy()[receiver], axis=1)
-    radii = np.array(COVALENT_RADII)[np.concatenate([np.asarray(crystal.numbers) for crystal in crystals])]
-    shortest, relative = np.full(len(crystals), np.inf), np.full(len(crystals), np.inf)
+    numbers = np.concatenate([np.asarray(crystal.numbers) for crystal in crystals])
+    covalent, atomic = np.array(COVALENT_RADII)[numbers], np.array(ATOMIC_RADII)[numbers]
+    shortest, relative, clearance = np.full((3, len(crystals)), np.inf)
     np.minimum.at(shortest, system[receiver], lengths)
-    np.minimum.at(relative, system[receiver], lengths / (radii[sender] + radii[receiver]))
-    return shortest, relative
+    np.minimum.at(relative, system[receiver], lengths / (covalent[sender] + covalent[receiver]))
+    np.minimum.at(clearance, system[receiver], lengths / (_MARGIN + atomic[sender] + atomic[receiver]))
+    return shortest, relative, clearance

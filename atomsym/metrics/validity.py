@@ -18,6 +18,9 @@ SHORTEST_DISTANCE = 0.5
 DISTANCE_FLOOR = 0.65
 """Times the sum of the covalent radii: the stricter rule, which the realisation of protostructures keeps."""
 
+BENCHMARK_FLOOR = 0.5
+"""Times 0.7 Å and the sum of Slater's atomic radii: the rule of LeMat-GenBench, arXiv 2512.04562."""
+
 Flags = NDArray[np.bool_]
 
 
@@ -29,6 +32,8 @@ class Validity:
         cell: whether it has a volume of at least 0.1 Å³ and finite positions.
         distances: whether the cell is one and no two atoms are within 0.5 Å.
         floor: whether no two atoms are within 0.65 times the sum of their covalent radii.
+        benchmark: whether no two atoms are within half of 0.7 Å and the sum of their atomic radii. Unlike in the
+            benchmark that this rule comes from, cells of one atom can pass, and atoms are compared with own images.
         charges: whether common oxidation states balance.
         shortest: shortest distance, Å, infinite beyond 3.5 Å.
     """
@@ -36,6 +41,7 @@ class Validity:
     cell: Flags
     distances: Flags
     floor: Flags
+    benchmark: Flags
     charges: Flags
     shortest: NDArray[np.float64]
 
@@ -55,6 +61,7 @@ def validity(
         cell=cell,
         distances=cell & (found.shortest > SHORTEST_DISTANCE),
         floor=cell & (found.relative >= DISTANCE_FLOOR),
+        benchmark=cell & (found.clearance >= BENCHMARK_FLOOR),
         charges=np.array([len(c.numbers) > 0 and balanced(composition_of(c)) for c in crystals], dtype=bool),
         shortest=found.shortest,
     )

@@ -9,7 +9,7 @@ import pytest
 
 from atomsym.core import InputError
 from atomsym.core.elements import COVALENT_RADII, atomic_number_of, symbol_of
-from atomsym.metrics import is_charge_balanced, reduced_formula, shortest_distances, validity
+from atomsym.metrics import ATOMIC_RADII, is_charge_balanced, reduced_formula, shortest_distances, validity
 from atomsym.metrics.oxidation_states import ELECTRONEGATIVITIES, METALS, OXIDATION_STATES, POLYANIONS
 
 
@@ -72,6 +72,26 @@ def test_rules_of_distance() -> None:
     found = validity([close, tight, good])
     assert found.distances.tolist() == [False, True, True]
     assert found.floor.tolist() == [False, False, True]
+
+
+def test_the_rule_of_the_benchmark() -> None:
+    """Half of 0.7 Å and Slater's radii: 1.4 Å for MgO, 2.95 Å for caesium; argon has no radius."""
+    above = crystal(2.81, (12, (0, 0, 0)), (8, (0.5, 0, 0)))
+    below = crystal(2.79, (12, (0, 0, 0)), (8, (0.5, 0, 0)))
+    images = crystal(2.9, (55, (0, 0, 0)))
+    alone = crystal(3.0, (55, (0, 0, 0)))
+    noble = crystal(3.4, (18, (0, 0, 0)))
+    needle = Cell(np.diag([0.2, 9.0, 9.0]), np.zeros((1, 3)), np.array([1]))
+    found = validity([above, below, images, alone, noble, needle])
+    assert found.benchmark.tolist() == [True, False, False, True, False, False]
+    assert shortest_distances([above]).clearance[0] == pytest.approx(2.81 / 2 / (0.7 + 1.5 + 0.6))
+
+
+def test_atomic_radii_are_those_that_pymatgen_has() -> None:
+    pymatgen = pytest.importorskip("pymatgen.core.periodic_table")
+    known = {element.Z: float(element.atomic_radius) for element in pymatgen.Element if element.atomic_radius}
+    ours = {z: radius for z, radius in enumerate(ATOMIC_RADII) if np.isfinite(radius)}
+    assert ours == {z: radius for z, radius in known.items() if z != 18}  # no source for argon
 
 
 @pytest.mark.parametrize(

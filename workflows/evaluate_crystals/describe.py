@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 
 import numpy as np
@@ -81,7 +81,7 @@ class CrystalSet:
         return CrystalSet(
             self.name,
             [self.crystals[row] for row in rows],
-            Validity(v.cell[rows], v.distances[rows], v.floor[rows], v.charges[rows], v.shortest[rows]),
+            Validity(*(getattr(v, each.name)[rows] for each in fields(v))),
             [self.formulas[row] for row in rows],
             [self.protostructures[row] for row in rows],
             self.strict_groups[rows] if len(self.strict_groups) else self.strict_groups,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atomsym.core import InputError
-from atomsym.metrics import Recovery, effective_number, first_equivalents, has_match, recovery
+from atomsym.metrics import Recovery, Validity, effective_number, first_equivalents, has_match, recovery
 from atomsym.metrics.embedding import TrainedEmbedding
 from atomsym.workflows.evaluate_crystals.describe import CrystalSet
 from atomsym.workflows.evaluate_crystals.distances_between_sets import SetDistances, element_shares, set_distances
@@ -43,6 +43,7 @@ class Rates:
     Attributes:
         valid: no two atoms within 0.5 Å and a cell of at least 0.1 Å³.
         floor: no two atoms within 0.65 times the sum of their covalent radii.
+        benchmark: no two atoms within half of 0.7 Å and the sum of their atomic radii.
         charges: oxidation states balance.
         analysed: a space group was found.
         unique, novel, unique_novel: see ``Judgement``.
@@ -60,6 +61,7 @@ class Rates:
 
     valid: float
     floor: float
+    benchmark: float
     charges: float
     analysed: float
     unique: float
@@ -229,6 +231,7 @@ def rates(
     return Rates(
         valid=float(valid.distances.mean()),
         floor=float(valid.floor.mean()),
+        benchmark=float(valid.benchmark.mean()),
         charges=float(valid.charges.mean()),
         analysed=float((groups > 0).mean()),
         unique=float(judgement.unique.mean()),
@@ -265,12 +268,12 @@ def _floor_sets(
 def _joined(parts: Sequence[CrystalSet]) -> CrystalSet:
     if len(parts) == 1:
         return parts[0]
-    names = ("cell", "distances", "floor", "charges", "shortest")
+    names = [each.name for each in fields(Validity)]
     joined = {name: np.concatenate([getattr(part.validity, name) for part in parts]) for name in names}
     return CrystalSet(
         " + ".join(part.name for part in parts),
         [crystal for part in parts for crystal in part.crystals],
-        type(parts[0].validity)(**joined),
+        Validity(**joined),
         [formula for part in parts for formula in part.formulas],
         [protostructure for part in parts for protostructure in part.protostructures],
         np.zeros(0, dtype=np.int64),

@@ -41,6 +41,7 @@ def report_lines(result: Evaluation, embedding: TrainedEmbedding) -> list[Line]:
     lines = [
         _share("validity", "no two atoms within 0.5 Å", g.valid, r.valid),
         _share("validity", "no two atoms within 0.65 (rᵢ + rⱼ)", g.floor, r.floor),
+        _share("validity", "no two atoms within 0.5 (0.7 Å + Rᵢ + Rⱼ), as LeMat-GenBench", g.benchmark, r.benchmark),
         _share("validity", f"charges balance ({rule})", g.charges, r.charges),
         _share("validity", f"space group found (symprec {s.symprec:g} Å)", g.analysed, r.analysed),
         _share("uniqueness and novelty", f"unique (matcher {matcher})", g.unique, r.unique),
@@ -164,14 +165,15 @@ def crystals_as_csv(result: Evaluation) -> str:
     writer.writerow(
         [
             "identifier", "formula", "space_group", "space_group_strict", "protostructure", "shortest_distance_A",
-            "valid", "floor", "charges", "unique", "novel", "template_novel", "e_above_hull_eV/atom",
+            "valid", "floor", "benchmark", "charges", "unique", "novel", "template_novel", "e_above_hull_eV/atom",
         ]
     )  # fmt: skip
     g, j = result.generated, result.judgement
     for i, crystal in enumerate(g.crystals):
         formula = "".join(f"{symbol_of(z)}{n if n > 1 else ''}" for z, n in g.formulas[i] or ())
         found, shortest, hull = g.protostructures[i], float(g.validity.shortest[i]), float(j.hull_distances[i])
-        flags = (g.validity.distances, g.validity.floor, g.validity.charges, j.unique, j.novel, j.template_novel)
+        v = g.validity
+        flags = (v.distances, v.floor, v.benchmark, v.charges, j.unique, j.novel, j.template_novel)
         writer.writerow(
             [
                 crystal.identifier, formula, int(g.groups[i]) or "", int(g.strict_groups[i]) or "",
