@@ -129,7 +129,6 @@ def find_symmetry(source: str, *, symprec: float = SYMPREC) -> SymmetryResult:
 
     Raises:
         InputError: if it cannot be read, is not periodic in three directions, or no space group is found.
-        MissingDependencyError: if moyopy is not installed.
 
     Example:
         >>> found = find_symmetry("silicon")

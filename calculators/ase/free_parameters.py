@@ -101,7 +101,6 @@ def standard_atoms(atoms: Atoms, *, symprec: float = 0.01) -> tuple[Atoms, Symme
 
     Raises:
         InputError: if it is not periodic in three directions, or no symmetry can be found.
-        MissingDependencyError: if moyopy is not installed.
     """
     if not atoms.pbc.all():
         raise InputError("a space group needs a structure that is periodic in three directions")

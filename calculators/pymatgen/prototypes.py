@@ -22,7 +22,7 @@ def aflow_prototypes() -> tuple[tuple[str, SymmetricCrystal], ...]:
     """Names, such as ``AB_cF8_225_a_b``, and crystals; disordered ones are left out.
 
     Raises:
-        MissingDependencyError: if pymatgen or moyopy is not installed.
+        MissingDependencyError: if pymatgen is not installed.
 
     Source: Mehl et al., Comput. Mater. Sci. 136, S1 (2017); the data are part of pymatgen.
     """

@@ -17,8 +17,6 @@ from atomsym.core import AtomsymError, ConfigError
 from atomsym.symmetry.wyckoff import analyse
 from atomsym.workflows.relax import RelaxSettings, resume_relax, run_relax
 
-pytest.importorskip("moyopy")
-
 
 def settings_of(atoms: Atoms, folder: Path, **chosen: Any) -> RelaxSettings:
     ase.io.write(folder / "start.traj", atoms)

@@ -93,7 +93,7 @@ def require_packages() -> None:
     Raises:
         MissingDependencyError: naming the first package that is not.
     """
-    for package in ("moyopy", "pymatgen", "chemiscope"):
+    for package in ("pymatgen", "chemiscope"):
         if importlib.util.find_spec(package) is None:
             raise MissingDependencyError.for_package(package, "generate", "the generation of crystals")
 

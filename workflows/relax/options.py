@@ -16,7 +16,7 @@ FixSymmetry = Annotated[
 FreeParameters = Annotated[
     bool | None,
     option(
-        WHAT, "Relax only what the space group leaves free, in the standard cell (needs moyopy).", False,
+        WHAT, "Relax only what the space group leaves free, in the standard cell.", False,
         "--free-parameters",
     ),
 ]  # fmt: skip

@@ -60,12 +60,9 @@ def in_standard_cell(atoms: Atoms, symprec: float) -> tuple[Atoms, SymmetricCrys
     """The conventional standard cell of a crystal, exactly symmetric, and what its symmetry leaves free.
 
     Raises:
-        MissingDependencyError: if moyopy is not installed.
         InputError: if the structure is not periodic in three directions, atoms are held fixed, it has a charge or
             magnetic moments, which the other cell would not have, or no space group is found.
     """
-    if importlib.util.find_spec("moyopy") is None:
-        raise MissingDependencyError.for_package("moyopy", "generate", "--free-parameters")
     if not atoms.pbc.all():
         raise InputError("--free-parameters keeps a space group: the structure must be periodic in three directions")
     if atoms.constraints:

@@ -25,9 +25,6 @@ def is_degenerate(
         draws: crystals at most; the first one with the right group ends it.
         symprec: Å, within which atoms count as related by symmetry.
 
-    Raises:
-        MissingDependencyError: if moyopy is not installed.
-
     Example:
         >>> same = Protostructure(225, ((29, "a"), (29, "b")))
         >>> is_degenerate(same, generator=np.random.default_rng(0))

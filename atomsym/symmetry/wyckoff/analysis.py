@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from atomsym.core.elements import MAX_ATOMIC_NUMBER
-from atomsym.core.errors import InputError, MissingDependencyError
+from atomsym.core.errors import InputError
 from atomsym.symmetry.wyckoff.crystal import SymmetricCrystal
 from atomsym.symmetry.wyckoff.location import images_of, locate
 from atomsym.symmetry.wyckoff.protostructure import Protostructure
@@ -35,14 +35,14 @@ def analyse(
 
     Raises:
         InputError: if the input is not a crystal, or no group can be found, as for atoms that overlap.
-        MissingDependencyError: if moyopy is not installed.
 
     Example:
         >>> salt = analyse(5.64 / 2 * (np.ones((3, 3)) - np.eye(3)), [[0, 0, 0], [0.5, 0.5, 0.5]], [11, 17])
         >>> str(salt.protostructure), salt.cell.diagonal().round(2).tolist()
         ('225: Na a, Cl b', [5.64, 5.64, 5.64])
     """
-    moyopy = _moyopy()
+    import moyopy  # only what needs it pays for it
+
     basis, positions, elements = _checked(cell, fractional_positions, numbers)
     if not symprec > 0:
         raise InputError(f"symprec must be positive; found {symprec}")
@@ -123,11 +123,3 @@ def _without_remarks() -> Iterator[None]:
 
 def _needed(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Omitted")
-
-
-def _moyopy():  # type: ignore[no-untyped-def]
-    try:
-        import moyopy
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError.for_package("moyopy", "generate", "the analysis of symmetry") from error
-    return moyopy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from itertools import product
 
+import moyopy
 import numpy as np
 import pytest
 
@@ -48,7 +49,6 @@ def brute_force_contact(crystal: SymmetricCrystal) -> float:
 @pytest.mark.parametrize("group", range(1, 231))
 def test_every_group_is_realised_and_found_again(group: int) -> None:
     """I-13: by an independent analysis within 1e-3 Å."""
-    moyopy = pytest.importorskip("moyopy")
     wanted = in_group(group)
     made = realise(wanted, generator=np.random.default_rng(group))
     assert made.distance_floor_met

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import islice, permutations
 from pathlib import Path
 
+import moyopy
 import numpy as np
 import pytest
 
@@ -143,7 +144,6 @@ def test_any_other_setting_has_the_same_canonical_form_in_every_group(group: int
 
 
 def check_finder(made: SymmetricCrystal) -> None:
-    moyopy = pytest.importorskip("moyopy")
     group = made.protostructure.space_group
     cell = moyopy.Cell(made.cell.tolist(), made.fractional_positions.tolist(), made.numbers.tolist())
     found = moyopy.MoyoDataset(cell, symprec=1e-4, setting=moyopy.Setting.standard())

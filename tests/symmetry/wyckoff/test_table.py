@@ -85,7 +85,6 @@ def test_letters_that_are_not_there_are_named() -> None:
 @pytest.mark.slow
 def test_the_program_makes_the_shipped_bytes(tmp_path: Path) -> None:
     """With the tested versions of moyopy and numpy, see constraints.txt."""
-    pytest.importorskip("moyopy")
     from atomsym.workflows.wyckoff_table import main
 
     assert main([str(tmp_path / "positions.npz")]) == 0

@@ -25,7 +25,6 @@ from atomsym.workflows.generate.entry import Entry
 from atomsym.workflows.generate.ranking import element_entries, rank
 from atomsym.workflows.stopping import StoppedError
 
-pytest.importorskip("moyopy")
 EMT = "ase.calculators.emt:EMT"
 
 
