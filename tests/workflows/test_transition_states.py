@@ -267,6 +267,22 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: st
         TransitionStateSettings(model="argon", **settings)
 
 
+def test_a_search_that_climbs_and_climbs_is_called_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted bug of an optimizer that goes uphill everywhere; the verdict is the same when it is resumed."""
+    monkeypatch.setattr(
+        PRFO, "choose_step", lambda self, model, radius: radius * model.gradient / np.linalg.norm(model.gradient)
+    )
+    bent = hydrogen_cyanide()
+    settings = TransitionStateSettings(model="organic", guess=saved(bent, tmp_path, "guess"), hessian_every=0)
+    seen: list[int] = []
+    stopped = run_ts(settings, tmp_path / "run", lambda stage, step, _: seen.append(step), lambda: seen[-1:] == [1])
+    assert stopped.stopped
+    with pytest.raises(
+        CalculationError, match=r"the search is lost: after \d+ steps it lies 1\d\.\d eV above its guess"
+    ):
+        resume_ts(tmp_path / "run")
+
+
 def test_a_failing_calculator_names_the_stage(
     guess: TransitionStateSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

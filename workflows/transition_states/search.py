@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.optimize.optimize import Optimizer
 from numpy.typing import NDArray
 
-from atomsym.core import ConfigError, InputError
+from atomsym.core import CalculationError, ConfigError, InputError
 from atomsym.workflows.hessian_source import HessianResult
 from atomsym.workflows.optimizers import PRFO
 from atomsym.workflows.optimizers.geometric_hessian import GeomeTRIC
@@ -22,6 +22,8 @@ FloatArray = NDArray[np.float64]
 LOG_COLUMNS = ("step", "energy_eV", "max_force_eV_A", "followed_curvature_eV_A2")
 AT_REST = 0.1
 """eV/Å: a guess with smaller forces and no imaginary mode is a minimum."""
+LOST = 10.0
+"""eV: a search so far above its guess, twice a strong bond, follows a mode that leads over no saddle point."""
 
 
 class SaddleSearch:
@@ -50,11 +52,13 @@ class SaddleSearch:
         self.atoms.calc = work.calculator
         self.steps = 0 if saved is None else saved.step
         self._first: HessianResult | None = None
+        kept = {} if saved is None else saved.generator
+        self._energy_of_guess = kept["energy_of_guess"] if "energy_of_guess" in kept else self._energy()
         self.optimizer = self._make_optimizer(direction)
         if saved is not None:
             if isinstance(self.optimizer, PRFO):
                 self.optimizer.set_state(saved.integrator)
-            work.hessians = saved.generator.get("hessians", 0)
+            work.hessians = kept.get("hessians", 0)
 
     def _make_optimizer(self, direction: FloatArray | None) -> Optimizer:
         settings = self.work.settings
@@ -94,22 +98,39 @@ class SaddleSearch:
         self._record()
 
     def run(self) -> bool:
-        """Steps until convergence or the last allowed one; whether it has converged."""
+        """Steps until convergence or the last allowed one; whether it has converged.
+
+        Raises:
+            CalculationError: if the calculator fails, or the search is lost.
+        """
         settings = self.work.settings
         while not (done := largest_force(self.atoms) <= settings.fmax) and self.steps < settings.max_steps:
             with explained(f"step {self.steps + 1} of the search"):
                 self.optimizer.step()
                 self.steps += 1
                 self._record()
+            self._require_near()
             self.work.report("search", self.steps, self.atoms)
         return done
+
+    def _require_near(self) -> None:
+        climbed = self._energy() - self._energy_of_guess
+        if climbed > LOST:
+            raise CalculationError(
+                f"the search is lost: after {self.steps} steps it lies {climbed:.1f} eV above its guess, and the mode "
+                "that it follows leads over no saddle point. Follow another one (--mode 1), start nearer, or give the "
+                "two ends (--reactant, --product)"
+            )
+
+    def _energy(self) -> float:
+        return float(self.atoms.get_potential_energy())
 
     def _hessian(self, atoms: Atoms) -> FloatArray:
         first, self._first = self._first, None
         return (first or self.work.hessian(atoms)).hessian
 
     def _record(self) -> None:
-        energy, force = float(self.atoms.get_potential_energy()), largest_force(self.atoms)
+        energy, force = self._energy(), largest_force(self.atoms)
         followed = self.optimizer if isinstance(self.optimizer, PRFO) else None
         self.files.add_row((self.steps, energy, force, followed and followed.followed_curvature))
         self.files.add_frame(snapshot(self.atoms, step=self.steps))
@@ -117,7 +138,7 @@ class SaddleSearch:
             RestartState(
                 step=self.steps,
                 atoms=self.atoms,
-                generator={"hessians": self.work.hessians},
+                generator={"hessians": self.work.hessians, "energy_of_guess": self._energy_of_guess},
                 integrator=followed.state() if followed is not None else {},
             )
         )
