@@ -19,7 +19,7 @@ class Settings:
         dtype: precision level of the bounds.
         seed: of every random choice.
         thorough: the full lengths and counts of the report card.
-        timestep: of the dynamics, fs; None chooses 0.5 fs with hydrogen, else 1 fs.
+        timestep: of the dynamics, fs; None chooses 0.25 fs with hydrogen, else 1 fs.
         temperature: of the initial velocities, K; the hot start.
         duration: of the dynamics, ps; None chooses 2 ps, thorough 20 ps.
         time_budget: wall seconds that the dynamics may take when not thorough.
