@@ -11,8 +11,8 @@ from ase.calculators.calculator import BaseCalculator
 
 from atomsym.core import AtomsymError, ConfigError, MissingDependencyError
 
-OTHER_PACKAGES: dict[str, tuple[str, str]] = {"chgnet": ("chgnet.model.dynamics:CHGNetCalculator", "chgnet")}
-"""Universal potentials of other packages by a short name: ``module:factory``, and the extra that installs it."""
+OTHER_PACKAGES: dict[str, tuple[str, str]] = {"chgnet": ("atomsym.calculators.ase.chgnet:CHGNetCalculator", "chgnet")}
+"""Universal potentials by the names of their packages: ``module:factory``, and the extra that installs the package."""
 
 
 def is_other_package(spec: str) -> bool:
@@ -46,9 +46,8 @@ def load_calculator(spec: str, kwargs: dict[str, Any] | None = None) -> BaseCalc
     arguments = kwargs or {}
     if spec in OTHER_PACKAGES:
         factory, extra = OTHER_PACKAGES[spec]
-        package = factory.partition(".")[0]
-        if importlib.util.find_spec(package) is None:
-            raise MissingDependencyError.for_package(package, extra, f"the model '{spec}'")
+        if importlib.util.find_spec(spec) is None:
+            raise MissingDependencyError.for_package(spec, extra, f"the model '{spec}'")
         calculator = _call(spec, _find_factory(factory), arguments)
     elif is_other_package(spec):
         calculator = _call(spec, _find_factory(spec), arguments)
