@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import typer
@@ -18,6 +17,7 @@ from atomsym.core import ConfigError, DataError
 from atomsym.datasets.crystals import KNOWN_CRYSTALS, CrystalRecord
 from atomsym.metrics import composition_of, is_charge_balanced
 from atomsym.metrics.embedding import shipped_embedding
+from atomsym.workflows.evaluate_crystals import options
 from atomsym.workflows.evaluate_crystals.describe import CrystalSet, describe
 from atomsym.workflows.evaluate_crystals.evaluation import Evaluation, evaluate
 from atomsym.workflows.evaluate_crystals.hull import Hull, read_hull
@@ -34,51 +34,31 @@ from atomsym.workflows.evaluate_crystals.smact_rule import smact_rule
 from atomsym.workflows.evaluate_crystals.structure_matching import structure_matcher
 from atomsym.workflows.paths import make_folder
 
-_SOURCE = "a table with CIF texts, a folder or file of structures, or a known set"
 _ENERGY_NAMES = ("formation_energy_per_atom", "energy_per_atom", "energy")
 _KNOWN_DISTANCES = ("e_above_hull", "energy_above_hull")
 
 
 def evaluate_crystals_command(
-    generated: Annotated[str, typer.Argument(help=f"Generated crystals: {_SOURCE}.", show_default=False)],
-    reference: Annotated[
-        str, typer.Option("--reference", help=f"Real crystals to be like: {_SOURCE}; best a test set.")
-    ],
-    known: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--known",
-            help="Crystals that are not new, such as training data; repeatable.",
-            show_default="those of --reference",
-        ),
-    ] = None,
-    hull: Annotated[
-        list[str] | None, typer.Option("--hull", help="Phases with energies for distances from the hull; repeatable.")
-    ] = None,
-    energy: Annotated[
-        str | None, typer.Option(help="Property with the energies for --hull.", show_default="found")
-    ] = None,
-    hull_distance: Annotated[
-        str | None, typer.Option(help="Property with distances from a hull, eV/atom, instead of --hull.")
-    ] = None,
-    requested_group: Annotated[
-        str | None, typer.Option(help="Property with the space groups that the crystals were meant to have.")
-    ] = None,
-    stable: Annotated[float, typer.Option(help="Highest distance of stable crystals, eV/atom.")] = 0.0,
-    metastable: Annotated[float, typer.Option(help="Highest distance of metastable crystals, eV/atom.")] = 0.1,
-    symprec: Annotated[float, typer.Option(help="Tolerance of space groups and templates, Å.")] = 0.1,
-    strict_symprec: Annotated[float, typer.Option(help="Second tolerance of space groups, Å.")] = 0.01,
-    ltol: Annotated[float, typer.Option(help="Structure matcher: relative tolerance of lengths.")] = 0.2,
-    stol: Annotated[float, typer.Option(help="Structure matcher: tolerance of sites, (V/N)^⅓.")] = 0.3,
-    angle_tol: Annotated[float, typer.Option(help="Structure matcher: tolerance of angles, degrees.")] = 5.0,
-    smact: Annotated[bool, typer.Option("--smact", help="Let the package SMACT decide on charges.")] = False,
-    recovery: Annotated[bool, typer.Option("--recovery", help="Find the references again: METRe and cRMSE.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take the first crystals only.", show_default="all")] = None,
-    seed: Annotated[int, typer.Option(help="Of the draws of real crystals.")] = 0,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for report, plots and a table of the crystals.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
+    generated: options.Generated,
+    reference: options.Reference,
+    known: options.Known = None,
+    hull: options.HullPhases = None,
+    energy: options.Energy = None,
+    hull_distance: options.HullDistance = None,
+    requested_group: options.RequestedGroup = None,
+    stable: options.Stable = 0.0,
+    metastable: options.Metastable = 0.1,
+    symprec: options.Symprec = 0.1,
+    strict_symprec: options.StrictSymprec = 0.01,
+    ltol: options.LengthTolerance = 0.2,
+    stol: options.SiteTolerance = 0.3,
+    angle_tol: options.AngleTolerance = 5.0,
+    smact: options.Smact = False,
+    recovery: options.Recovery = False,
+    limit: options.Limit = None,
+    seed: options.Seed = 0,
+    output: options.Output = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """How good generated crystals are: valid, unique, new, stable, symmetric, and distributed as real ones.
 
