@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 import torch
@@ -74,6 +75,21 @@ def rotated_copies(graph: AtomGraph, frames: Frames) -> RotatedCopies:
         strain=strain,
     )
     return RotatedCopies(copies, atom, frame, frames)
+
+
+def frame_blocks(graph: AtomGraph, frames: Frames, edges: int) -> list[tuple[int, int]]:
+    """First and last number, the last one excluded, of frames whose copies have at most so many edges together.
+
+    A copy with more edges is a block of its own. In order, without gaps; one empty block if there are no frames.
+    """
+    ends = torch.cumsum(_edges_per_system(graph)[frames.system], 0)
+    starts, before = [0], 0
+    while starts[-1] < frames.n_frames:
+        stop = int(torch.searchsorted(ends, before + edges, right=True))
+        starts.append(max(stop, starts[-1] + 1))
+        before = int(ends[starts[-1] - 1])
+    starts = starts if len(starts) > 1 else [0, 0]
+    return list(itertools.pairwise(starts))
 
 
 def _edges_per_system(graph: AtomGraph) -> Tensor:

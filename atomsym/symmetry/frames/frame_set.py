@@ -36,6 +36,10 @@ class Frames:
         """Number of frames of each system, shape (n_systems,), int64."""
         return torch.bincount(self.system, minlength=n_systems)
 
+    def part(self, start: int, stop: int) -> Frames:
+        """The frames from start to stop - 1, with the weights that they have."""
+        return Frames(self.rotations[start:stop], self.weights[start:stop], self.system[start:stop])
+
 
 def fixed_frames(rotations: Tensor, weights: Tensor, n_systems: int) -> Frames:
     """The same frames for every system.

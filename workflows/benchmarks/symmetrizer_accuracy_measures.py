@@ -1,0 +1,101 @@
+"""Errors of trained models, also on turned structures, and their time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from numpy.typing import NDArray
+
+from atomsym.artifacts import load_model
+from atomsym.calculators.ase import AtomsymCalculator
+from atomsym.core import AtomGraph, LabelledStructure
+from atomsym.core.elements import atomic_number_of
+from atomsym.kernels.neighbors import connect
+from atomsym.models import Potential
+from atomsym.symmetrizers import SymmetrizedPotential
+from atomsym.symmetry.frames import Group, random_elements
+from atomsym.training import TrainingData
+from atomsym.workflows.benchmarks.machine import best_seconds
+from atomsym.workflows.benchmarks.symmetrizer_accuracy_cases import AccuracySet
+from atomsym.workflows.evaluate.run import evaluate_structures
+
+
+def errors_of(
+    model: Potential, structures: Sequence[LabelledStructure], chosen: AccuracySet
+) -> tuple[dict[str, Any], NDArray[np.float64]]:
+    """Errors in meV and meV/Å, and the predicted energies, meV by what they are divided by."""
+    found = evaluate_structures(model, structures, each=True)
+    counts = np.array([chosen.counted(structure) for structure in structures])
+    predicted = 1e3 * np.array([row.predicted_energy for row in found.structures]) / counts
+    difference = predicted - 1e3 * np.array([row.energy for row in found.structures], dtype=float) / counts
+    forces = found.errors.table()["all"].get("forces") if chosen.forces else None
+    return {
+        "energy_mae": float(np.abs(difference).mean()),
+        "energy_rmse": math.sqrt(float((difference**2).mean())),
+        "forces_mae": None if forces is None else 1e3 * forces.mae,
+        "forces_rmse": None if forces is None else 1e3 * forces.rmse,
+    }, predicted
+
+
+def turned(structures: Sequence[LabelledStructure], group: Group, seed: int) -> list[LabelledStructure]:
+    """Each structure, with its cell and forces, turned by a random element of a group; labels of stress are dropped."""
+    generator = torch.Generator().manual_seed(seed)
+    operations = random_elements(len(structures), group, generator=generator).numpy()
+    return [
+        replace(
+            structure,
+            positions=structure.positions @ operation.T,
+            cell=structure.cell @ operation.T,
+            forces=None if structure.forces is None else structure.forces @ operation.T,
+            stress=None,
+            hessian=None,
+        )
+        for structure, operation in zip(structures, operations, strict=True)
+    ]
+
+
+def baseline_error(data: TrainingData, chosen: AccuracySet) -> float:
+    """Mean absolute error of the mean energy of each adsorbate, meV by adsorbed atom."""
+    means: dict[int, list[float]] = {}
+    for structure in data.train:
+        means.setdefault(_adsorbate(structure), []).append((structure.energy or 0.0) / chosen.counted(structure))
+    errors = [
+        abs(float(np.mean(means[_adsorbate(structure)])) - (structure.energy or 0.0) / chosen.counted(structure))
+        for structure in data.tests["test"]
+        if _adsorbate(structure) in means
+    ]
+    return 1e3 * float(np.mean(errors))
+
+
+def _adsorbate(structure: LabelledStructure) -> int:
+    """Atomic number of what is not the metal."""
+    return int(structure.numbers[structure.numbers != atomic_number_of(structure.group)][0])
+
+
+def seconds_each(model: Path, structures: Sequence[LabelledStructure], properties: Sequence[str]) -> float:
+    """Time of one structure in the ASE calculator, neighbor list included, in the precision of the model."""
+    calculator = AtomsymCalculator(model, dtype="auto")
+    atoms = [Atoms(s.numbers, s.positions, cell=s.cell, pbc=s.pbc) for s in structures]
+
+    def every() -> None:
+        for one in atoms:
+            calculator.calculate(one, list(properties))
+
+    return best_seconds(every) / len(atoms)
+
+
+def mean_frames(model: Path, structures: Sequence[LabelledStructure]) -> float:
+    """Frames of a structure, on average; 1 for a model without a symmetrizer."""
+    potential = load_model(model)
+    if not isinstance(potential, SymmetrizedPotential):
+        return 1.0
+    graphs = [AtomGraph.from_arrays(s.positions, s.numbers, s.cell, s.pbc) for s in structures]
+    batch = AtomGraph.batch([connect(graph, potential.cutoff) for graph in graphs])
+    return potential.symmetrizer.frames(batch).n_frames / len(structures)
