@@ -68,7 +68,15 @@ def generator_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings_of(known: Path) -> EvaluateGeneratorsSettings:
     return EvaluateGeneratorsSettings(
-        n=6, max_atoms=8, relax=LJ, realisations=2, max_steps=4, reference=str(known), known=(str(known),), margin=0.1
+        n=6,
+        max_atoms=8,
+        relax=LJ,
+        realisations=2,
+        prototypes=(str(known),),
+        max_steps=4,
+        reference=str(known),
+        known=(str(known),),
+        margin=0.1,
     )
 
 

@@ -41,6 +41,8 @@ from atomsym.workflows.evaluate_generators.summary import (
     facts_as_data,
     samples_table,
 )
+from atomsym.workflows.generate.entry import RANDOM
+from atomsym.workflows.generate.prototypes import AFLOW
 from atomsym.workflows.paths import make_folder
 from atomsym.workflows.status_line import counted, status_line
 
@@ -163,6 +165,7 @@ def _write(result: Evaluation, sample: Sample, kind: str, folder: Path, phases: 
     relaxations = {
         "converged": sum(bool(entry.converged) for entry in sample.relaxed),
         "failed": sum(bool(entry.note) for entry in sample.relaxed),
+        "from_prototypes": sum(entry.source != RANDOM for entry in sample.relaxed),
         "mean_steps": float(np.mean([entry.steps for entry in sample.relaxed])),
     }
     if kind == "relaxed":
@@ -179,6 +182,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--relaxed", type=int, default=1000, help="of each sample (default: %(default)s)")
     parser.add_argument("-o", "--output", type=Path, default=Path("atomsym-generators"), metavar="FOLDER")
     parser.add_argument("--known", action="append", metavar="SET", help="crystals that are not new; repeatable")
+    parser.add_argument(
+        "--prototypes", nargs="*", metavar="SOURCE", help="geometries that are tried first (default: aflow and --known)"
+    )
     parser.add_argument("--smact", action="store_true", help="let the package SMACT decide on charges")
     for name in ("n", "relax", "realisations", "fmax", "max_steps", "margin", "reference", "metastable", "seed"):
         default = defaults[name]
@@ -188,6 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = vars(parser.parse_args(arguments))
     sources, folder, n_relaxed = (given.pop(name) for name in ("sources", "output", "relaxed"))
     given["known"] = tuple(given["known"] or defaults["known"])
+    given["prototypes"] = (AFLOW, *given["known"]) if given["prototypes"] is None else tuple(given["prototypes"])
     with status_line(Console(stderr=True)) as say:
         evaluate_generators(sources, folder, EvaluateGeneratorsSettings(**given), n_relaxed, say)
     Console().print((folder / "table.md").read_text(), highlight=False, soft_wrap=True)

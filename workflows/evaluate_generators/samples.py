@@ -16,11 +16,13 @@ from atomsym.artifacts.generators import load_generator, read_generator_card
 from atomsym.calculators.symmetric_relaxation import primitive_atoms
 from atomsym.core import DataError, InputError
 from atomsym.datasets.crystals import CrystalRecord
+from atomsym.generators.realisation import PrototypeLibrary
 from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal, analyse
 from atomsym.workflows.calculator import absolute
 from atomsym.workflows.evaluate_crystals.read import read_generated, unreadable
 from atomsym.workflows.evaluate_generators.settings import EvaluateGeneratorsSettings
 from atomsym.workflows.generate.entry import Entry
+from atomsym.workflows.generate.prototypes import read_kept, read_prototypes, write_prototypes
 from atomsym.workflows.generate.relaxation import relax_entry
 from atomsym.workflows.generate.run import carry_out, realise_entry
 from atomsym.workflows.paths import make_folder
@@ -76,10 +78,11 @@ def make_sample(
             folder / "drawn.journal", "realising", entries,
             lambda index, entry: realise_entry(single, index, entry, None), progress, _never,
         )  # fmt: skip
+        library = _library(entries, folder, settings, progress)
         evaluate = calculator()
         first = carry_out(
             folder / "realised.journal", "choosing geometries", entries[:n_relaxed],
-            lambda index, entry: realise_entry(generation, index, entry, evaluate), progress, _never,
+            lambda index, entry: realise_entry(generation, index, entry, evaluate, library), progress, _never,
         )  # fmt: skip
     else:
         content_hash, drawn = "", []
@@ -153,6 +156,19 @@ def _protostructures(
     rows = [[each.protostructure.space_group, each.protostructure.orbits] for each in found]
     write_atomically(file, json.dumps({"generator_hash": content_hash, "drawn": rows}).encode())
     return [each.protostructure for each in found]
+
+
+def _library(
+    entries: Sequence[Entry], folder: Path, settings: EvaluateGeneratorsSettings, progress: Progress
+) -> PrototypeLibrary | None:
+    """Known crystals that the sample can take geometries from; kept in a file, which is written if it is not there."""
+    if not settings.prototypes:
+        return None
+    file = folder / "prototypes.json"
+    if not file.exists():
+        found = read_prototypes(settings.prototypes, settings.generation().symprec, progress)
+        write_prototypes(file, found, (each.protostructure for each in entries))
+    return PrototypeLibrary(read_kept(file))
 
 
 def _never() -> bool:

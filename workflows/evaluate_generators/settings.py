@@ -7,6 +7,7 @@ from pathlib import Path
 
 from atomsym.core import ConfigError
 from atomsym.workflows.evaluate_crystals.settings import EvaluationSettings
+from atomsym.workflows.generate.prototypes import AFLOW
 from atomsym.workflows.generate.settings import GenerateSettings
 from atomsym.workflows.run_settings import read_settings, require_positive, settings_to_json
 
@@ -23,6 +24,7 @@ class EvaluateGeneratorsSettings:
         max_atoms: of the conventional cell.
         relax: name of a model, ``chgnet``, or ``module:factory`` of an ASE calculator.
         realisations: geometries of each draw; the one of least energy is relaxed.
+        prototypes: known crystals whose geometries are tried first, as in ``GenerateSettings``.
         fmax: of the relaxations, eV/Å.
         max_steps: evaluations in each.
         time_limit: of each, s.
@@ -41,6 +43,7 @@ class EvaluateGeneratorsSettings:
     max_atoms: int = 120
     relax: str = "chgnet"
     realisations: int = 4
+    prototypes: tuple[str, ...] = (AFLOW, *TRAINING)
     fmax: float = 0.05
     max_steps: int = 200
     time_limit: float = 600.0
@@ -53,7 +56,8 @@ class EvaluateGeneratorsSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "known", tuple(self.known))
+        for name in ("known", "prototypes"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         require_positive(self, "margin")
         if not self.relax:
             raise ConfigError("a calculator is needed for energies: name one with --relax")
@@ -68,8 +72,9 @@ class EvaluateGeneratorsSettings:
     def generation(self, generator: str = "wyformer") -> GenerateSettings:
         """As a run of ``atomsym generate`` would have them."""
         return GenerateSettings(
-            n=self.n, generator=generator, max_atoms=self.max_atoms, realisations=self.realisations, relax=self.relax,
-            fmax=self.fmax, max_steps=self.max_steps, time_limit=self.time_limit, seed=self.seed,
+            n=self.n, generator=generator, max_atoms=self.max_atoms, realisations=self.realisations,
+            prototypes=self.prototypes, relax=self.relax, fmax=self.fmax, max_steps=self.max_steps,
+            time_limit=self.time_limit, seed=self.seed,
         )  # fmt: skip
 
     def evaluation(self) -> EvaluationSettings:
