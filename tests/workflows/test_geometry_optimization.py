@@ -236,6 +236,13 @@ def test_processor_time_is_that_of_the_optimization_alone(settings: BenchmarkSet
     assert costs_of(outcomes, list(by_name), "cpu_s").shape == (2, 3)
 
 
+def test_arguments_go_to_other_packages_or_to_own_models_alone() -> None:
+    both = BenchmarkSettings(("organic", EMT_NAME), ("s22",), ("bfgs",), kwargs={"asap_cutoff": True})
+    assert (both.arguments_for("organic"), both.arguments_for(EMT_NAME)) == ({}, {"asap_cutoff": True})
+    own = BenchmarkSettings(("organic",), ("s22",), ("bfgs",), kwargs={"hessian": "finite-difference"})
+    assert own.arguments_for("organic") == {"hessian": "finite-difference"}
+
+
 def test_cases_from_before_times_were_measured_still_count() -> None:
     (row,) = summaries([outcome("rfo"), outcome("rfo", "b", cpu_s=1.0)])
     assert (row.mean_cpu_s, row.mean_steps, row.mean_above_lowest) == (None, 4.0, 0.0)

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from atomsym.calculators.ase import AtomsymCalculator
-from atomsym.calculators.ase.load import load_calculator
+from atomsym.calculators.ase.load import is_other_package, load_calculator
 from atomsym.core import ConfigError
 from atomsym.workflows.benchmarks.case_log import append_case, read_cases, require_same_settings
 from atomsym.workflows.benchmarks.geometry_optimization_case import (
     Outcome,
-    arguments_for,
     measure,
     optimizers_for,
     require_predictions,
@@ -40,7 +39,7 @@ class BenchmarkSettings:
         calculators: model names or files, or ``module:factory``.
         sets: see ``cases_of``.
         optimizers: names from ``OPTIMIZERS`` and ``SADDLE_OPTIMIZERS``; each meets the sets that it is for.
-        kwargs: of the factories.
+        kwargs: of the factories of other packages' calculators; if there are none, of ``AtomsymCalculator``.
         fmax: converged when no force is larger, eV/Å.
         max_steps: of every optimizer.
         data: the data folder; None: ATOMSYM_DATA.
@@ -59,6 +58,11 @@ class BenchmarkSettings:
         for name in ("calculators", "sets", "optimizers"):
             if not getattr(self, name):
                 raise ConfigError(f"name one or more {name}")
+
+    def arguments_for(self, calculator: str) -> dict[str, Any]:
+        """Those of a calculator: where packages stand beside each other, ``kwargs`` are those of the others."""
+        others = [name for name in self.calculators if is_other_package(name)]
+        return self.kwargs if not others or calculator in others else {}
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def run_benchmark(
         raise ConfigError("none of the optimizers is for these sets: prfo … seeks saddle points, the others minima")
     own: dict[str, AtomsymCalculator] = {}  # keep nothing of a structure and need not be made anew for the next
     for name in settings.calculators:
-        calculator = load_calculator(name, arguments_for(name, settings.kwargs))  # wrong names end here
+        calculator = load_calculator(name, settings.arguments_for(name))  # wrong names end here
         require_predictions(calculator, name, settings.optimizers)
         if isinstance(calculator, AtomsymCalculator):
             own[name] = calculator
@@ -114,8 +118,8 @@ def run_benchmark(
         if progress is not None:
             progress(number, len(jobs), f"{job.case.name}, {job.optimizer}")
         outcome = measure(
-            job.case, job.calculator, settings.kwargs, job.optimizer, settings.fmax, settings.max_steps,
-            own.get(job.calculator),
+            job.case, job.calculator, settings.arguments_for(job.calculator), job.optimizer, settings.fmax,
+            settings.max_steps, own.get(job.calculator),
         )  # fmt: skip
         append_case(folder, outcome)
         done[job.key] = outcome

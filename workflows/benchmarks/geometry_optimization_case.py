@@ -14,7 +14,7 @@ from ase.calculators.calculator import BaseCalculator, CalculatorError
 from ase.optimize import BFGS, FIRE, LBFGS, BFGSLineSearch
 from ase.optimize.optimize import Optimizer
 
-from atomsym.calculators.ase.load import is_other_package, load_calculator
+from atomsym.calculators.ase.load import load_calculator
 from atomsym.core import AtomsymError, ConfigError
 from atomsym.workflows.benchmarks.geometry_optimization_counting import CountingCalculator
 from atomsym.workflows.benchmarks.geometry_optimization_sets import Case
@@ -177,7 +177,7 @@ def measure(
     make = {**OPTIMIZERS, **SADDLE_OPTIMIZERS}[optimizer]
     atoms = case.atoms()
     start, cpu, error, steps, converged = time.perf_counter(), time.process_time(), "", 0, False
-    atoms.calc = loaded or load_calculator(calculator, arguments_for(calculator, kwargs))
+    atoms.calc = loaded or load_calculator(calculator, kwargs)
     counter = CountingCalculator(atoms.calc)
     unsupported = True
     try:
@@ -195,11 +195,6 @@ def measure(
         counter.evaluations, counter.hessians, counter.hessian_evaluations, wall,
     )  # fmt: skip
     return outcome(*_end(atoms, converged, error), unsupported, spent)
-
-
-def arguments_for(calculator: str, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The given arguments for calculators of other packages, none for models of this one."""
-    return kwargs if is_other_package(calculator) else {}
 
 
 def _end(atoms: Atoms, converged: bool, error: str) -> tuple[float | None, float | None, int | None, str]:

@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 Kwargs = Annotated[
-    str | None, typer.Option(help="Arguments of the calculators' factories, as JSON.", show_default=False)
+    str | None,
+    typer.Option(
+        help="Arguments of the calculators' factories, or of those of own models, as JSON.", show_default=False
+    ),
 ]
 Data = Annotated[Path | None, typer.Option(help="The data folder with the sets.", show_default="ATOMSYM_DATA")]
 Folder = Annotated[
