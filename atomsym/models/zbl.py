@@ -8,10 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atomsym.core.elements import MAX_ATOMIC_NUMBER
+from atomsym.core.elements import COVALENT_RADII, MAX_ATOMIC_NUMBER
 from atomsym.core.units import COULOMB
 from atomsym.models.pair import PairConfig, PairPotential
 from atomsym.models.registry import register_architecture
+from atomsym.nn import cutoff_switch
+
+_WHOLE = 0.5  # of its reach: up to there the repulsion of learned potentials is not weakened
+_DERIVATIVES = 5  # of it that are continuous
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,35 @@ def zbl_energy(
     shells = zip(screening.weights, screening.decays, strict=True)
     screened = sum((weight * (-decay * reduced).exp() for weight, decay in shells), torch.zeros_like(distance))
     return COULOMB * first * second / distance * screened
+
+
+def bond_lengths(like: Tensor, receiver_number: Tensor, sender_number: Tensor) -> Tensor:
+    """Sums of two covalent radii, shape (n_edges,), Å, in the precision of another tensor."""
+    # The radii are no buffer: cast to single precision and back with the weights, they would have lost their digits.
+    radii = torch.tensor(COVALENT_RADII, dtype=like.dtype, device=like.device)
+    return radii[receiver_number] + radii[sender_number]
+
+
+def ending_repulsion(
+    distance: Tensor, receiver_number: Tensor, sender_number: Tensor, end: float, cutoff: float
+) -> Tensor:
+    """Half of each pair's universal repulsion, which ends before bonds or melts begin: what learned potentials add.
+
+    It is whole up to half of its reach and zero from there on, with five continuous derivatives.
+
+    Args:
+        distance: shape (n_edges,), Å, > 0.
+        receiver_number, sender_number: atomic numbers, shape (n_edges,).
+        end: the reach, in sums of covalent radii.
+        cutoff: it ends there at the latest, Å.
+
+    Returns:
+        Shape (n_edges,), eV, dtype of the distance. Differentiable any number of times.
+    """
+    exact = distance.double()  # in single precision the switch would lose two digits
+    reach = (end * bond_lengths(exact, receiver_number, sender_number)).clamp(max=cutoff)
+    weight = cutoff_switch(exact, _WHOLE * reach, reach, derivatives=_DERIVATIVES)
+    return (0.5 * zbl_energy(exact, receiver_number, sender_number) * weight).to(distance.dtype)
 
 
 @dataclass(frozen=True)

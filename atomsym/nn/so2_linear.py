@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from atomsym.core.errors import ConfigError
-from atomsym.kernels.matrix_product import matrix_product
+from atomsym.kernels.so2_convolution import OrderLinear, order_linear
 
 
 class SO2Linear(torch.nn.Module):
@@ -18,8 +16,8 @@ class SO2Linear(torch.nn.Module):
     divided by the square root of its fan-in. With the inversion (``mirror``) V_m is zero for features of natural
     parity (−1)^l: a reflection through the edge exchanges nothing but the sign of x[−m].
 
-    Between frames, ``rotate_out_of_frames(linear(rotate_into_frames(x)))`` with all orders is a product of x with the
-    harmonics of the edge that has every coupling, each with a full matrix between the channels.
+    Between frames, with all orders, it is a product of features with the harmonics of the edge that has every
+    coupling, each with a full matrix between the channels.
 
     Args:
         max_degree: L of input and output.
@@ -30,7 +28,8 @@ class SO2Linear(torch.nn.Module):
 
     Attributes:
         weights: one an order, drawn with unit variance. With k = L − m + 1: shape (k · channels_in, k · channels_out)
-            for m > 0, twice as wide without mirror (W_m, then V_m), and n_scalars wider for m = 0.
+            for m > 0, twice as wide without mirror (W_m, then V_m), and for m = 0 with n_scalars columns before.
+        description: sizes and where rows lie.
 
     Raises:
         ConfigError: if the order is negative or larger than the degree.
@@ -39,9 +38,8 @@ class SO2Linear(torch.nn.Module):
 
     Example:
         >>> linear = SO2Linear(2, 1, 4, 8, n_scalars=5)
-        >>> parts, scalars = linear((torch.zeros(7, 1, 3, 4), torch.zeros(7, 2, 2, 4)))
-        >>> [tuple(part.shape) for part in parts], tuple(scalars.shape)
-        ([(7, 1, 3, 8), (7, 2, 2, 8)], (7, 5))
+        >>> linear(torch.zeros(7, 3 * 4 + 2 * 2 * 4)).shape[1] == 5 + 3 * 8 + 2 * 2 * 8
+        True
     """
 
     def __init__(
@@ -57,39 +55,24 @@ class SO2Linear(torch.nn.Module):
         super().__init__()
         if not 0 <= max_order <= max_degree:
             raise ConfigError(f"max_order must be 0 to max_degree; found {max_order} and {max_degree}")
-        self.max_degree, self.max_order, self.mirror = max_degree, max_order, mirror
-        self.channels_in, self.channels_out, self.n_scalars = channels_in, channels_out, n_scalars
-        shapes = [((max_degree + 1) * channels_in, (max_degree + 1) * channels_out + n_scalars)]
-        for order in range(1, max_order + 1):
-            degrees = max_degree - order + 1
-            shapes.append((degrees * channels_in, degrees * channels_out * (1 if mirror else 2)))
-        self.weights = torch.nn.ParameterList(torch.randn(*shape) for shape in shapes)
+        self.description = OrderLinear(max_degree, max_order, channels_in, channels_out, n_scalars, mirror)
+        self.weights = torch.nn.ParameterList(torch.randn(*shape) for shape in self.description.shapes)
 
-    def forward(self, parts: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
+    def forward(self, rows: Tensor) -> Tensor:
         """Apply it.
 
         Args:
-            parts: for each order m, shape (n, 1 if m == 0 else 2, L − m + 1, channels_in).
+            rows: shape (n, description.in_width): rows by order (``gather_into_frames``), channels last.
 
         Returns:
-            The same with channels_out, and the further scalars, shape (n, n_scalars).
+            Shape (n, description.out_width): the further scalars, then rows by order.
         """
-        width = (self.max_degree + 1) * self.channels_out
-        scale = self.weights[0].shape[0] ** -0.5
-        mixed = matrix_product(parts[0].flatten(1), self.weights[0] * scale)
-        results = [mixed[:, :width].unflatten(1, (1, -1, self.channels_out))]
-        for part, weight in zip(parts[1:], list(self.weights)[1:], strict=True):
-            fan_in = weight.shape[0] * (1 if self.mirror else 2)
-            product = matrix_product(part.flatten(2), weight * fan_in**-0.5)
-            if not self.mirror:
-                kept, turned = product.chunk(2, dim=2)
-                product = kept + torch.stack((-turned[:, 1], turned[:, 0]), 1)
-            results.append(product.unflatten(2, (-1, self.channels_out)))
-        return tuple(results), mixed[:, width:]
+        return order_linear(rows, torch.cat([weight.flatten() for weight in self.weights]), self.description)
 
     def extra_repr(self) -> str:
-        kind = "" if self.mirror else ", without mirror"
+        sizes = self.description
+        kind = "" if sizes.mirror else ", without mirror"
         return (
-            f"l <= {self.max_degree}, m <= {self.max_order}, channels {self.channels_in} -> {self.channels_out}, "
-            f"{self.n_scalars} scalars{kind}"
+            f"l <= {sizes.max_degree}, m <= {sizes.max_order}, channels {sizes.channels_in} -> {sizes.channels_out}, "
+            f"{sizes.n_scalars} scalars{kind}"
         )

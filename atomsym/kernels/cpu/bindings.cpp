@@ -33,4 +33,8 @@ NB_MODULE(ATOMSYM_MODULE, m) {
     bind_arithmetic_peak(m);
     bind_recycled_memory(m);
     bind_so2_convolution(m);
+    bind_so2_rows(m);
+    bind_so2_linear(m);
+    bind_so2_gate(m);
+    bind_so2_frames(m);
 }

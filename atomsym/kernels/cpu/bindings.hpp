@@ -24,3 +24,7 @@ void bind_irreps_linear(nb::module_ &);
 void bind_arithmetic_peak(nb::module_ &);
 void bind_recycled_memory(nb::module_ &);
 void bind_so2_convolution(nb::module_ &);
+void bind_so2_rows(nb::module_ &);
+void bind_so2_linear(nb::module_ &);
+void bind_so2_gate(nb::module_ &);
+void bind_so2_frames(nb::module_ &);

@@ -61,26 +61,86 @@ inline void combine(int n_targets, const T *a, std::int64_t a_i, std::int64_t a_
     }
 }
 
-// Rows in the frame = D times features, for all slots.
-template <class T, int V, class Access>
-inline void into_frame(const std::vector<FrameSlot> &slots, const T *frame, const T *features, std::int64_t stride,
-                       T *rows, Access access) {
+// Calls with numbers of rows and columns as constants if they are those of degrees up to 2, whose loops then unroll.
+template <class Call> inline bool with_constant_size(int rows, int columns, Call call) {
+    const auto run = [&](auto r, auto c) {
+        call(r, c);
+        return true;
+    };
+    using One = std::integral_constant<int, 1>;
+    using Three = std::integral_constant<int, 3>;
+    using Five = std::integral_constant<int, 5>;
+    switch (8 * columns + rows) {
+    case 8 * 1 + 1: return run(One{}, One{});
+    case 8 * 3 + 1: return run(One{}, Three{});
+    case 8 * 3 + 3: return run(Three{}, Three{});
+    case 8 * 5 + 1: return run(One{}, Five{});
+    case 8 * 5 + 3: return run(Three{}, Five{});
+    case 8 * 5 + 5: return run(Five{}, Five{});
+    default: return false;
+    }
+}
+
+// R target rows from N source rows: as combine_tile, unrolled.
+template <class T, int V, int R, int N, class Source, class Target>
+inline void combine_constant(const T *a, int a_i, int a_k, const T *source, std::int64_t source_stride, T *target,
+                             std::int64_t target_stride, bool add, Source from, Target to) {
     constexpr int L = lanes<T>;
-    for (const FrameSlot &s : slots)
-        if (s.rows > 0)
-            combine<T, V>(s.rows, frame + s.matrix, 1, s.columns, s.columns, features + s.component * stride, stride,
-                          rows + s.first_row * V * L, V * L, false, access, WholeVector<T>{});
+    Vec<T> sum[R][V];
+#pragma GCC unroll 8
+    for (int k = 0; k < R; ++k)
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) sum[k][v] = add ? to.get(target + k * target_stride + v * L) : Vec<T>{};
+#pragma GCC unroll 8
+    for (int i = 0; i < N; ++i) {
+        Vec<T> x[V];
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) x[v] = from.get(source + i * source_stride + v * L);
+#pragma GCC unroll 8
+        for (int k = 0; k < R; ++k)
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) sum[k][v] += a[i * a_i + k * a_k] * x[v];
+    }
+#pragma GCC unroll 8
+    for (int k = 0; k < R; ++k)
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) to.put(target + k * target_stride + v * L, sum[k][v]);
+}
+
+// Rows in the frame = D times features, for all slots; or += that.
+template <class T, int V, class Access>
+[[gnu::noinline]] void into_frame(const std::vector<FrameSlot> &slots, const T *frame, const T *features, std::int64_t stride,
+                       T *rows, Access access, bool add = false) {
+    constexpr int L = lanes<T>;
+    for (const FrameSlot &s : slots) {
+        const T *const source = features + s.component * stride;
+        T *const target = rows + s.first_row * V * L;
+        const bool done = with_constant_size(s.rows, s.columns, [&](auto r, auto c) {
+            combine_constant<T, V, decltype(r)::value, decltype(c)::value>(
+                frame + s.matrix, 1, decltype(c)::value, source, stride, target, V * L, add, access, WholeVector<T>{});
+        });
+        if (!done && s.rows > 0)
+            combine<T, V>(s.rows, frame + s.matrix, 1, s.columns, s.columns, source, stride, target, V * L, add, access,
+                          WholeVector<T>{});
+    }
 }
 
 // Features += D transposed times rows in the frame.
 template <class T, int V, class Access>
-inline void out_of_frame(const std::vector<FrameSlot> &slots, const T *frame, const T *rows, T *features,
+[[gnu::noinline]] void out_of_frame(const std::vector<FrameSlot> &slots, const T *frame, const T *rows, T *features,
                          std::int64_t stride, Access access) {
     constexpr int L = lanes<T>;
-    for (const FrameSlot &s : slots)
-        if (s.rows > 0)
-            combine<T, V>(s.columns, frame + s.matrix, s.columns, 1, s.rows, rows + s.first_row * V * L, V * L,
-                          features + s.component * stride, stride, true, WholeVector<T>{}, access);
+    for (const FrameSlot &s : slots) {
+        const T *const source = rows + s.first_row * V * L;
+        T *const target = features + s.component * stride;
+        const bool done = with_constant_size(s.rows, s.columns, [&](auto r, auto c) {
+            combine_constant<T, V, decltype(c)::value, decltype(r)::value>(
+                frame + s.matrix, decltype(c)::value, 1, source, V * L, target, stride, true, WholeVector<T>{}, access);
+        });
+        if (!done && s.rows > 0)
+            combine<T, V>(s.columns, frame + s.matrix, s.columns, 1, s.rows, source, V * L, target, stride, true,
+                          WholeVector<T>{}, access);
+    }
 }
 
 // y = W z, order by order. Weights of the next edge are called for meanwhile.
@@ -141,14 +201,42 @@ inline void mix_gradients(const FramePlan &plan, const T *weight, std::int64_t s
     }
 }
 
+// sums[m * N + k] += row m times feature k, unrolled.
+template <class T, int V, int R, int N, class Access>
+inline void outer_constant(const T *rows, const T *features, std::int64_t stride, Vec<T> *sums, Access access) {
+    constexpr int L = lanes<T>;
+    Vec<T> row[R][V];
+#pragma GCC unroll 8
+    for (int m = 0; m < R; ++m)
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) row[m][v] = load(rows + (m * V + v) * L);
+#pragma GCC unroll 8
+    for (int k = 0; k < N; ++k) {
+        Vec<T> x[V];
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) x[v] = access.get(features + k * stride + v * L);
+#pragma GCC unroll 8
+        for (int m = 0; m < R; ++m) {
+            Vec<T> sum = sums[m * N + k];
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) sum += row[m][v] * x[v];
+            sums[m * N + k] = sum;
+        }
+    }
+}
+
 // sums[element of the frame] += rows in the frame times features, channel by channel.
 template <class T, int V, class Access>
-inline void outer(const std::vector<FrameSlot> &slots, const T *rows, const T *features, std::int64_t stride,
+[[gnu::noinline]] void outer(const std::vector<FrameSlot> &slots, const T *rows, const T *features, std::int64_t stride,
                   Vec<T> *sums, Access access) {
     constexpr int L = lanes<T>;
     for (const FrameSlot &s : slots) {
         const T *row = rows + s.first_row * V * L;
-        for (int k = 0; s.rows > 0 && k < s.columns; ++k) {
+        const bool done = with_constant_size(s.rows, s.columns, [&](auto r, auto c) {
+            constexpr int R = decltype(r)::value, N = decltype(c)::value;
+            outer_constant<T, V, R, N>(row, features + s.component * stride, stride, sums + s.matrix, access);
+        });
+        for (int k = 0; !done && s.rows > 0 && k < s.columns; ++k) {
             Vec<T> x[V];
 #pragma GCC unroll 4
             for (int v = 0; v < V; ++v) x[v] = access.get(features + (s.component + k) * stride + v * L);

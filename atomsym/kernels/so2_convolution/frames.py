@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 
 from atomsym.core.errors import InputError
+from atomsym.kernels.backends import Backend, Operation, constant_when_compiled
+from atomsym.kernels.native import cpu_reason
+from atomsym.kernels.so2_convolution import frames_native
 from atomsym.symmetry import rotation_to_polar_axis, wigner_d
+
+OPERATION = Operation("edge_frames")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +35,11 @@ class EdgeFrames:
     max_order: int
 
     @property
+    def size(self) -> int:
+        """Numbers in the frame of one edge."""
+        return frame_size(self.max_degree, self.max_order)
+
+    @property
     def blocks(self) -> tuple[Tensor, ...]:
         """One matrix a degree, shape (n_edges, 2 min(l, max_order) + 1, 2l + 1)."""
         return frame_blocks(self.values, self.max_degree, self.max_order)
@@ -41,6 +51,7 @@ def edge_frames(
     max_order: int | None = None,
     *,
     zero_length: Literal["refuse", "scalar"] = "refuse",
+    backend: str = "auto",
 ) -> EdgeFrames:
     """Frames of edges; deterministic, without a random turn about the edge.
 
@@ -54,13 +65,16 @@ def edge_frames(
         max_order: largest kept |m|, ≥ 0; None keeps all.
         zero_length: ``refuse`` edges without direction, or let those of length zero couple degree 0 alone
             (``scalar``), as spherical harmonics of degree l > 0 vanish there.
+        backend: ``auto``, ``cpp`` or ``reference``.
 
     Returns:
-        Frames whose ``values`` are differentiable any number of times.
+        Frames whose ``values`` are differentiable any number of times; with ``cpp`` not through the products that make
+        them, but by how they turn with the edge.
 
     Raises:
         InputError: if the shape or dtype is wrong or an edge has no direction: its length is zero or not a number.
             Inside a compiled graph and under vmap the values are not looked at, and zero vectors are as ``scalar``.
+        BackendError: if the backend cannot do what is asked.
 
     Example:
         >>> frames = edge_frames(torch.tensor([[0.0, -2.0, 0.0]]), 2, max_order=1)
@@ -76,14 +90,24 @@ def edge_frames(
         raise InputError(f"max_degree and max_order must be >= 0; found {max_degree}, {max_order}")
     if zero_length == "refuse":
         _require_directions(vectors)
+    chosen = _select(backend, vectors.device.type, vectors.dtype)
+    return EdgeFrames(OPERATION[chosen].function(vectors, max_degree, order), max_degree, order)
+
+
+def reference_frames(vectors: Tensor, max_degree: int, max_order: int) -> Tensor:
+    """Values of ``edge_frames`` with ``scalar``. The oracle."""
     blocks = wigner_d(max_degree, rotation_to_polar_axis(vectors))
     kept = [
-        block[:, degree - min(degree, order) : degree + min(degree, order) + 1].flatten(1)
+        block[:, degree - min(degree, max_order) : degree + min(degree, max_order) + 1].flatten(1)
         for degree, block in enumerate(blocks)
     ]
     there = (vectors.detach() != 0).any(1, keepdim=True)
-    kept = [block if degree == 0 else block * there for degree, block in enumerate(kept)]
-    return EdgeFrames(torch.cat(kept, 1), max_degree, order)
+    return torch.cat([block if degree == 0 else block * there for degree, block in enumerate(kept)], 1)
+
+
+@constant_when_compiled
+def _select(backend: str, device_type: str, dtype: torch.dtype) -> str:
+    return OPERATION.select(backend, device=torch.device(device_type), dtype=dtype).name
 
 
 def frame_size(max_degree: int, max_order: int) -> int:
@@ -113,3 +137,9 @@ def _require_directions(vectors: Tensor) -> None:
             f"vectors[{edge}] is {vectors[edge].tolist()}, which has no direction; an edge's frame needs one. "
             "Leave out edges from an atom to itself"
         )
+
+
+OPERATION.register(Backend("reference", reference_frames))
+OPERATION.register(
+    Backend("cpp", frames_native.frames, device_types=frozenset({"cpu"}), priority=10, unavailable=cpu_reason)
+)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -12,20 +11,20 @@ from torch import Tensor
 
 from atomsym.core.topology import EdgeTopology
 from atomsym.kernels.memory import recycled_empty
-from atomsym.kernels.multilinear_convolution import MultilinearConvolution, batch_size
+from atomsym.kernels.multilinear_convolution import MultilinearConvolution
 from atomsym.kernels.native import cpu_extension, n_threads
 from atomsym.kernels.so2_convolution.frames import frame_size
 from atomsym.kernels.so2_convolution.product import SO2Product, so2_product_of
 from atomsym.symmetry import Irreps
 
 
-def _out_shape(operands: Sequence[Tensor], batch: int, handle: str) -> tuple[int, ...]:
+def _out_shape(operands: Sequence[Tensor], wiring: Sequence[Tensor], handle: str) -> tuple[int, ...]:
     x = operands[0]
-    return batch, x.shape[1], so2_product_of(handle).out_dim, x.shape[3]
+    return x.shape[-3], so2_product_of(handle).out_dim, x.shape[-1]
 
 
 # The frame turns features in and messages back: two operands, so that the form is linear in each.
-_CONVOLUTION = MultilinearConvolution("so2", ("x", "frames_in", "w", "frames_out"), _out_shape)
+_CONVOLUTION = MultilinearConvolution("so2", {"x": 3, "frames_in": 2, "w": 3, "frames_out": 2}, 3, _out_shape)
 
 
 def convolution(
@@ -91,21 +90,27 @@ def _kernel(name: str, dtype: torch.dtype) -> Any:
     return getattr(cpu_extension(), f"so2_{name}_{'float32' if dtype == torch.float32 else 'float64'}")
 
 
-def _call(operands: Sequence[Tensor]) -> tuple[list[int], list[int]]:
-    """Addresses, and elements from one batch entry to the next: zero for an operand that the batch shares."""
-    strides = [0 if operand.shape[0] == 1 else math.prod(operand.shape[1:]) for operand in operands]
-    return [operand.data_ptr() for operand in operands], strides
+def _sizes(x: Tensor, frames: Tensor) -> list[int]:
+    """Nodes, edges and channels."""
+    return [x.shape[-3], frames.shape[-2], x.shape[-1]]
 
 
 def _forward(*args: Any) -> Tensor:
     operands, wiring, handle = [x.contiguous() for x in args[:4]], [index.contiguous() for index in args[4:9]], args[9]
     x, frames = operands[0], operands[1]
-    out = recycled_empty(_CONVOLUTION.out_shape(operands, handle), x.dtype)
+    out = recycled_empty(_CONVOLUTION.out_shape(operands, wiring, handle), x.dtype)
     if out.numel() == 0:
         return out
-    sizes = [out.shape[0], x.shape[1], frames.shape[1], x.shape[3]]
-    addresses = [index.data_ptr() for index in wiring]
-    _kernel("forward", x.dtype)(_plan_address(handle), addresses, sizes, *_call(operands), out.data_ptr(), n_threads())
+    batch, strides = _CONVOLUTION.batch_strides(operands, forward=True)
+    _kernel("forward", x.dtype)(
+        _plan_address(handle),
+        [index.data_ptr() for index in wiring],
+        [batch, *_sizes(x, frames)],
+        [operand.data_ptr() for operand in operands],
+        strides,
+        out.data_ptr(),
+        n_threads(),
+    )
     return out
 
 
@@ -115,14 +120,21 @@ def _gradients(*args: Any) -> tuple[Tensor, ...]:
     x, frames = operands[1], operands[2]
     shapes = _CONVOLUTION.gradient_shapes(operands[0], operands[1:], needs)
     results = tuple(recycled_empty(shape, x.dtype) for shape in shapes)
-    sizes = [batch_size(operands), x.shape[1], frames.shape[1], x.shape[3]]
+    batch, strides = _CONVOLUTION.batch_strides(operands)
+    sizes = [batch, *_sizes(x, frames)]
     if 0 in sizes:
         for result in results:
             result.zero_()
         return results
-    targets = [result.data_ptr() if need else 0 for result, need in zip(results, needs, strict=True)]
-    addresses = [index.data_ptr() for index in wiring]
-    _kernel("gradients", x.dtype)(_plan_address(handle), addresses, sizes, *_call(operands), targets, n_threads())
+    _kernel("gradients", x.dtype)(
+        _plan_address(handle),
+        [index.data_ptr() for index in wiring],
+        sizes,
+        [operand.data_ptr() for operand in operands],
+        strides,
+        [result.data_ptr() if need else 0 for result, need in zip(results, needs, strict=True)],
+        n_threads(),
+    )
     return results
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from atomsym.kernels.segments import segment_sum
-from atomsym.kernels.so2_convolution import rotate_into_frames, rotate_out_of_frames
-from atomsym.models.esen.activations import order_activation
+from atomsym.kernels.so2_convolution import gather_into_frames, n_order_factors, n_order_rows, sum_out_of_frames
+from atomsym.models.esen.activations import DegreeGate, order_activation
 from atomsym.models.esen.attention import Attention
 from atomsym.models.esen.config import ESENConfig
 from atomsym.models.esen.edges import Edges, edge_scalars
-from atomsym.nn import EquivariantLinear, Gate, GridGate, MergedLayerNorm, Perceptron, SO2Linear
+from atomsym.nn import EquivariantLinear, GridGate, MergedLayerNorm, Perceptron, SO2Linear
 from atomsym.symmetry import Irreps
 
 
@@ -29,43 +29,36 @@ class Messages(nn.Module):
 
     def __init__(self, config: ESENConfig) -> None:
         super().__init__()
-        degree, order = config.max_degree, config.orders
-        self._channels = 2 * config.channels
-        self._sizes = [degree - m + 1 for m in range(order + 1)]
-        self.radial = Perceptron((edge_scalars(config), *config.radial_hidden, sum(self._sizes) * self._channels))
-        self.activation = order_activation(config.edge_activation, degree, config.edge_channels)
+        degree, order, within = config.max_degree, config.orders, config.edge_channels
+        self._n_rows, self._n_factors = n_order_rows(degree, order), n_order_factors(degree, order)
+        ends = 2 * config.channels
+        self.radial = Perceptron((edge_scalars(config), *config.radial_hidden, self._n_factors * ends))
         self.attention = (
             Attention(config.attention_heads, config.attention_channels) if config.attention_heads else None
         )
-        n_scalars = self.activation.n_scalars + (self.attention.n_scalars if self.attention else 0)
-        within = config.edge_channels
+        self._of_attention = self.attention.n_scalars if self.attention else 0
+        self.activation = order_activation(config.edge_activation, degree, order, within, self._of_attention)
         self.first = SO2Linear(
             degree,
             order,
-            self._channels,
+            ends,
             self.activation.copies * within,
-            n_scalars=n_scalars,
+            n_scalars=self._of_attention + self.activation.n_scalars,
             mirror=config.parity,
         )
         self.second = SO2Linear(degree, order, within, config.channels, mirror=config.parity)
 
     def forward(self, features: Tensor, edges: Edges) -> Tensor:
         """Sums of the messages, shape of the features: (n_atoms, (L + 1)², channels)."""
-        topology = edges.topology
-        # One lookup for both atoms: the gradient of a lookup is several times faster if it comes in one piece.
-        both = features.index_select(0, edges.ends).unflatten(0, (-1, 2)).transpose(1, 2).flatten(2)
-        factors = self.radial(edges.scalars).unflatten(1, (1, -1, self._channels)).split(self._sizes, 2)
-        turned = rotate_into_frames(both, edges.frames)
-        mixed, scalars = self.first([part * factor for part, factor in zip(turned, factors, strict=True)])
-        parts = self.activation(mixed, scalars[:, : self.activation.n_scalars])
-        outward = edges.outward
+        factors = self.radial(edges.scalars).unflatten(1, (self._n_factors, -1))
+        mixed = self.first(gather_into_frames(features, edges.frames, factors, edges.topology).flatten(1))
+        rows, weights = self.activation(mixed), edges.weights
         if self.attention is not None:
-            weights = self.attention(scalars[:, self.activation.n_scalars :], edges)
-            outward = edges.frames
-            shares = weights.repeat_interleave(parts[0].shape[3] // weights.shape[1], 1)[:, None, None]
-            parts = tuple(part * shares for part in parts)
-        messages = rotate_out_of_frames(self.second(parts)[0], outward)
-        return segment_sum(messages, topology.receiver, topology.n_nodes)
+            shares = self.attention(mixed[:, : self._of_attention], edges)
+            by_head = rows.unflatten(1, (self._n_rows, shares.shape[1], -1)) * shares[:, None, :, None]
+            rows, weights = by_head.flatten(1), torch.ones_like(weights)
+        messages = self.second(rows).unflatten(1, (self._n_rows, -1))
+        return sum_out_of_frames(messages, edges.frames, weights, edges.topology)
 
 
 class FeedForward(nn.Module):
@@ -86,7 +79,9 @@ class FeedForward(nn.Module):
             config.channels,
             config.feed_forward_channels,
         )
-        self.activation = Gate(irreps) if config.feed_forward == "gate" else GridGate(config.max_degree)
+        self.activation = (
+            DegreeGate(config.max_degree, within) if config.feed_forward == "gate" else GridGate(config.max_degree)
+        )
         self.up = EquivariantLinear(irreps, self.activation.irreps_in, channels, within)
         self.down = EquivariantLinear(irreps, irreps, within, channels)
 

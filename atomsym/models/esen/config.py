@@ -10,6 +10,7 @@ from atomsym.models.learned import LearnedConfig
 from atomsym.symmetry import Irreps
 
 Activation = Literal["gate", "grid"]
+Repulsion = Literal["none", "universal"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,12 @@ class ESENConfig(LearnedConfig):
         parity: whether features know what the inversion does to them. Without, as published, messages have twice the
             weights for orders above 0, and the energy of a structure can differ from that of its mirror image.
         readout_hidden: width of the readout's hidden layer.
+        repulsion: ``universal`` adds the Ziegler–Biersack–Littmark repulsion of the nuclei, which outweighs what the
+            network says where no data are.
+        repulsion_end: where it ends, in sums of covalent radii, with five continuous derivatives; it is whole up to
+            half of that. At 0.75 it stays clear of bonds (C≡C 0.79, N≡N 0.77) and melts.
+        hold_below: in sums of covalent radii: closer atoms look to the network as if they were no closer, and from half
+            of that on alike, so that the repulsion alone acts on them.
     """
 
     channels: int = 32
@@ -64,6 +71,9 @@ class ESENConfig(LearnedConfig):
     envelope_order: int = 4
     parity: bool = True
     readout_hidden: int = 32
+    repulsion: Repulsion = "none"
+    repulsion_end: float = 1.0
+    hold_below: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,6 +95,18 @@ class ESENConfig(LearnedConfig):
                 raise ConfigError(
                     f"{name} must be one of {', '.join(get_args(Activation))}; found '{getattr(self, name)}'"
                 )
+        if self.repulsion not in get_args(Repulsion):
+            raise ConfigError(f"repulsion must be one of {', '.join(get_args(Repulsion))}; found '{self.repulsion}'")
+        if not 0 < self.repulsion_end <= 1 or not 0 <= self.hold_below <= 1:
+            raise ConfigError(
+                "repulsion_end must be above 0 and at most 1, hold_below 0 to 1; "
+                f"found {self.repulsion_end:g} and {self.hold_below:g}"
+            )
+        if self.repulsion == "none" and (self.repulsion_end != 1 or self.hold_below):
+            raise ConfigError(
+                f"repulsion_end {self.repulsion_end:g} and hold_below {self.hold_below:g} need a repulsion, without "
+                "which close atoms would feel no force; set repulsion: universal"
+            )
         if self.attention_heads < 0 or (self.attention_heads and self.edge_channels % self.attention_heads):
             raise ConfigError(
                 "attention_heads must be 0 or divide edge_channels; "

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from atomsym.core import EdgeTopology
-from atomsym.kernels.segments import segment_sum
-from atomsym.kernels.so2_convolution import OrderFrames, rotate_out_of_frames
+from atomsym.kernels.so2_convolution import EdgeFrames, sum_out_of_frames
 from atomsym.models.esen.config import ESENConfig
 from atomsym.nn import Perceptron
 
@@ -19,19 +18,17 @@ class Edges:
 
     Attributes:
         topology: who receives from whom.
-        ends: sender, receiver, sender, receiver, …, shape (2 · n_edges,), int64.
         scalars: radial functions of the distance and numbers of both elements, shape (n_edges, edge_scalars(config)).
         envelope: of the messages, shape (n_edges,).
         frames: of the edges.
-        outward: the same, times the envelope over the square root of ``average_neighbors``.
+        weights: the envelope over the square root of ``average_neighbors``, shape (n_edges,).
     """
 
     topology: EdgeTopology
-    ends: Tensor
     scalars: Tensor
     envelope: Tensor
-    frames: OrderFrames
-    outward: OrderFrames
+    frames: EdgeFrames
+    weights: Tensor
 
 
 def edge_scalars(config: ESENConfig) -> int:
@@ -57,6 +54,5 @@ class DegreeEmbedding(nn.Module):
 
     def forward(self, edges: Edges) -> Tensor:
         """Shape (n_atoms, (L + 1)², channels)."""
-        along = self.radial(edges.scalars).unflatten(1, (1, -1, self._channels))
-        turned = rotate_out_of_frames((along,), edges.outward)
-        return segment_sum(turned, edges.topology.receiver, edges.topology.n_nodes)
+        along = self.radial(edges.scalars).unflatten(1, (-1, self._channels))
+        return sum_out_of_frames(along, edges.frames, edges.weights, edges.topology)

@@ -8,19 +8,23 @@ import torch
 from torch import Tensor
 
 from atomsym.core import AtomGraph
-from atomsym.kernels.so2_convolution import edge_frames, order_frames
+from atomsym.kernels.segments import segment_sum
+from atomsym.kernels.so2_convolution import edge_frames
 from atomsym.models.backbone import Backbone, Description
 from atomsym.models.esen.block import Block
 from atomsym.models.esen.config import ESENConfig
 from atomsym.models.esen.edges import DegreeEmbedding, Edges
 from atomsym.models.registry import register_architecture
-from atomsym.nn import MergedLayerNorm, Perceptron, edge_lengths, gaussian_basis, polynomial_envelope
+from atomsym.models.zbl import bond_lengths, ending_repulsion
+from atomsym.nn import MergedLayerNorm, Perceptron, edge_lengths, gaussian_basis, held_distance, polynomial_envelope
 from atomsym.symmetry import Irreps
+
+_HELD = 0.5  # of `hold_below`: the distance at which the network sees no further change
 
 
 @register_architecture
 class ESEN(Backbone):
-    """E_i = E0(z_i) + scale · readout(scalars of norm(x_i)) + shift, with x the features after all blocks.
+    """E_i = E0(z_i) + scale · readout(scalars of norm(x_i)) + shift + ½ Σ_j ZBL_ij, x being what leaves the last block.
 
     Everything on the way is smooth: forces are derivatives, no neighbor is left out, every message carries the
     envelope, frames have no random turn, and non-linearities are gates or exact products. Differentiable any number
@@ -81,13 +85,23 @@ class ESEN(Backbone):
         for block in self.blocks:
             features = block(features, edges)
         features = self.norm(features)
-        return Description(self.total(self.readout(features[:, 0]).squeeze(-1), species), features)
+        energies = self.total(self.readout(features[:, 0]).squeeze(-1), species)
+        if self.config.repulsion != "none":
+            energies = energies + self.repulsion(graph)
+        return Description(energies, features)
+
+    def repulsion(self, graph: AtomGraph) -> Tensor:
+        """Half of each atom's screened nuclear repulsion with its neighbors, shape (n_atoms,), eV."""
+        numbers = graph.numbers[graph.edge_index[0]], graph.numbers[graph.edge_index[1]]
+        distance = edge_lengths(graph.edge_vectors())
+        pairs = ending_repulsion(distance, *numbers, self.config.repulsion_end, self.cutoff)
+        return segment_sum(pairs, graph.edge_index[0], graph.n_atoms)
 
     def edges(self, graph: AtomGraph, species: Tensor) -> Edges:
         """Frames, radial functions and envelope of a graph's edges; species as ``LearnedPotential.species`` gives."""
         config, topology = self.config, graph.topology
         vectors = graph.edge_vectors()
-        distance = edge_lengths(vectors)
+        distance = self._seen(edge_lengths(vectors), graph)
         envelope = polynomial_envelope(distance, config.cutoff, order=config.envelope_order)
         # Σ_k g_k² is about √π for Gaussians as wide as their spacing: the factor makes their mean square 1.
         basis = gaussian_basis(distance, config.cutoff, config.n_radial) * math.sqrt(
@@ -101,10 +115,16 @@ class ESEN(Backbone):
             ),
             1,
         )
-        frames = order_frames(edge_frames(vectors, config.max_degree, config.orders, zero_length="scalar"))
-        outward = frames.weighted(envelope * config.average_neighbors**-0.5)
-        ends = torch.stack((topology.sender, topology.receiver), 1).flatten()
-        return Edges(topology, ends, scalars, envelope, frames, outward)
+        frames = edge_frames(vectors, config.max_degree, config.orders, zero_length="scalar")
+        return Edges(topology, scalars, envelope, frames, envelope * config.average_neighbors**-0.5)
+
+    def _seen(self, distance: Tensor, graph: AtomGraph) -> Tensor:
+        """The distance that radial networks and envelope see."""
+        if not self.config.hold_below:
+            return distance
+        numbers = graph.numbers[graph.edge_index[0]], graph.numbers[graph.edge_index[1]]
+        onset = self.config.hold_below * bond_lengths(distance, *numbers)
+        return held_distance(distance, _HELD * onset, onset)
 
     def decay_parameters(self) -> frozenset[str]:
         """The linear maps of features."""

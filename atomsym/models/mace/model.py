@@ -15,8 +15,8 @@ from atomsym.models.mace.config import MACEConfig
 from atomsym.models.mace.layer import Edges, Interaction, ProductBasis, Readout
 from atomsym.models.mace.radial import RadialBasis
 from atomsym.models.registry import register_architecture
-from atomsym.models.zbl import Screening, zbl_energy
-from atomsym.nn import cutoff_switch, edge_lengths, polynomial_cutoff, polynomial_envelope
+from atomsym.models.zbl import Screening, bond_lengths, ending_repulsion, zbl_energy
+from atomsym.nn import edge_lengths, polynomial_cutoff, polynomial_envelope
 from atomsym.symmetry import Irreps
 
 # MACE's rounded constants; with them imported weights keep their energies.
@@ -27,7 +27,6 @@ ROUNDED_SCREENING = Screening(
     length=0.4543 * 0.529,
 )
 _ROUNDED_COULOMB = 14.3996  # eV Å
-_WHOLE = 0.5  # of its reach: up to there the universal repulsion is not weakened
 _SMOOTH_ORDER = 6  # five continuous derivatives, and a few meV at the shortest O–H distances of liquid water
 
 
@@ -112,17 +111,15 @@ class MACE(Backbone):
         In units of the model's scale, which the published form is multiplied with like all of the interaction and the
         universal one is not. The former jumps at the cutoff for pairs whose radii add up to more (Cs–Cs: 4.9 Å).
         """
-        radii = self.radial_basis.radii(distance)
-        reach = radii[receiver_number] + radii[sender_number]
-        if self.config.repulsion == "published":
-            weight = polynomial_cutoff(distance, reach, power=self.config.envelope_power) * (distance < self.cutoff)
-        elif self.config.repulsion == "smooth":
-            weight = polynomial_envelope(distance, reach.clamp(max=self.cutoff), order=_SMOOTH_ORDER)
+        config, numbers = self.config, (receiver_number, sender_number)
+        if config.repulsion == "universal":
+            return ending_repulsion(distance, *numbers, config.repulsion_end, self.cutoff) / config.scale
+        reach = bond_lengths(distance, *numbers)
+        if config.repulsion == "published":
+            weight = polynomial_cutoff(distance, reach, power=config.envelope_power) * (distance < self.cutoff)
         else:
-            reach = (self.config.repulsion_end * reach).clamp(max=self.cutoff)
-            weight = cutoff_switch(distance, _WHOLE * reach, reach, derivatives=_SMOOTH_ORDER - 1)
-            return 0.5 * zbl_energy(distance, receiver_number, sender_number) * weight / self.config.scale
-        pairs = zbl_energy(distance, receiver_number, sender_number, ROUNDED_SCREENING)
+            weight = polynomial_envelope(distance, reach.clamp(max=self.cutoff), order=_SMOOTH_ORDER)
+        pairs = zbl_energy(distance, *numbers, ROUNDED_SCREENING)
         return 0.5 * (_ROUNDED_COULOMB / COULOMB) * pairs * weight
 
     def _learned(self, species: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:

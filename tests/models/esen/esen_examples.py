@@ -35,5 +35,6 @@ EXAMPLES = {
     "esen-without-parity": Example(esen(parity=False), mirror=False),
     "esen-degree-0": Example(esen(max_degree=0, n_layers=1)),
     "esen-degree-4-order-1": Example(esen(max_degree=4, max_order=1)),
+    "esen-repulsion": Example(esen(repulsion="universal", hold_below=0.8, n_layers=1), by_radii=True),
     "esen-rough": Example(esen(envelope_order=3), smooth=2),
 }

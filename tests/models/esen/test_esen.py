@@ -19,13 +19,15 @@ from learned_examples import Example, build, cluster, crystal
 from torch import Tensor
 
 from atomsym.calculators.ase import AtomsymCalculator
-from atomsym.core import AtomsymError, ConfigError
+from atomsym.core import AtomGraph, AtomsymError, ConfigError
 from atomsym.derivatives import evaluate
 from atomsym.heads import HessianHeadConfig, HessianPotential
+from atomsym.kernels.neighbors import connect
 from atomsym.kernels.so2_convolution import frames as frames_module
 from atomsym.models import ESEN, DatasetStatistics, ESENConfig, LearnedPotential
 from atomsym.models.esen.attention import Attention
 from atomsym.models.esen.model import Edges
+from atomsym.models.zbl import ending_repulsion
 from atomsym.symmetry import random_rotations, representation_matrix
 from atomsym.testing import Verdict, tolerances
 from atomsym.testing.convolutions import deviation
@@ -40,15 +42,20 @@ def test_the_turn_of_frames_about_their_edges_does_not_matter(name: str, monkeyp
     potential, graph = build(EXAMPLES[name]), crystal()
     plain = evaluate(potential, graph, ("forces",))
     right = frames_module.rotation_to_polar_axis
+    n_calls = 0
 
     def rolled(vectors: Tensor) -> Tensor:
+        nonlocal n_calls
+        n_calls += 1
         angle = torch.linspace(0, 50, len(vectors), dtype=vectors.dtype)
         c, s, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
         turn = torch.stack([torch.stack(row, -1) for row in ((c, zero, s), (zero, one, zero), (-s, zero, c))], -2)
         return turn @ right(vectors)
 
     monkeypatch.setattr(frames_module, "rotation_to_polar_axis", rolled)
+    monkeypatch.setattr(frames_module, "_select", lambda *_: "reference")
     other = evaluate(potential, graph, ("forces",))
+    assert n_calls
     assert deviation(other.energies, plain.energies) < tolerances.ALGEBRA.float64
     assert deviation(examples.forces_of(other), examples.forces_of(plain)) < tolerances.ALGEBRA.float64
 
@@ -118,6 +125,26 @@ def test_a_hessian_head_reads_its_features() -> None:
         HessianPotential.of("esen", ESENConfig(**(SMALL | {"max_degree": 1})), head)
 
 
+def test_the_repulsion_is_the_shared_one_and_held_networks_leave_close_atoms_to_it() -> None:
+    plain, repulsive = build(Example(esen())), build(Example(esen(repulsion="universal", repulsion_end=0.8)))
+    graph = crystal()
+    numbers = graph.numbers[graph.edge_index[0]], graph.numbers[graph.edge_index[1]]
+    half = ending_repulsion(torch.linalg.vector_norm(graph.edge_vectors(), dim=1), *numbers, 0.8, repulsive.cutoff)
+    expected = torch.zeros(graph.n_atoms, dtype=torch.float64).index_add(0, graph.edge_index[0], half)
+    assert expected.max() > 0.01
+    assert deviation(repulsive(graph)["energies"] - plain(graph)["energies"], expected) < tolerances.ALGEBRA.float64
+    held = build(Example(esen(repulsion="universal", repulsion_end=0.8, hold_below=0.6)))
+
+    def by_network(potential: LearnedPotential, distance: float) -> float:
+        pair = connect(AtomGraph.from_arrays([[0, 0, 0], [0, distance, 0]], [14, 8], dtype=torch.float64), 3.4)
+        half = ending_repulsion(torch.tensor([distance], dtype=torch.float64), *pair.numbers[:, None], 0.8, 3.0)
+        return float((potential(pair)["energies"].sum() - 2 * half.sum()).detach())
+
+    assert abs(by_network(held, 1.3) - by_network(repulsive, 1.3)) < 1e-10  # 0.6 of their radii: 1.06 Å
+    assert abs(by_network(held, 0.3) - by_network(held, 0.5)) < 1e-10
+    assert abs(by_network(repulsive, 0.3) - by_network(repulsive, 0.5)) > 0.01
+
+
 def test_training_lowers_the_loss_and_the_model_passes_structural_checks(tmp_path: Path) -> None:
     structures = problem.make_structures()
     settings = {
@@ -160,6 +187,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"feed_forward": "relu"}, "feed_forward must be one of gate, grid"),
     ({"attention_heads": 3}, "attention_heads must be 0 or divide edge_channels; found 3 and 4"),
     ({"attention_heads": -1}, "attention_heads must be 0 or divide"),
+    ({"repulsion": "smooth"}, "repulsion must be one of none, universal; found 'smooth'"),
+    ({"repulsion": "universal", "repulsion_end": 1.2}, "repulsion_end must be above 0 and at most 1"),
+    ({"repulsion": "universal", "hold_below": -0.1}, "hold_below 0 to 1"),
+    ({"repulsion_end": 0.8}, "need a repulsion"),
+    ({"hold_below": 0.5}, "need a repulsion"),
 ]
 
 
@@ -202,15 +234,15 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Wrapper], None]:
 def test_messages_that_know_the_turn_of_their_frame(plant: Callable[[str, Wrapper], None]) -> None:
     """Components +m that are a little larger: what a wrong sign or a mixed-up pair in the linear map would do."""
 
-    def wrong(rotate: Callable[..., Any]) -> Callable[..., Any]:
-        def rotated(*arguments: Any) -> Any:
-            first, second, *others = rotate(*arguments)
-            return first, second * second.new_tensor([1.001, 1.0])[:, None, None], *others
+    def wrong(gather: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def gathered(*arguments: Any) -> Tensor:
+            rows = gather(*arguments)  # three of order 0, two of +1, two of −1, one each of +2 and −2
+            return rows * rows.new_tensor([1, 1, 1, 1.001, 1.001, 1, 1, 1.001, 1])[:, None]
 
-        return rotated
+        return gathered
 
     potential = build(EXAMPLES["esen"])
-    plant("rotate_into_frames", wrong)
+    plant("gather_into_frames", wrong)
     energies, forces = examples.rotation_errors(potential, cluster(), improper=False)
     assert min(energies, forces) > CLEARLY * tolerances.EQUIVARIANCE.float64
 
@@ -252,10 +284,12 @@ def test_attention_that_does_not_know_the_envelope(monkeypatch: pytest.MonkeyPat
 
 def test_a_norm_over_the_whole_batch(plant: Callable[[str, Wrapper], None]) -> None:
     def normalized(total: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        return lambda values, index, n: total(values, index, n) / (1 + len(values) / n)
+        return lambda rows, frames, weights, topology: (
+            total(rows, frames, weights, topology) / (1 + topology.n_edges / topology.n_nodes)
+        )
 
     potential = build(EXAMPLES["esen"])
-    plant("segment_sum", normalized)
+    plant("sum_out_of_frames", normalized)
     assert examples.batching_error(potential) > CLEARLY * tolerances.BATCHING.float64
 
 

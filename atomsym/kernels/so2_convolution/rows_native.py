@@ -1,0 +1,106 @@
+"""The C++ backends of the operations on rows by order: forms that are linear in each operand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from atomsym.core.topology import EdgeTopology
+from atomsym.kernels.memory import recycled_empty
+from atomsym.kernels.multilinear_convolution import MultilinearConvolution
+from atomsym.kernels.native import cpu_extension, n_threads
+from atomsym.kernels.so2_convolution.frames import EdgeFrames
+
+_N_WIRING = 5
+
+
+def gather(features: Tensor, frames: EdgeFrames, factors: Tensor, topology: EdgeTopology) -> Tensor:
+    """See ``gather_into_frames``."""
+    handle = f"{frames.max_degree},{frames.max_order},{frames.max_order}"
+    return _GATHER("cpp", (features, frames.values, factors), topology, handle)
+
+
+def sum_rows(rows: Tensor, frames: EdgeFrames, weights: Tensor, topology: EdgeTopology, order: int) -> Tensor:
+    """See ``sum_out_of_frames``."""
+    handle = f"{frames.max_degree},{frames.max_order},{order}"
+    return _SUM("cpp", (rows, frames.values, weights), topology, handle)
+
+
+def _degrees(handle: str) -> list[int]:
+    """Largest degree, largest order of the frames and of the rows."""
+    return [int(number) for number in handle.split(",")]
+
+
+def _gather_shape(operands: Sequence[Tensor], wiring: Sequence[Tensor], handle: str) -> tuple[int, ...]:
+    degree, _, order = _degrees(handle)
+    rows = (degree + 1) + order * (2 * degree - order + 1)
+    return wiring[0].shape[0], rows, 2 * operands[0].shape[-1]
+
+
+def _sum_shape(operands: Sequence[Tensor], wiring: Sequence[Tensor], handle: str) -> tuple[int, ...]:
+    return wiring[2].shape[0] - 1, (_degrees(handle)[0] + 1) ** 2, operands[0].shape[-1]
+
+
+_GATHER = MultilinearConvolution("so2_gather", {"x": 3, "frames": 2, "factors": 3}, 3, _gather_shape)
+_SUM = MultilinearConvolution("so2_sum", {"rows": 3, "frames": 2, "weights": 1}, 3, _sum_shape)
+
+
+def _run(
+    form: MultilinearConvolution,
+    kind: str,
+    tensors: Sequence[Tensor | None],
+    wiring: Sequence[Tensor],
+    handle: str,
+    channels: int,
+    results: Sequence[Tensor],
+    needs: Sequence[bool],
+) -> None:
+    """Call a kernel; results that are not needed have no address."""
+    batch, strides = form.batch_strides(tensors, forward=kind == "forward")
+    sizes = [batch, wiring[2].shape[0] - 1, wiring[0].shape[0], channels]
+    if 0 in (sizes[0], sizes[1], sizes[3]) or (sizes[2] == 0 and kind != "forward"):
+        for result in results:
+            result.zero_()
+        return
+    operands = [None if tensor is None else tensor.contiguous() for tensor in tensors]
+    indices = [index.contiguous() for index in wiring]
+    kernel = getattr(cpu_extension(), f"{form.name}_{kind}_{str(results[0].dtype).removeprefix('torch.')}")
+    kernel(
+        _degrees(handle),
+        [index.data_ptr() for index in indices],
+        sizes,
+        [0 if operand is None else operand.data_ptr() for operand in operands],
+        strides,
+        [result.data_ptr() if need else 0 for result, need in zip(results, needs, strict=True)],
+        n_threads(),
+    )
+
+
+def _forward(form: MultilinearConvolution, *args: Any) -> Tensor:
+    operands, wiring, handle = args[:3], args[3 : 3 + _N_WIRING], args[-1]
+    out = recycled_empty(form.out_shape(operands, wiring, handle), operands[0].dtype)
+    if out.numel():
+        _run(form, "forward", operands, wiring, handle, operands[0].shape[-1], [out], [True])
+    return out
+
+
+def _gradients(form: MultilinearConvolution, *args: Any) -> tuple[Tensor, ...]:
+    operands, wiring, handle, needs = args[:4], args[4 : 4 + _N_WIRING], args[-4], args[-3:]
+    shapes = form.gradient_shapes(operands[0], operands[1:], needs)
+    results = tuple(recycled_empty(shape, operands[0].dtype) for shape in shapes)
+    _run(form, "gradients", operands, wiring, handle, operands[1].shape[-1], results, needs)
+    return results
+
+
+def _second(form: MultilinearConvolution, *args: Any) -> tuple[Tensor, ...]:
+    tensors, wiring, handle, needs = args[:7], args[7 : 7 + _N_WIRING], args[-5], args[-4:]
+    results = tuple(recycled_empty(shape, args[0].dtype) for shape in form.second_shapes(tensors, needs))
+    _run(form, "second", tensors, wiring, handle, args[1].shape[-1], results, needs)
+    return results
+
+
+for _form in (_GATHER, _SUM):
+    _form.define("cpp", partial(_forward, _form), partial(_gradients, _form), ("CPU",), partial(_second, _form))
