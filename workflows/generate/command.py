@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -19,6 +19,9 @@ from atomsym.workflows.run_options import AsJson, Device, Dtype, MaxMinutes, Res
 from atomsym.workflows.run_settings import refuse_changes
 from atomsym.workflows.status_line import counted, status_line
 from atomsym.workflows.stopping import StoppedError, exit_stopped, stoppable
+
+if TYPE_CHECKING:
+    from atomsym.workflows.generate.results import Summary
 
 
 def generate_command(
@@ -92,7 +95,8 @@ def generate_command(
     table = Table("", "crystals", title=f"{summary.generated} crystals from {summary.drawn} draws")
     table.columns[1].justify = "right"
     rows: list[tuple[str, int | None]] = [
-        ("wanted", summary.wanted), ("different templates", summary.templates),
+        ("wanted", summary.wanted), ("different when relaxed", summary.different),
+        ("different templates", summary.templates),
         ("begun from a known prototype", summary.from_prototypes),
         ("keep the distance floor as drawn", summary.distance_floor), ("space group found back", summary.group_kept),
         ("relaxed to rest", summary.relaxed), ("on the hull of this run", summary.on_hull),
@@ -101,9 +105,23 @@ def generate_command(
         if value is not None:
             table.add_row(label, str(value))
     console.print(table)
+    console.print(_best(summary))
     if summary.generated < summary.wanted:
         console.print("[yellow]There are no more[/] different crystals under these conditions, or hardly any more.")
     console.print(f"Results: {folder}\nGallery: {summary.gallery}", highlight=False, soft_wrap=True)
+
+
+def _best(summary: Summary) -> Table:
+    """The first few rows of the table, with what matters most."""
+    shown = {"rank": "rank", "formula": "formula", "space_group": "space group"}
+    shown |= {"above_hull": "above hull (eV/atom)"} if summary.on_hull is not None else {}
+    shown |= {"state": "state", "geometry": "geometry from"}
+    table = Table(*shown.values(), title="the best")
+    table.columns[-1].overflow = "fold"
+    for row in summary.best:
+        values = [row[name] for name in shown]
+        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in values))
+    return table
 
 
 def parse_groups(text: str) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from atomsym.core import DataError
 from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal
 
 RANDOM = "random"
+LOOSE_SYMPREC = 0.1  # Å
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class Entry:
         converged: whether all relaxations that were asked for ended at rest; None without a calculator.
         steps: of the relaxations.
         found_group: space group that the analysis finds in the final geometry, 0 if it fails.
+        loose_group: the same within ``LOOSE_SYMPREC``: what it may be on the way to.
         note: what went wrong, "" for nothing.
     """
 
@@ -45,6 +47,7 @@ class Entry:
     steps: int = 0
     found_group: int = 0
     note: str = ""
+    loose_group: int = 0
 
     def with_(self, **changes: Any) -> Entry:
         """The same with other values."""
@@ -83,7 +86,7 @@ class Entry:
             DataError: if it is something else.
         """
         try:
-            plain = json.loads(text)
+            plain = _ADDED | json.loads(text)
             structure = Protostructure(plain["space_group"], tuple((z, letter) for z, letter in plain["orbits"]))
             crystal = free = None
             if "cell" in plain:
@@ -96,4 +99,5 @@ class Entry:
             raise DataError(f"not a crystal of a run: {error}") from error
 
 
-_PLAIN = ("log_likelihood", "source", "contact", "energy", "converged", "steps", "found_group", "note")
+_ADDED = {"source": RANDOM, "loose_group": 0}  # what runs of before do not have
+_PLAIN = ("log_likelihood", "source", "contact", "energy", "converged", "steps", "found_group", "note", "loose_group")

@@ -57,7 +57,7 @@ class Gallery:
         crystals: in the order of the table.
         values: of each crystal by the column's name; None or missing: not known.
         facts: (label, value) of the tiles at the top.
-        axes: names of the two columns that the map shows first.
+        axes: names of the columns that the map shows first: across, upwards and, if there is a third, as the color.
         plots: pictures as SVG elements.
         footer: HTML of the last line.
     """
@@ -68,7 +68,7 @@ class Gallery:
     values: Sequence[Mapping[str, Value]]
     facts: Sequence[tuple[str, str]] = ()
     kicker: str = "generated crystals"
-    axes: tuple[str, str] | None = None
+    axes: tuple[str, ...] = ()
     plots: Sequence[str] = ()
     footer: str = field(default="")
 
@@ -136,7 +136,7 @@ def viewer_dataset(gallery: Gallery) -> dict[str, Any]:
                 properties[column.label] = {"target": "structure", "values": numbers}
                 texts = {"units": column.unit, "description": column.description}
                 properties[column.label] |= {key: text for key, text in texts.items() if text}
-    labels = [column.label for name in gallery.axes or () for column in gallery.columns if column.name == name]
+    labels = [column.label for name in gallery.axes for column in gallery.columns if column.name == name]
     axes = [label for label in labels if label in properties]
     while len(axes) < 2:
         axes.append("number")
@@ -145,7 +145,7 @@ def viewer_dataset(gallery: Gallery) -> dict[str, Any]:
         metadata={"name": gallery.title},
         properties=properties,
         settings={
-            "map": {"x": {"property": axes[0]}, "y": {"property": axes[1]}},
+            "map": {"x": {"property": axes[0]}, "y": {"property": axes[1]}, "color": {"property": axes[-1]}},
             "structure": [{"unitCell": True, "bonds": False, "spaceFilling": False, "keepOrientation": False}],
         },
     )

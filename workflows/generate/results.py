@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import ase.io
-import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -20,32 +19,15 @@ import atomsym
 from atomsym.artifacts import write_atomically
 from atomsym.core.elements import symbol_of
 from atomsym.symmetry.wyckoff import template
+from atomsym.workflows.generate.duplicates import same_as
 from atomsym.workflows.generate.entry import RANDOM
 from atomsym.workflows.generate.gallery import Column, Gallery, Value, write_gallery
-from atomsym.workflows.generate.plots import distribution_plots
+from atomsym.workflows.generate.plots import Phase, distribution_plots, hull_plot
 from atomsym.workflows.generate.ranking import Ranked, rank
 from atomsym.workflows.generate.run import Generated
 from atomsym.workflows.generate.settings import GenerateSettings
+from atomsym.workflows.generate.table import columns_of, formula_of, in_order, primitive_size, values_of
 from atomsym.workflows.paths import make_folder
-
-COLUMNS = (
-    Column("rank", "rank", description="best first"),
-    Column("formula", "formula"),
-    Column("space_group", "space group"),
-    Column("above_hull", "above hull", "eV/atom", 3, True, "of the crystals of this run and of the elements"),
-    Column("formation_energy", "formation energy", "eV/atom", 3, True, "to simple crystals of the elements"),
-    Column("energy", "energy", "eV/atom", 3, True, "of the calculator"),
-    Column("atoms", "atoms", on_map=True, description="in the primitive cell"),
-    Column("volume", "volume", "Å³/atom", 2, True),
-    Column("state", "state"),
-    Column("wyckoff", "occupied positions", description="elements on Wyckoff letters, standard setting"),
-    Column("geometry", "geometry from", description="known prototype that the geometry began from, or random"),
-    Column("contact", "contact", "", 2, True, "smallest distance over the sum of covalent radii, as drawn"),
-    Column("likelihood", "log likelihood", "", 1, True, "of the draw, nats"),
-    Column("number", "number", on_map=True, description="of the space group"),
-    Column("found", "found group", description="by the analysis of the final geometry"),
-)
-_ONLY_WITH_ENERGIES = {"energy", "formation_energy", "above_hull"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +35,8 @@ class Summary:
     """A finished run in numbers.
 
     Attributes:
-        wanted, generated: crystals.
+        wanted, generated: crystals; those generated have different protostructures.
+        different: crystals that are also different after the relaxation; None without a calculator.
         drawn, repeated, degenerate: draws; in all, of crystals that were there already, of crystals that cannot exist.
         from_prototypes: crystals whose geometry began from a known prototype.
         distance_floor: crystals whose atoms keep their distance as drawn.
@@ -63,10 +46,12 @@ class Summary:
         templates: different arrangements without regard to the elements.
         seconds: of the last session of the run.
         table, structures, gallery: files.
+        best: rows of the table, the first few that are different.
     """
 
     wanted: int
     generated: int
+    different: int | None
     drawn: int
     repeated: int
     degenerate: int
@@ -80,6 +65,7 @@ class Summary:
     table: Path
     structures: Path
     gallery: Path
+    best: tuple[dict[str, Value], ...] = ()
 
     def to_json(self) -> str:
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in vars(self).items()}
@@ -93,16 +79,20 @@ def write_results(settings: GenerateSettings, generated: Generated, folder: Path
         MissingDependencyError: if chemiscope or pymatgen is not installed.
     """
     ranked = rank(generated.entries, generated.references)
-    values = [_values(place, each) for place, each in enumerate(ranked, start=1)]
+    same = same_as(ranked)
+    values = [
+        values_of(place + 1, each, None if other is None else other + 1)
+        for place, (each, other) in enumerate(zip(ranked, same, strict=True))
+    ]
     shown = [each.entry.atoms for each in ranked]
     atoms = [each for each in shown if each is not None]
-    columns = [column for column in COLUMNS if settings.relax or column.name not in _ONLY_WITH_ENERGIES]
+    columns = columns_of(bool(settings.relax))
     _write_table(folder / "crystals.csv", columns, values)
     _write_structures(folder, atoms, values)
-    summary = _summary(settings, generated, ranked, folder)
+    summary = _summary(settings, generated, ranked, values, folder)
     write_atomically(folder / "crystals.json", _json_of(ranked, values))
     write_atomically(folder / "summary.json", summary.to_json().encode())
-    axes = ("formation_energy", "above_hull") if settings.relax else ("volume", "likelihood")
+    axes = ("volume", "above_hull", "formation_energy") if settings.relax else ("volume", "likelihood")
     write_gallery(
         Gallery(
             title_of(settings), columns, atoms, values, _facts(summary), axes=axes,
@@ -117,67 +107,11 @@ def title_of(settings: GenerateSettings) -> str:
     """Of the gallery: what was asked for."""
     what = settings.formula or "–".join(settings.elements) or "Inorganic"
     groups = ", ".join(map(str, settings.space_groups[:6])) + ("…" if len(settings.space_groups) > 6 else "")
-    return f"{what} crystals" + (f" in space group {groups}" if groups else "")
+    noun = "space groups" if len(settings.space_groups) > 1 else "space group"
+    return f"{what} crystals" + (f" in {noun} {groups}" if groups else "")
 
 
-def _values(place: int, each: Ranked) -> dict[str, Value]:
-    entry, structure = each.entry, each.entry.protostructure
-    atoms = entry.atoms
-    counts = structure.composition
-    unit = int(np.gcd.reduce(list(counts.values())))
-    order = sorted(counts, key=lambda z: (z in _ANIONS, symbol_of(z)))
-    formula = "".join(symbol_of(z) + (str(counts[z] // unit) if counts[z] > unit else "") for z in order)
-    return {
-        "rank": place,
-        "id": each.index,
-        "formula": formula,
-        "space_group": f"{structure.space_group} {symbol_of_group(structure.space_group)}",
-        "number": structure.space_group,
-        "wyckoff": _positions(each),
-        "atoms": _primitive_atoms(each),
-        "volume": None if atoms is None else float(atoms.get_volume() / len(atoms)),
-        "geometry": entry.source,
-        "contact": entry.contact,
-        "likelihood": entry.log_likelihood,
-        "energy": entry.energy,
-        "formation_energy": each.formation_energy,
-        "above_hull": each.above_hull,
-        "found": str(entry.found_group or "none"),
-        "state": entry.note or {None: "as drawn", True: "relaxed", False: "not at rest"}[entry.converged],
-    }
-
-
-_ANIONS = {7, 8, 9, 16, 17, 34, 35, 52, 53}  # stand last in formulas
-
-
-def symbol_of_group(space_group: int) -> str:
-    """Hermann–Mauguin symbol of the standard setting, short form.
-
-    Example:
-        >>> symbol_of_group(136)
-        'P42/mnm'
-    """
-    from ase.spacegroup import Spacegroup
-
-    return str(Spacegroup(space_group).symbol).replace(" ", "")
-
-
-def _positions(each: Ranked) -> str:
-    found: dict[int, list[str]] = {}
-    for z, letter in each.entry.protostructure.orbits:
-        found.setdefault(z, []).append(letter)
-    return " ".join(f"{symbol_of(z)}:{_letters(letters)}" for z, letters in found.items())
-
-
-def _letters(letters: Sequence[str]) -> str:
-    """Each letter once, with its number if it is not 1: as in ``ae2``."""
-    return "".join(letter + (str(n) if n > 1 else "") for letter, n in Counter(letters).items())
-
-
-def _primitive_atoms(each: Ranked) -> int:
-    from atomsym.symmetry.wyckoff.primitive import primitive_cell
-
-    return len(primitive_cell(each.entry.protostructure).atoms)
+_DECIMALS = 6  # of floats in the table
 
 
 def _write_table(path: Path, columns: Sequence[Column], values: Sequence[dict[str, Value]]) -> None:
@@ -185,7 +119,8 @@ def _write_table(path: Path, columns: Sequence[Column], values: Sequence[dict[st
     names = ["id", *(column.name for column in columns)]
     writer = csv.DictWriter(stream, names, extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(values)
+    for row in values:
+        writer.writerow({name: round(own, _DECIMALS) if isinstance(own, float) else own for name, own in row.items()})
     write_atomically(path, stream.getvalue().encode())
 
 
@@ -216,12 +151,22 @@ def _json_of(ranked: Sequence[Ranked], values: Sequence[dict[str, Value]]) -> by
     return json.dumps(rows, indent=1).encode()
 
 
-def _summary(settings: GenerateSettings, generated: Generated, ranked: Sequence[Ranked], folder: Path) -> Summary:
+_BEST = 5
+
+
+def _summary(
+    settings: GenerateSettings,
+    generated: Generated,
+    ranked: Sequence[Ranked],
+    values: Sequence[dict[str, Value]],
+    folder: Path,
+) -> Summary:
     entries, drawn = generated.entries, generated.drawn
     hulls = [each.above_hull for each in ranked if each.above_hull is not None]
     return Summary(
         wanted=settings.n,
         generated=len(entries),
+        different=sum(row["same_as"] is None for row in values) if settings.relax else None,
         drawn=drawn.n_drawn,
         repeated=drawn.n_repeated,
         degenerate=drawn.n_degenerate,
@@ -235,12 +180,13 @@ def _summary(settings: GenerateSettings, generated: Generated, ranked: Sequence[
         table=folder / "crystals.csv",
         structures=folder / "crystals.extxyz",
         gallery=folder / "gallery.html",
+        best=tuple([row for row in values if row["same_as"] is None][:_BEST]),
     )
 
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:
     facts = [
-        ("crystals, all different", f"{summary.generated}"),
+        ("different protostructures", f"{summary.generated}"),
         ("draws", f"{summary.drawn}"),
         ("templates", f"{summary.templates}"),
         ("begun from a known prototype", f"{summary.from_prototypes}"),
@@ -248,17 +194,31 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
         ("space group found back", f"{summary.group_kept}"),
     ]
     if summary.relaxed is not None:
+        facts.insert(1, ("different when relaxed", f"{summary.different}"))
         facts += [("relaxed to rest", f"{summary.relaxed}"), ("on the hull of this run", f"{summary.on_hull}")]
     return facts
 
 
 def _plots(ranked: Sequence[Ranked]) -> list[str]:
     structures = [each.entry.protostructure for each in ranked]
-    return distribution_plots(
+    elements = in_order({z for structure in structures for z in structure.elements})
+    known = [each for each in ranked if each.formation_energy is not None and each.above_hull is not None]
+    phases = [
+        Phase(
+            formula_of(each.entry.protostructure.composition),
+            each.entry.protostructure.composition.get(elements[-1], 0) / each.entry.protostructure.n_atoms,
+            float(each.formation_energy or 0.0),
+            float(each.above_hull or 0.0),
+        )
+        for each in known
+    ]
+    diagram = [hull_plot(phases, symbol_of(elements[-1]))] if len(elements) == 2 and phases else []
+    return diagram + distribution_plots(
         [structure.space_group for structure in structures],
-        [_primitive_atoms(each) for each in ranked],
+        [primitive_size(each) for each in ranked],
         [list(Counter(structure.elements)) for structure in structures],
         [each.formation_energy if each.formation_energy is not None else float("nan") for each in ranked],
+        show_elements=not diagram,
     )
 
 
@@ -266,8 +226,8 @@ def _footer(settings: GenerateSettings, generated: Generated) -> str:
     from html import escape
 
     hull = (
-        "Formation energies are those to the best of seven simple crystals of each element, the hull is that of this "
-        "run: neither says anything about phases that are not in it. "
+        "Geometries began from known prototypes or at random. Formation energies are those to the best of seven simple "
+        "crystals of each element, the hull is that of this run: neither says anything about phases beyond them. "
         if settings.relax
         else "Geometries are those of known prototypes or random within the symmetry, and not relaxed. "
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from atomsym.artifacts import write_atomically
@@ -20,7 +21,7 @@ from atomsym.generators import Drawn, GeneratedProtostructure, ProtostructureGen
 from atomsym.generators.realisation import PrototypeLibrary
 from atomsym.symmetry.wyckoff import Protostructure, analyse
 from atomsym.workflows.calculator import absolute, make_calculator
-from atomsym.workflows.generate.entry import Entry
+from atomsym.workflows.generate.entry import LOOSE_SYMPREC, Entry
 from atomsym.workflows.generate.prototypes import Known, read_kept, read_prototypes, write_prototypes
 from atomsym.workflows.generate.ranking import element_entries
 from atomsym.workflows.generate.relaxation import relax_entry
@@ -262,10 +263,12 @@ def _analysed(entry: Entry, symprec: float) -> Entry:
     atoms = entry.atoms
     if atoms is None:
         return entry
+    return entry.with_(found_group=_group(atoms, symprec), loose_group=_group(atoms, LOOSE_SYMPREC))
+
+
+def _group(atoms: Atoms, symprec: float) -> int:
     try:
-        group = analyse(
-            atoms.cell, atoms.get_scaled_positions(), atoms.numbers, symprec=symprec
-        ).protostructure.space_group
+        found = analyse(atoms.cell, atoms.get_scaled_positions(), atoms.numbers, symprec=symprec)
     except InputError:
-        group = 0
-    return entry.with_(found_group=group)
+        return 0
+    return found.protostructure.space_group
