@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from atomsym.core import ConfigError, InputError
 from atomsym.generators.batch import ProtostructureBatch
 from atomsym.generators.conditions import Conditions
 from atomsym.generators.generated import GeneratedProtostructure
-from atomsym.generators.reachability import Reachability, reachability_in
+from atomsym.generators.reachability import reachability
 from atomsym.symmetry.wyckoff.table import N_GROUPS
 
 Progress = Callable[[int], None]
@@ -26,25 +26,28 @@ class Request:
     """What is asked of a draw; see ``ProtostructureGenerator.sample_in_groups``.
 
     Attributes:
-        conditions: that hold.
+        conditions: that hold, among the elements that the generator knows.
         temperature: of the distributions, > 0.
         targets: values of properties to aim at.
         guidance: how strongly.
-        batch: crystals at a time.
-        on_progress: is told how many crystals are done.
     """
 
     conditions: Conditions
     temperature: float
     targets: Mapping[str, float]
     guidance: float
-    batch: int
-    on_progress: Progress | None
 
-    def report(self, done: int) -> None:
-        """Tell how many crystals are done."""
-        if self.on_progress is not None:
-            self.on_progress(done)
+
+class Pool(NamedTuple):
+    """Crystals that are drawn together, from candidates that can take each other's place.
+
+    Attributes:
+        groups: space groups of the candidates, which can meet the conditions; shape (n_candidates,), int64.
+        n: how many of the candidates are wanted.
+    """
+
+    groups: NDArray[np.int64]
+    n: int
 
 
 class ProtostructureGenerator(torch.nn.Module):
@@ -101,25 +104,30 @@ class ProtostructureGenerator(torch.nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} must implement loss")
 
-    def n_candidates(self, conditions: Conditions) -> int:
-        """How many candidates ``draw`` wants for each crystal; a subclass that chooses among several overrides this."""
-        return 1
+    def known_conditions(self, conditions: Conditions) -> Conditions:
+        """The same conditions among what the generator knows; a subclass that does not know all elements extends this.
+
+        Raises:
+            ConfigError: if they need what it does not know.
+        """
+        return conditions
+
+    def n_candidates(self, n: int, conditions: Conditions) -> int:
+        """How many candidates ``draw`` wants for a pool of n; a subclass that chooses among several overrides this."""
+        return n
 
     def draw(
-        self, families: NDArray[np.int64], request: Request, generator: torch.Generator
+        self, pools: Sequence[Pool], request: Request, generator: torch.Generator
     ) -> list[GeneratedProtostructure]:
-        """One protostructure for each family; what ``sample`` and ``sample_in_groups`` call.
+        """The protostructures of each pool, one pool after the other; what ``sample`` and ``sample_in_groups`` call.
 
         Args:
-            families: space groups of the candidates of each crystal, shape (n, n_candidates).
-            request: what is wanted of them.
+            pools: what to draw.
+            request: what is wanted of them; checked already.
             generator: of the draws, on the CPU.
 
         Returns:
             Their log-likelihoods are those within the space group.
-
-        Raises:
-            InputError, ConfigError: as ``sample_in_groups``.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement draw")
 
@@ -144,18 +152,33 @@ class ProtostructureGenerator(torch.nn.Module):
             temperature: of the distributions that are drawn from, > 0.
             targets: values of some of ``properties`` to aim at.
             guidance: how strongly to aim: 0 not at all, 1 as learned, more to exaggerate.
-            batch: crystals at a time.
+            batch: crystals at a time; under conditions these are drawn together.
             on_progress: is told how many crystals are done.
 
         Raises:
             InputError: if a space-group number is not 1 to 230, or the generator is in training mode.
-            ConfigError: if the temperature is not positive, a group cannot meet the conditions, or a target is not one
-                of its properties.
+            ConfigError: if the temperature or the batch is not positive, a group cannot meet the conditions, or a
+                target is not one of its properties.
         """
-        wanted = Request(conditions or Conditions(), temperature, targets or {}, guidance, batch, on_progress)
-        one = np.array(groups, dtype=np.int64)[:, None]
-        families = np.repeat(one, self.n_candidates(wanted.conditions), axis=1)
-        return self.draw(families, wanted, generator)
+        wanted = self._request(conditions, temperature, targets, guidance, batch)
+        require_groups(groups)
+        numbers = np.array(groups, dtype=np.int64)
+        different = np.unique(numbers)
+        impossible = different[~reachability(wanted.conditions).possible(different)].tolist()
+        if impossible:
+            raise ConfigError(f"no crystal of the space groups {', '.join(map(str, impossible))} meets the conditions")
+        found: list[GeneratedProtostructure] = []
+        for start in range(0, len(numbers), batch):
+            part = numbers[start : start + batch]
+            own, counts = np.unique(part, return_counts=True)
+            sizes = [self.n_candidates(n, wanted.conditions) for n in counts.tolist()]
+            pools = [Pool(np.full(size, group), n) for group, size, n in zip(own, sizes, counts.tolist(), strict=True)]
+            drawn = self.draw(pools, wanted, generator)
+            places = np.argsort(np.argsort(part, kind="stable"), kind="stable")
+            found += [drawn[place] for place in places.tolist()]
+            if on_progress is not None:
+                on_progress(len(found))
+        return found
 
     def sample(
         self,
@@ -187,18 +210,21 @@ class ProtostructureGenerator(torch.nn.Module):
         """
         if n < 0:
             raise InputError(f"the number of crystals must not be negative; found {n}")
-        wanted = Request(conditions or Conditions(), temperature, targets or {}, guidance, batch, on_progress)
+        wanted = self._request(conditions, temperature, targets, guidance, batch)
         probabilities = torch.from_numpy(self.group_probabilities(wanted.conditions, space_groups))
-        if n == 0:
-            return []
-        size = (n, self.n_candidates(wanted.conditions))
-        drawn = torch.multinomial(probabilities, size[0] * size[1], replacement=True, generator=generator)
-        found = self.draw(drawn.view(size).numpy(), wanted, generator)
         logs = probabilities.log().tolist()
-        return [
-            GeneratedProtostructure(each.protostructure, each.log_likelihood + logs[each.protostructure.space_group])
-            for each in found
-        ]
+        found: list[GeneratedProtostructure] = []
+        while len(found) < n:
+            size = min(batch, n - len(found))
+            candidates = self.n_candidates(size, wanted.conditions)
+            groups = torch.multinomial(probabilities, candidates, replacement=True, generator=generator).numpy()
+            found += [
+                replace(each, log_likelihood=each.log_likelihood + logs[each.protostructure.space_group])
+                for each in self.draw([Pool(groups, size)], wanted, generator)
+            ]
+            if on_progress is not None:
+                on_progress(len(found))
+        return found
 
     def group_probabilities(
         self, conditions: Conditions, space_groups: Sequence[int] = ()
@@ -220,13 +246,37 @@ class ProtostructureGenerator(torch.nn.Module):
             listed = np.zeros_like(counts)
             listed[list(space_groups)] = 1.0
             counts = counts * listed if (counts * listed).any() else listed
-        for group in np.flatnonzero(counts):
-            if not reachability_in(int(group), conditions).possible():
-                counts[group] = 0.0
+        listed_groups = np.flatnonzero(counts)
+        possible = reachability(self.known_conditions(conditions)).possible(listed_groups)
+        counts[listed_groups[~possible]] = 0.0
         if not counts.any():
             among = f"the space groups {', '.join(map(str, space_groups))}" if space_groups else "all space groups"
             raise ConfigError(f"no crystal of {among} meets the conditions")
         return np.asarray(counts / counts.sum())
+
+    def _request(
+        self,
+        conditions: Conditions | None,
+        temperature: float,
+        targets: Mapping[str, float] | None,
+        guidance: float,
+        batch: int,
+    ) -> Request:
+        """The checks that ``sample_in_groups`` states, but for those of the groups, before any work."""
+        if not temperature > 0:
+            raise ConfigError(f"the temperature must be positive; found {temperature}")
+        if batch < 1:
+            raise ConfigError(f"batch must be at least 1; found {batch}")
+        if self.training:
+            raise InputError("the generator is in training mode: its dropout would spoil the samples; call eval()")
+        wanted = targets or {}
+        unknown = sorted(set(wanted) - set(self.properties))
+        if unknown:
+            known = ", ".join(self.properties) or "none"
+            raise ConfigError(f"'{unknown[0]}' is not a property that the generator can be asked for; known: {known}")
+        if not all(np.isfinite([*wanted.values(), guidance])):
+            raise ConfigError(f"targets and guidance must be finite numbers; found {dict(wanted)} and {guidance}")
+        return Request(self.known_conditions(conditions or Conditions()), temperature, wanted, guidance)
 
 
 def require_groups(groups: Sequence[int]) -> None:
@@ -238,27 +288,3 @@ def require_groups(groups: Sequence[int]) -> None:
     for group in groups:
         if not 1 <= group <= N_GROUPS:
             raise InputError(f"there is no space group {group}; they are 1 to {N_GROUPS}")
-
-
-def require_samplable(
-    generator: ProtostructureGenerator, groups: Sequence[int], request: Request
-) -> dict[int, Reachability]:
-    """The checks that ``sample_in_groups`` states, before any work; what can be reached in each of the groups.
-
-    Raises:
-        InputError, ConfigError: as ``ProtostructureGenerator.sample_in_groups``.
-    """
-    if not request.temperature > 0:
-        raise ConfigError(f"the temperature must be positive; found {request.temperature}")
-    if generator.training:
-        raise InputError("the generator is in training mode: its dropout would spoil the samples; call eval()")
-    unknown = sorted(set(request.targets) - set(generator.properties))
-    if unknown:
-        known = ", ".join(generator.properties) or "none"
-        raise ConfigError(f"'{unknown[0]}' is not a property that the generator can be asked for; known: {known}")
-    require_groups(groups)
-    reach = {group: reachability_in(group, request.conditions) for group in sorted(set(groups))}
-    impossible = [group for group in reach if not reach[group].possible()]
-    if impossible:
-        raise ConfigError(f"no crystal of the space groups {', '.join(map(str, impossible))} meets the conditions")
-    return reach

@@ -1,305 +1,310 @@
-"""Which orbits may still be added to an unfinished crystal so that it can be finished within its conditions.
+"""Which orbits may still be added to unfinished crystals so that they can be finished within their conditions.
 
-Free positions take any number of orbits, points (positions without freedom) one each. Whether some sum of their
-multiplicities can be reached is the coin problem: coins of free positions without limit, each point's coin once.
-Points of equal multiplicity are exchangeable, so that only their number matters and answers can be kept.
+The answers are exact: what is allowed leads on to a crystal that meets the conditions, and everything that leads on is
+allowed. They are given for many crystals at once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache, lru_cache
-from itertools import product
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atomsym.core import InputError
 from atomsym.core.elements import MAX_ATOMIC_NUMBER
+from atomsym.generators.completion import NEVER, JointCompletion, fewest_orbits
 from atomsym.generators.conditions import Conditions
-from atomsym.symmetry.wyckoff import wyckoff_positions
+from atomsym.generators.sites import SiteTables, Sizes, group_tables
+
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Sites:
-    """The Wyckoff positions of a space group, as far as counting goes.
-
-    Attributes:
-        multiplicities: of each position in the conventional cell.
-        free: whether a position has free coordinates.
-    """
-
-    multiplicities: tuple[int, ...]
-    free: tuple[bool, ...]
-
-    def __post_init__(self) -> None:
-        if not self.multiplicities or len(self.multiplicities) != len(self.free):
-            raise InputError("sites need one multiplicity and one freedom for each position")
-
-
-@cache
-def sites_of(space_group: int) -> Sites:
-    """Of a space group, in the order of the table.
-
-    Raises:
-        InputError: if the number is not 1 to 230.
-    """
-    positions = wyckoff_positions(space_group)
-    return Sites(tuple(p.multiplicity for p in positions), tuple(not p.is_point for p in positions))
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """What has been put into a crystal so far.
+class Unfinished(NamedTuple):
+    """What has been put into n crystals so far. All arrays are int64.
 
     Attributes:
-        counts: atoms by atomic number, pairs in increasing order.
-        used: which points are occupied, by the index of the position.
-        n_orbits: how many orbits there are.
+        kinds: row of each crystal in the tables of sites: its space group; shape (n,).
+        counts: atoms of the elements that must occur, shape (n, n_required).
+        n_atoms: all atoms, shape (n,).
+        used: which points are occupied, one bit each by the index of the position, shape (n,).
+        left: which points are left, see ``Sizes``, shape (n,).
+        n_orbits: how many orbits there are, shape (n,).
     """
 
-    counts: tuple[tuple[int, int], ...] = ()
-    used: frozenset[int] = frozenset()
-    n_orbits: int = 0
+    kinds: Ints
+    counts: Ints
+    n_atoms: Ints
+    used: Ints
+    left: Ints
+    n_orbits: Ints
 
-    @property
-    def n_atoms(self) -> int:
-        return sum(count for _, count in self.counts)
+    def select(self, rows: Ints | Flags) -> Unfinished:
+        """Some of the crystals."""
+        return Unfinished(*(each[rows] for each in self))
 
-    def plus(self, element: int, position: int, sites: Sites) -> Unfinished:
-        """With another orbit.
-
-        Raises:
-            InputError: if the position is a point that is occupied.
-        """
-        if position in self.used:
-            raise InputError(f"position {position} has no free coordinate and is occupied already")
-        counts = dict(self.counts)
-        counts[element] = counts.get(element, 0) + sites.multiplicities[position]
-        used = self.used if sites.free[position] else self.used | {position}
-        return Unfinished(tuple(sorted(counts.items())), used, self.n_orbits + 1)
+    def put(self, rows: Ints, others: Unfinished) -> None:
+        """Replace some of the crystals."""
+        for own, other in zip(self, others, strict=True):
+            own[rows] = other
 
 
-@lru_cache(maxsize=512)
-def reachability_in(space_group: int, conditions: Conditions) -> Reachability:
-    """What is reachable in a space group; answers of earlier calls are kept.
-
-    Raises:
-        InputError: if the number is not 1 to 230.
-    """
-    return Reachability(sites_of(space_group), conditions)
+@lru_cache(maxsize=32)
+def reachability(conditions: Conditions) -> Reachability:
+    """What is reachable in the space groups, by their numbers; answers of earlier calls are kept."""
+    return Reachability(group_tables(), conditions)
 
 
 class Reachability:
-    """Allowed next orbits in one space group under one set of conditions. Answers are kept.
+    """Allowed next orbits under one set of conditions. What has been found out is kept.
 
     Args:
-        sites: positions of the space group.
-        conditions: what the finished crystal must meet.
+        sites: positions of each kind of crystal.
+        conditions: what the finished crystals must meet.
 
     Example:
-        >>> rock_salt = Sites((4, 4, 8, 24), (False, False, False, False))  # the points of Fm-3m
-        >>> reach = Reachability(rock_salt, Conditions(composition={11: 1, 17: 1}))
-        >>> reach.allowed(Unfinished())[[11, 17]].tolist()
-        [[True, True, True, False], [True, True, True, False]]
+        >>> salt = Reachability(group_tables(), Conditions(composition={11: 1, 17: 1}, max_atoms=8))
+        >>> empty = salt.start(np.array([225, 221]))
+        >>> np.flatnonzero(salt.positions(empty, np.array([11, 11]))[0])  # 4a or 4b of Fm-3m
+        array([0, 1])
     """
 
-    def __init__(self, sites: Sites, conditions: Conditions) -> None:
+    def __init__(self, sites: SiteTables, conditions: Conditions) -> None:
         self.sites, self.conditions = sites, conditions
-        pairs = list(zip(sites.multiplicities, sites.free, strict=True))
-        self._coins = tuple(sorted({m for m, free in pairs if free}))
-        self._classes = tuple(sorted({m for m, free in pairs if not free}))
-        self._class_of = [None if free else self._classes.index(m) for m, free in pairs]
-        self._sums = _unlimited_sums(self._coins, conditions.most_atoms)
-        self._permitted = list(conditions.allowed)
-        self._left = cache(self._points_left)
-        self._row = cache(self._leads_on)
-        self._finishable = cache(self._can_finish)
-        self._joint = cache(self._can_place_all)
-        self._pooled = cache(self._can_add)
-        self._element_mask = cache(self._elements)
-        self._position_mask = cache(self._positions)
+        self.required = np.array(conditions.required, dtype=np.int64)
+        self._permitted = np.zeros(MAX_ATOMIC_NUMBER + 1, dtype=bool)
+        self._permitted[list(conditions.allowed)] = True
+        self._column = np.full(MAX_ATOMIC_NUMBER + 1, -1, dtype=np.int64)
+        self._column[self.required] = np.arange(len(self.required))
+        self._ways: _Totals | _Compositions = (
+            _Totals(sites, conditions) if conditions.composition is None else _Compositions(sites, conditions)
+        )
 
-    def possible(self) -> bool:
-        """Whether any crystal of the group meets the conditions."""
-        return bool(self.elements(Unfinished()).any())
+    def start(self, kinds: Ints) -> Unfinished:
+        """Empty crystals of these kinds, shape (n,)."""
+        kinds = np.array(kinds, dtype=np.int64)
+        n = len(kinds)
+        zeros = [np.zeros(n, dtype=np.int64) for _ in range(3)]
+        counts = np.zeros((n, len(self.required)), dtype=np.int64)
+        return Unfinished(kinds, counts, zeros[0], zeros[1], self._all_left[kinds], zeros[2])
 
-    def may_stop(self, state: Unfinished) -> bool:
-        """Whether the crystal meets the conditions as it is."""
-        conditions, counts = self.conditions, dict(state.counts)
-        if not counts or any(number not in counts for number in conditions.required):
-            return False
-        if conditions.n_atoms and state.n_atoms != conditions.n_atoms:
-            return False
-        if conditions.composition is None:
-            return True
-        units = {counts[number] / n for number, n in conditions.composition.items()}
-        return len(units) == 1 and units.pop().is_integer()
+    def plus(self, state: Unfinished, elements: Ints, positions: Ints) -> Unfinished:
+        """With another orbit each.
 
-    def elements(self, state: Unfinished) -> NDArray[np.bool_]:
-        """Which element the next orbit may have. The array is kept: do not write to it.
+        Raises:
+            InputError: if one of the positions is a point that is occupied.
+        """
+        sites, where = self.sites, (state.kinds, positions)
+        is_point, atoms = sites.is_point[where], sites.multiplicity[where]
+        bit = np.where(is_point, 1 << positions, 0)
+        if np.any(state.used & bit):
+            raise InputError("a position has no free coordinate and is occupied already")
+        counts, column = state.counts.copy(), self._column[elements]
+        rows = np.flatnonzero(column >= 0)
+        counts[rows, column[rows]] += atoms[rows]
+        left = state.left - sites.stride[where]
+        return Unfinished(state.kinds, counts, state.n_atoms + atoms, state.used | bit, left, state.n_orbits + 1)
+
+    def holding(self, empty: Unfinished, crystals: Ints, elements: Ints, positions: Ints) -> Unfinished:
+        """Empty crystals with orbits that they can have.
+
+        Args:
+            empty: n crystals.
+            crystals: index of the crystal of each orbit, shape (n_orbits,).
+            elements, positions: of the orbits, same shape.
+        """
+        sites, kinds = self.sites, empty.kinds[crystals]
+        atoms, is_point = sites.multiplicity[kinds, positions], sites.is_point[kinds, positions]
+        state = Unfinished(*(each.copy() for each in empty))
+        column = self._column[elements]
+        known = column >= 0
+        np.add.at(state.counts, (crystals[known], column[known]), atoms[known])
+        np.add.at(state.n_atoms, crystals, atoms)
+        np.bitwise_or.at(state.used, crystals, np.where(is_point, 1 << positions, 0))
+        np.subtract.at(state.left, crystals, sites.stride[kinds, positions])
+        np.add.at(state.n_orbits, crystals, 1)
+        return state
+
+    def possible(self, kinds: Ints) -> Flags:
+        """Of which kinds there is any crystal that meets the conditions, shape (n,)."""
+        return np.asarray(self.elements(self.start(kinds)).any(axis=1))
+
+    def missing(self, state: Unfinished) -> Flags:
+        """Which of the required elements are not there yet, shape (n, n_required)."""
+        return state.counts == 0
+
+    def may_stop(self, state: Unfinished) -> Flags:
+        """Which crystals meet the conditions as they are, shape (n,)."""
+        conditions = self.conditions
+        found = (state.n_atoms > 0) & (state.counts > 0).all(axis=1) & (state.n_atoms <= conditions.most_atoms)
+        if conditions.max_orbits:
+            found &= state.n_orbits <= conditions.max_orbits
+        if conditions.n_atoms:
+            found &= state.n_atoms == conditions.n_atoms
+        if conditions.composition is not None:
+            unit = np.array(list(conditions.composition.values()), dtype=np.int64)
+            factors = state.counts[:, :1] // unit[:1]
+            found &= (state.counts == factors * unit).all(axis=1)
+        return found
+
+    def elements(self, state: Unfinished) -> Flags:
+        """Which elements the next orbit may have.
 
         Returns:
-            Shape (119,); entry 0 says whether the crystal may end as it is.
+            Shape (n, 119); entry 0 says whether the crystal may end as it is.
         """
-        return self._element_mask(self._content(state), self.may_stop(state), *self._place(state))
-
-    def positions(self, state: Unfinished, element: int) -> NDArray[np.bool_]:
-        """Which positions the next orbit may have if it is of this element. The array is kept: do not write to it.
-
-        Returns:
-            Shape (n_positions,).
-        """
-        n_atoms, _, orbits = self._place(state)
-        return self._position_mask(self._content(state), element, n_atoms, state.used, orbits)
-
-    def missing(self, state: Unfinished) -> tuple[int, ...]:
-        """The elements that must occur and do not yet, increasing."""
-        there = {number for number, _ in state.counts}
-        return tuple(number for number in self.conditions.required if number not in there)
-
-    def allowed(self, state: Unfinished) -> NDArray[np.bool_]:
-        """Whether an orbit of an element at a position leads on to a crystal that meets the conditions.
-
-        Returns:
-            Shape (119, n_positions); rows are atomic numbers, the first one is empty.
-        """
-        result = np.zeros((MAX_ATOMIC_NUMBER + 1, len(self.sites.free)), dtype=bool)
-        for element in np.flatnonzero(self.elements(state)[1:]) + 1:
-            result[element] = self.positions(state, int(element))
-        return result
-
-    def _content(self, state: Unfinished) -> tuple[int, ...]:
-        """All that matters of the elements so far: the required ones that are missing, or atoms by the composition."""
-        if self.conditions.composition is None:
-            return self.missing(state)
-        counts = dict(state.counts)
-        return tuple(counts.get(number, 0) for number in self.conditions.composition)
-
-    def _place(self, state: Unfinished) -> tuple[int, tuple[int, ...], int]:
-        """Atoms, points left by class, and orbits with the next one, as far as they are limited."""
-        return state.n_atoms, self._left(state.used), state.n_orbits + 1 if self.conditions.max_orbits else 0
-
-    def _elements(
-        self, content: tuple[int, ...], may_stop: bool, n_atoms: int, left: tuple[int, ...], orbits: int
-    ) -> NDArray[np.bool_]:
-        mask = np.zeros(MAX_ATOMIC_NUMBER + 1, dtype=bool)
+        mask = np.zeros((len(state.kinds), MAX_ATOMIC_NUMBER + 1), dtype=bool)
         if self.conditions.composition is None:
             # other elements are alike: only the required ones that are still missing differ from them
-            mask[self._permitted] = self._row((len(content),), n_atoms, left, orbits).any()
-            if content:
-                mask[list(content)] = self._row((len(content) - 1,), n_atoms, left, orbits).any()
-        else:
-            for element in self._permitted:
-                mask[element] = self._row(self._after(content, element), n_atoms, left, orbits).any()
-        mask[0] = may_stop
-        mask.setflags(write=False)
+            leads_on = self._leads_on(state, np.zeros_like(state.kinds))
+            mask[:] = self._permitted & np.asarray(leads_on.any(axis=1))[:, None]
+        for element in self.required.tolist():
+            mask[:, element] = self.positions(state, np.full_like(state.kinds, element)).any(axis=1)
+        mask[:, 0] = self.may_stop(state)
         return mask
 
-    def _positions(
-        self, content: tuple[int, ...], element: int, n_atoms: int, used: frozenset[int], orbits: int
-    ) -> NDArray[np.bool_]:
-        row = self._row(self._after(content, element), n_atoms, self._left(used), orbits).copy()
-        row[list(used)] = False
-        if element not in self._permitted:
-            row[:] = False
-        row.setflags(write=False)
-        return row
+    def positions(self, state: Unfinished, elements: Ints) -> Flags:
+        """Which positions the next orbits may have if they are of these elements, shape (n, most_positions)."""
+        return self._leads_on(state, elements) & self._permitted[elements][:, None]
 
-    def _after(self, content: tuple[int, ...], element: int) -> tuple[int, ...]:
-        """What the rows depend on: how many required elements would be missing, or atoms and which one gets more."""
+    def allowed(self, state: Unfinished) -> Flags:
+        """Which orbits lead on to crystals that meet the conditions, by element and position.
+
+        Returns:
+            Shape (n, 119, most_positions); what there is of element 0 is empty.
+        """
+        shape = (len(state.kinds), MAX_ATOMIC_NUMBER + 1, self.sites.multiplicity.shape[1])
+        found = np.zeros(shape, dtype=bool)
         if self.conditions.composition is None:
-            return (len(content) - (element in content),)
-        numbers = list(self.conditions.composition)
-        return (*content, numbers.index(element)) if element in numbers else (*content, 0)
+            found[:] = self._leads_on(state, np.zeros_like(state.kinds))[:, None] & self._permitted[:, None]
+        for element in self.required.tolist():
+            found[:, element] = self.positions(state, np.full_like(state.kinds, element))
+        return found
 
-    def _leads_on(self, which: tuple[int, ...], n_atoms: int, left: tuple[int, ...], orbits: int) -> NDArray[np.bool_]:
-        """For each position: whether the crystal can be finished after an orbit there."""
-        row = np.zeros(len(self.sites.free), dtype=bool)
-        for position, (multiplicity, own) in enumerate(zip(self.sites.multiplicities, self._class_of, strict=True)):
-            remaining = left
-            if own is not None:
-                if not left[own]:
-                    continue
-                remaining = (*left[:own], left[own] - 1, *left[own + 1 :])
-            if self.conditions.composition is None:
-                state: tuple[int, ...] = (n_atoms + multiplicity, which[0])
-            else:
-                counts, chosen = list(which[:-1]), which[-1]
-                counts[chosen] += multiplicity
-                state = tuple(counts)
-            row[position] = self._finishable(state, remaining, orbits)
-        return row
+    def _leads_on(self, state: Unfinished, elements: Ints) -> Flags:
+        sites, kinds = self.sites, state.kinds
+        free = (state.used[:, None] >> np.arange(sites.multiplicity.shape[1])) & 1 == 0
+        is_open = sites.is_position[kinds] & free
+        atoms = state.n_atoms[:, None] + sites.multiplicity[kinds]
+        is_open &= atoms <= self.conditions.most_atoms
+        left = np.where(is_open, state.left[:, None] - sites.stride[kinds], 0)
+        more = np.full(len(kinds), -1)
+        if self.conditions.max_orbits:
+            more = self.conditions.max_orbits - state.n_orbits - 1
+            is_open &= more[:, None] >= 0
+        return is_open & self._ways.finishable(state, self._column[elements], np.where(is_open, atoms, 0), left, more)
 
-    def _points_left(self, used: frozenset[int]) -> tuple[int, ...]:
-        left = [0] * len(self._classes)
-        for position, own in enumerate(self._class_of):
-            if own is not None and position not in used:
-                left[own] += 1
-        return tuple(left)
-
-    def _can_finish(self, state: tuple[int, ...], left: tuple[int, ...], orbits: int) -> bool:
-        """``state``: atoms of each element of the composition, or (all atoms, required elements still missing)."""
-        conditions = self.conditions
-        more = conditions.max_orbits - orbits if conditions.max_orbits else conditions.most_atoms
-        if more < 0:
-            return False
-        if conditions.composition is None:
-            total, missing = state
-            room = conditions.most_atoms - total
-            if room < 0:
-                return False
-            sums = [conditions.n_atoms - total] if conditions.n_atoms else range(room + 1)
-            return any(self._pooled(amount, missing, left, more) for amount in sums)
-        needed = tuple(conditions.composition.values())
-        unit = sum(needed)
-        factors = [conditions.n_atoms // unit] if conditions.n_atoms else range(1, conditions.most_atoms // unit + 1)
-        for factor in factors:
-            rest = tuple(factor * n - have for n, have in zip(needed, state, strict=True))
-            if min(rest) >= 0 and self._joint(tuple(sorted(rest, reverse=True)), left, more):
-                return True
-        return False
-
-    def _can_place_all(self, rest: tuple[int, ...], left: tuple[int, ...], more: int) -> bool:
-        """Whether so many atoms of each of several elements fill whole orbits, with at most ``more`` orbits."""
-        rest = tuple(amount for amount in rest if amount)
-        if not rest:
-            return True
-        amount, others = rest[0], rest[1:]
-        for taken in product(*(range(n + 1) for n in left)):
-            remainder = amount - sum(n * m for n, m in zip(taken, self._classes, strict=True))
-            if remainder < 0 or self._sums[remainder] < 0:
-                continue
-            orbits = sum(taken) + self._sums[remainder]
-            after = tuple(n - k for n, k in zip(left, taken, strict=True))
-            if orbits <= more and self._joint(others, after, more - orbits):
-                return True
-        return False
-
-    def _can_add(self, amount: int, orbits: int, left: tuple[int, ...], more: int) -> bool:
-        """Whether exactly so many atoms fill at least ``orbits`` (for missing elements) and at most ``more`` orbits."""
-        for taken in product(*(range(n + 1) for n in left)):
-            remainder = amount - sum(n * m for n, m in zip(taken, self._classes, strict=True))
-            if remainder >= 0:
-                numbers = _numbers_of_coins(self._coins, remainder)
-                if any(orbits <= n + sum(taken) <= more for n in numbers):
-                    return True
-        return False
+    @cached_property
+    def _all_left(self) -> Ints:
+        return np.array([sizes.n_left - 1 for sizes in self.sites.sizes], dtype=np.int64)
 
 
-@cache
-def _unlimited_sums(coins: tuple[int, ...], limit: int) -> tuple[int, ...]:
-    """Fewest coins that make each sum from 0 to the limit; -1 where none do."""
-    fewest = [0] + [-1] * limit
-    for total in range(1, limit + 1):
-        before = [fewest[total - coin] for coin in coins if coin <= total and fewest[total - coin] >= 0]
-        fewest[total] = 1 + min(before) if before else -1
-    return tuple(fewest)
+class _Totals:
+    """Crystals of any composition: by all atoms, and by how many of the required elements are missing."""
+
+    def __init__(self, sites: SiteTables, conditions: Conditions) -> None:
+        self._sizes, self._conditions = sites.sizes, conditions
+        self._table = np.zeros(0, dtype=np.int32)
+        self._starts: dict[Sizes, int] = {}
+        self._start = np.full(len(sites.sizes), -1, dtype=np.int64)
+        self._n_left = np.array([sizes.n_left for sizes in sites.sizes], dtype=np.int64)
+
+    def finishable(self, state: Unfinished, column: Ints, atoms: Ints, left: Ints, more: Ints) -> Flags:
+        """Whether crystals can be finished after an orbit.
+
+        Args:
+            state: the crystals without it.
+            column: which required element the orbit has, -1 for another one; shape (n,).
+            atoms, left: with the orbit at each position; shape (n, n_positions).
+            more: orbits that may follow, negative if any number; shape (n,).
+
+        Returns:
+            Shape (n, n_positions).
+        """
+        self._prepare(state.kinds)
+        missing = (state.counts == 0).sum(axis=1)
+        known = np.flatnonzero(column >= 0)
+        missing[known] -= state.counts[known, column[known]] == 0
+        row = missing[:, None] * self._n_left[state.kinds][:, None] + left
+        fewest = self._table[self._start[state.kinds][:, None] + row * self._width + atoms]
+        return np.asarray(fewest <= np.where(more < 0, NEVER - 1, more)[:, None])
+
+    @property
+    def _width(self) -> int:
+        return self._conditions.most_atoms + 1
+
+    def _prepare(self, kinds: Ints) -> None:
+        new = np.unique(kinds[self._start[kinds] < 0]).tolist()
+        parts, length = [self._table], len(self._table)
+        for kind in new:
+            sizes = self._sizes[kind]
+            if sizes not in self._starts:
+                self._starts[sizes] = length
+                parts.append(self._made(sizes).ravel())
+                length += len(parts[-1])
+            self._start[kind] = self._starts[sizes]
+        if len(parts) > 1:
+            self._table = np.concatenate(parts)
+
+    def _made(self, sizes: Sizes) -> NDArray[np.int32]:
+        """Fewest orbits that follow, by required elements that are missing, points left and atoms that are there."""
+        exact = fewest_orbits(sizes, self._conditions.most_atoms, len(self._conditions.required))
+        found = exact if self._conditions.n_atoms else np.minimum.accumulate(exact, axis=2)
+        return found[:, :, ::-1]
 
 
-@cache
-def _numbers_of_coins(coins: tuple[int, ...], total: int) -> frozenset[int]:
-    """With how many coins a sum can be made."""
-    if total == 0:
-        return frozenset({0})
-    return frozenset(n + 1 for coin in coins if coin <= total for n in _numbers_of_coins(coins, total - coin))
+class _Compositions:
+    """Crystals of one composition: by the atoms of each element."""
+
+    def __init__(self, sites: SiteTables, conditions: Conditions) -> None:
+        composition = conditions.composition or {}
+        self._sites, self._unit = sites, tuple(composition.values())
+        unit, most = sum(self._unit), conditions.most_atoms
+        factors = [conditions.n_atoms // unit] if conditions.n_atoms else range(1, most // unit + 1)
+        self._factors, self._most = tuple(factors), most
+        different = list(dict.fromkeys(sites.sizes))
+        self._size_of = np.array([different.index(sizes) for sizes in sites.sizes], dtype=np.int64)
+        self._steps = [sites.steps[sites.sizes.index(sizes)] for sizes in different]
+        self._sizes = different
+        self._completions: dict[int, JointCompletion] = {}
+        self._entries: dict[tuple[int, ...], int] = {}
+        steps = max(map(len, sites.steps))
+        self._bits = np.zeros((256, len(self._unit), steps), dtype=np.int64)
+
+    def finishable(self, state: Unfinished, column: Ints, atoms: Ints, left: Ints, more: Ints) -> Flags:
+        """See ``_Totals``."""
+        entries = self._entries_of(np.column_stack((self._size_of[state.kinds], more, state.counts)))
+        bits = self._bits[entries[:, None], column[:, None], self._sites.size_index[state.kinds]]
+        return np.asarray((bits >> left) & 1 == 1)
+
+    def _entries_of(self, keys: Ints) -> Ints:
+        found = np.empty(len(keys), dtype=np.int64)
+        for row, key in enumerate(map(tuple, keys.tolist())):
+            entry = self._entries.get(key)
+            found[row] = self._new_entry(key) if entry is None else entry
+        return found
+
+    def _new_entry(self, key: tuple[int, ...]) -> int:
+        """From which ways of being left a crystal can be finished after an orbit of each element and multiplicity."""
+        which, more, *counts = key
+        entry = len(self._entries)
+        if entry == len(self._bits):
+            self._bits = np.concatenate((self._bits, np.zeros_like(self._bits)))
+        completion = self._completion(which)
+        alike: dict[tuple[int, int], list[int]] = {}  # elements of which equally much is there and wanted
+        for column, each in enumerate(zip(self._unit, counts, strict=True)):
+            alike.setdefault(each, []).append(column)
+        for index, step in enumerate(self._steps[which]):
+            for first, *others in alike.values():
+                after = (*counts[:first], counts[first] + step, *counts[first + 1 :])
+                self._bits[entry, [first, *others], index] = completion.after(after, more)
+        self._entries[key] = entry
+        return entry
+
+    def _completion(self, which: int) -> JointCompletion:
+        if which not in self._completions:
+            sizes = self._sizes[which]
+            self._completions[which] = JointCompletion(sizes, self._unit, self._factors, self._most)
+        return self._completions[which]

@@ -31,7 +31,6 @@ from atomsym.generators import (
     relabelled,
 )
 from atomsym.generators.wyformer import WyFormer, WyFormerConfig
-from atomsym.generators.wyformer.model import CANDIDATES
 from atomsym.symmetry.wyckoff import Protostructure
 from atomsym.symmetry.wyckoff.relabelling import canonical
 from atomsym.symmetry.wyckoff.relabelling import relabelled as all_relabelled
@@ -110,6 +109,8 @@ def test_space_groups_that_cannot_meet_the_conditions_are_not_drawn(generator: W
         generator.sample(3, generator=torch.Generator(), space_groups=[0])
     with pytest.raises(InputError, match="must not be negative"):
         generator.sample(-1, generator=torch.Generator())
+    with pytest.raises(ConfigError, match="batch must be at least 1"):
+        generator.sample(3, generator=torch.Generator(), batch=0)
     assert generator.sample(0, generator=torch.Generator()) == []
 
 
@@ -117,7 +118,7 @@ def test_the_log_likelihood_includes_the_group(generator: WyFormer) -> None:
     conditions = Conditions(elements=(6,), max_orbits=1, max_atoms=2)  # in Pmmm: one atom on one of 8 points, or two
     drawn = generator.sample(50, generator=torch.Generator().manual_seed(0), conditions=conditions, space_groups=[47])
     given = generator.sample_in_groups(
-        [47] * 50, generator=_after_one_draw(0, 50 * CANDIDATES, 47), conditions=conditions
+        [47] * 50, generator=_after_one_draw(0, generator.n_candidates(50, conditions), 47), conditions=conditions
     )
     assert [each.protostructure for each in drawn] == [each.protostructure for each in given]
     assert [each.log_likelihood for each in drawn] == [each.log_likelihood for each in given]  # log 1 for the group

@@ -18,10 +18,12 @@ from atomsym.generators import (
     batch_of,
     relabelled,
 )
-from atomsym.generators.reachability import Reachability, sites_of
+from atomsym.generators.generator import Pool
+from atomsym.generators.reachability import reachability
 from atomsym.generators.wyformer import WyFormer, WyFormerConfig, orbit_entropies, standard_vocabulary
+from atomsym.generators.wyformer.candidates import Candidates
 from atomsym.generators.wyformer.network import Known
-from atomsym.generators.wyformer.sampling import SMALL_WEIGHT, _Builder, _Weights
+from atomsym.generators.wyformer.weights import Weights
 from atomsym.symmetry.wyckoff import Protostructure
 from atomsym.symmetry.wyckoff.table import LETTERS
 from atomsym.testing import tolerances
@@ -221,7 +223,7 @@ def test_training_finds_the_distribution_of_a_tiny_world() -> None:
 )
 def test_an_untrained_model_already_keeps_every_condition(conditions: Conditions) -> None:
     every = [1, 2, 12, 14, 62, 123, 139, 148, 166, 194, 198, 216, 221, 225, 227]
-    groups = [g for g in every if Reachability(sites_of(g), conditions).possible()] * 4
+    groups = [g for g in every if reachability(conditions).possible(np.array([g]))] * 4
     generator = model().float()
     found = generator.sample_in_groups(groups, conditions=conditions, generator=torch.Generator().manual_seed(3))
     assert [each.protostructure.space_group for each in found] == groups
@@ -287,52 +289,161 @@ def test_conditions_give_the_conditioned_distribution_and_not_only_legal_crystal
     both = Conditions(excluded=(17,), required=(8,))
     drawn = generator.sample(60, conditions=both, generator=torch.Generator().manual_seed(1))
     assert sum(each.protostructure == oxide for each in drawn) > 54
-    monkeypatch.setattr("atomsym.generators.wyformer.model.CANDIDATES", 1)
+    monkeypatch.setattr(Weights, "go_on", lambda self, pool, logs: (np.arange(len(pool)), logs))
+    monkeypatch.setattr(Weights, "chosen", lambda self, pool, logs: np.arange(self._pools[0].n))
     assert parts()[2] > 0.08
+
+
+@torch.no_grad()
+def exact_probabilities(generator: WyFormer, group: int, crystals: list[Protostructure]) -> np.ndarray:
+    """Of crystals of one or two orbits, by adding up the orders in which they can be drawn."""
+    network, words = generator.network, standard_vocabulary()
+
+    def next_log(orbits: tuple[tuple[int, str], ...]) -> dict[tuple[int, str], float]:
+        batch = batch_of([Protostructure(group, orbits)]) if orbits else batch_of([CRYSTALS[0]])
+        if not orbits:
+            batch = batch._replace(elements=batch.elements[:, :0], positions=batch.positions[:, :0])
+        known = network.encode(torch.tensor([group]), batch.elements, batch.positions, batch.properties)
+        unknown = torch.full((1, 1), -1)
+        by_element = network.element_logits(network.ask(known, unknown, unknown), known)[0, 0].log_softmax(0)
+        found = {(0, "stop"): float(by_element[0])}
+        for element in (8, 22):
+            asked = torch.tensor([[element]])
+            by_site = network.site_logits(network.ask(known, asked, unknown), known)[0, 0].log_softmax(0)
+            for place in range(int(words.n_positions[group])):
+                site = torch.tensor([[int(words.site_symmetry[group, place])]])
+                states = network.ask(known, asked, site)
+                by_number = network.enumeration_logits(states, known, site)[0, 0].log_softmax(0)
+                number = int(words.enumeration[group, place])
+                parts = by_element[element] + by_site[int(site)] + by_number[number]
+                found[element, LETTERS[place]] = float(parts)
+        return found
+
+    empty = next_log(())
+    after = {orbit: next_log((orbit,)) for orbit in {orbit for each in crystals for orbit in each.orbits}}
+    logs = []
+    for crystal in crystals:
+        end = next_log(crystal.orbits)[0, "stop"]
+        orders = set(itertools.permutations(crystal.orbits))
+        ways = [empty[o[0]] + sum(after[o[0]][each] for each in o[1:]) + end for o in orders]
+        logs.append(np.logaddexp.reduce(ways))
+    return np.exp(np.array(logs) - np.logaddexp.reduce(logs))
+
+
+@pytest.mark.parametrize(("required", "seed"), [((), 7), ((8, 22), 3)], ids=str)
+def test_draws_have_the_distribution_of_all_crystals_that_meet_the_conditions(
+    required: tuple[int, ...], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a network with strong opinions that it never learned: every crystal of up to two orbits, against counting."""
+    generator, group = model(seed), 216
+    with torch.no_grad():
+        for head in generator.network.heads:
+            head[-1].weight *= 25.0
+    conditions = Conditions(elements=(8, 22), required=required, max_orbits=2, max_atoms=20)
+    letters = [(LETTERS[k], m) for k, m in enumerate((4, 4, 4, 4, 16))]
+    single = [((z, letter), m) for z in (8, 22) for letter, m in letters]
+    sets = [(one,) for one in single] + list(itertools.combinations_with_replacement(single, 2))
+    crystals = [
+        Protostructure(group, tuple(orbit for orbit, _ in each))
+        for each in sets
+        if sum(m for _, m in each) <= 20
+        and not (len(each) == 2 and each[0][0][1] == each[1][0][1])
+        and set(required) <= {orbit[0] for orbit, _ in each}
+    ]
+    exact = exact_probabilities(generator, group, crystals)
+
+    def distance(n: int = 3000) -> float:
+        drawn = generator.sample_in_groups(
+            [group] * n, conditions=conditions, generator=torch.Generator().manual_seed(0), batch=300
+        )
+        kinds = Counter(each.protostructure for each in drawn)
+        assert set(kinds) <= set(crystals)
+        return float(np.abs(exact - np.array([kinds[each] / n for each in crystals])).sum() / 2)
+
+    assert distance() < 0.05
+    monkeypatch.setattr(Weights, "go_on", lambda self, pool, logs: (np.arange(len(pool)), logs))
+    monkeypatch.setattr(Weights, "chosen", lambda self, pool, logs: np.arange(self._pools[0].n))
+    assert distance() > 0.07, "draws that are only legal"
 
 
 @pytest.mark.parametrize("required", [(), (8,), (8, 22), (8, 20, 22)], ids=str)
 def test_required_elements_come_first_and_the_weights_count_the_other_orders(required: tuple[int, ...]) -> None:
     """Against all permutations: which begin with one orbit of each element that must occur."""
     orbits = [(8, "c"), (8, "c"), (8, "d"), (22, "c"), (20, "c"), (22, "a")]
-    conditions = Conditions(required=required)
-    build = _Builder([62], {62: Reachability(sites_of(62), conditions)})
-    row = np.zeros(1, dtype=np.int64)
-    for number, (element, letter) in enumerate(sorted(orbits, key=lambda each: each[0] not in required)):
-        mask = build.element_masks(row)[0]
-        missing = set(required) - {z for z, _ in sorted(orbits, key=lambda e: e[0] not in required)[:number]}
+    reach = reachability(Conditions(required=required))
+    one = np.zeros(1, dtype=np.int64)
+    build = Candidates.empty(one, np.array([62]), reach)
+    begin = sorted(orbits, key=lambda each: each[0] not in required)
+    for number, (element, letter) in enumerate(begin):
+        mask = build.element_masks(one, reach)[0]
+        missing = set(required) - {z for z, _ in begin[:number]}
         assert missing >= set(np.flatnonzero(mask)) if missing else mask[26]
-        build.add(row, np.array([element]), np.array([LETTERS.index(letter)]))
+        build = build.with_orbits(np.array([element]), np.array([LETTERS.index(letter)]), reach)
     orders = list(itertools.permutations(range(len(orbits))))
     m = len(required)
     begun = sum({orbits[k][0] for k in order[:m]} == set(required) for order in orders)
-    assert build.log_orders(row)[0] == pytest.approx(math.log(len(orders) / begun), abs=EXACT)
+    assert build.log_orders(reach.required)[0] == pytest.approx(math.log(len(orders) / begun), abs=EXACT)
 
 
-def test_candidates_of_small_weight_are_given_up_without_a_bias() -> None:
-    n = 20_000
-    weights = _Weights((n, 4), torch.Generator().manual_seed(0))
-    start = np.log([0.6, 0.38, 0.01, 0.01])
-    weights.logs[:] = np.tile(start, n)
-    going_on = np.tile([True, True, True, False], n)
-    ended = weights.ended(going_on)
-    assert set((ended % 4).tolist()) == {2}, "finished candidates and heavy ones stay"
-    after = np.exp(weights.logs).reshape(n, 4)
-    limit = SMALL_WEIGHT / 4
-    assert len(ended) / n == pytest.approx(1 - 0.01 / limit, abs=0.02)
-    error = after[:, 2].std() / math.sqrt(n)
-    assert after[:, 2].mean() == pytest.approx(0.01, abs=tolerances.STATISTICAL_SIGMAS * error)
-    np.testing.assert_allclose(after[:, [0, 1, 3]].mean(axis=0), [0.6, 0.38, 0.01])
+def test_the_same_crystal_asks_once_whatever_the_order_of_its_orbits() -> None:
+    reach = reachability(Conditions())
+    build = Candidates.empty(np.zeros(4, dtype=np.int64), np.array([62, 62, 62, 14]), reach)
+    build = build.with_orbits(np.array([8, 22, 8, 8]), np.array([2, 0, 2, 2]), reach)
+    build = build.with_orbits(np.array([22, 8, 22, 22]), np.array([0, 2, 2, 0]), reach)
+    rows, member = build.different()
+    assert len(rows) == 3
+    assert member[0] == member[1]
+    assert len({*member.tolist()}) == 3
+    for row, own in enumerate(member):
+        chosen = build.select(rows[own : own + 1])
+        assert sorted(zip(chosen.elements[0], chosen.positions[0], strict=True)) == sorted(
+            zip(build.elements[row], build.positions[row], strict=True)
+        )
 
 
-def test_few_heavy_candidates_replace_the_others_of_their_family() -> None:
-    weights = _Weights((3, 4), torch.Generator().manual_seed(0))
-    weights.logs[:] = np.log([1.0, 1e-9, 1e-9, 1e-9, 1.0, 1.0, 1.0, 1.0, 1e-9, 1e-9, 1.0, 1e-9])
-    to, source = weights.replacements(np.array([True] * 8 + [False] * 4))
-    assert to.tolist() == [0, 1, 2, 3]
-    assert source.tolist() == [0, 0, 0, 0]
-    assert weights.logs[:4].tolist() == [0.0] * 4
-    assert weights.chosen()[2] == 10
+def pools(n: int, candidates: int, count: int = 1) -> list[Pool]:
+    return [Pool(np.full(candidates, 225), n) for _ in range(count)]
+
+
+def test_candidates_are_drawn_again_without_a_bias() -> None:
+    """Every kind keeps its weight on average, and the unfinished ones are as many as their part of the pool."""
+    start, repeats = np.log([0.3, 0.2, 0.01, 0.01, 1e-6]), 2000
+    totals, numbers = np.zeros(5), []
+    for seed in range(repeats):
+        weigh = Weights(pools(2, 8), torch.Generator().manual_seed(seed))
+        weigh.finish(np.zeros(3, dtype=np.int64), np.log([0.5, 0.25, 0.25]))
+        rows, logs = weigh.go_on(np.zeros(5, dtype=np.int64), start)
+        np.add.at(totals, rows, np.exp(logs) / repeats)
+        numbers.append(len(rows))
+        assert len(rows) == 5 or len({*logs.tolist()}) == 1
+    part = 0.520001 / 1.520001
+    assert np.mean(numbers) == pytest.approx(part * (2 + 6 * (1 - 1.520001 / 8)), abs=0.1)
+    for kind, weight in enumerate(np.exp(start)):
+        assert totals[kind] == pytest.approx(weight, abs=0.01)
+
+
+def test_few_candidates_take_the_place_of_all_and_even_weights_change_nothing() -> None:
+    weigh = Weights(pools(1, 4, 3), torch.Generator().manual_seed(0))
+    logs = np.log([1e-3, 1e-12, 1e-12, 1e-12, 1.0, 1.0, 1.0, 0.9, 1e-3, 1e-3, 1e-3, 1e-3])
+    pool = np.repeat(np.arange(3), 4)
+    rows, after = weigh.go_on(pool, logs)
+    assert rows[:4].tolist() == [0] * 4, "next to nothing is allowed: as many as before"
+    assert set(rows[4:].tolist()) >= {8, 9, 10, 11}, "equal weights are left alone"
+    even = sum(4 <= row < 8 for row in rows)
+    assert even in (1, 2), "everything is allowed: as many as crystals are wanted"
+    assert np.exp(after[4 : 4 + even]) == pytest.approx(3.9 / (1 + 3 * (1 - 3.9 / 4)))
+
+
+def test_crystals_are_chosen_by_their_weights() -> None:
+    counts = np.zeros(4)
+    for seed in range(500):
+        weigh = Weights([Pool(np.full(4, 225), 2), Pool(np.full(4, 225), 1)], torch.Generator().manual_seed(seed))
+        chosen = weigh.chosen(np.array([0, 1, 0, 0]), np.log([0.1, 1e-9, 0.3, 0.6]))
+        assert len(chosen) == 3
+        assert chosen[2] == 1
+        np.add.at(counts, chosen[:2], 1)
+        assert (chosen[:2] == 3).sum() >= 1, "1.2 times on average: at least once"
+    np.testing.assert_allclose(counts[[0, 2, 3]] / 500, [0.2, 0.6, 1.2], atol=0.1)
 
 
 def test_the_same_seed_gives_the_same_crystals() -> None:
@@ -363,7 +474,7 @@ def test_guidance_by_a_property() -> None:
         drawn = generator.sample(200, generator=torch.Generator().manual_seed(1), **changes)  # type: ignore[arg-type]
         return sum(each.protostructure == world[0] for each in drawn) / 200
 
-    assert 0.3 < part_of_salt() < 0.7
+    assert 0.25 < part_of_salt() < 0.75
     assert part_of_salt(targets={"band_gap": 8.0}) > 0.9
     assert part_of_salt(targets={"band_gap": 0.0}) < 0.1
     plain = generator.sample(20, generator=torch.Generator().manual_seed(1))
@@ -378,9 +489,13 @@ def test_a_hidden_property_leaves_no_trace() -> None:
     generator = model(properties=("band_gap",))
     batch = batch_of(CRYSTALS, [{"band_gap": 1.0}] * 4, ("band_gap",))
     unknown = batch._replace(properties=torch.full_like(batch.properties, torch.nan))
-    for other in (batch, unknown):
-        assert torch.equal(encoded(generator, other).absent == 0, encoded(generator, other).absent == 0)
     assert not torch.equal(*(encoded(generator, each).layers[1].values[:, :, 0] for each in (batch, unknown)))
+    half = torch.where(torch.arange(4).unsqueeze(1) < 2, batch.properties, torch.nan)
+    for part, other in ((slice(0, 2), batch), (slice(2, 4), unknown)):
+        mixed, alone = (encoded(generator, batch, each.properties) for each in (batch._replace(properties=half), other))
+        torch.testing.assert_close(
+            mixed.layers[1].values[part, :, 0], alone.layers[1].values[part, :, 0], rtol=0, atol=EXACT
+        )
     generator.network.property_maps[0][0].weight.data += 1.0
     before = encoded(model(properties=("band_gap",)), unknown).layers[1].values[:, :, 0]
     torch.testing.assert_close(encoded(generator, unknown).layers[1].values[:, :, 0], before, rtol=0, atol=EXACT)

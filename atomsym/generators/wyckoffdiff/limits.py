@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from atomsym.generators.conditions import Conditions
@@ -14,6 +16,8 @@ from atomsym.generators.wyckoffdiff.occupations import Layout, Occupations, orbi
 
 LEAST_ODDS = 1e-30
 """Of an orbit that conditions need and the model does not expect, relative to its absence."""
+
+Ints = NDArray[np.int64]
 
 
 class Clean(NamedTuple):
@@ -34,7 +38,7 @@ class Limits:
     Args:
         layout: the crystals.
         conditions: on elements that the model knows.
-        reach: what can be finished in each of their groups under these conditions.
+        reach: what can be finished under these conditions.
         max_element, max_count: the largest states of the model.
 
     Attributes:
@@ -44,7 +48,7 @@ class Limits:
     """
 
     def __init__(
-        self, layout: Layout, conditions: Conditions, reach: dict[int, Reachability], max_element: int, max_count: int
+        self, layout: Layout, conditions: Conditions, reach: Reachability, max_element: int, max_count: int
     ) -> None:
         device = layout.groups.device
         self.layout, self.conditions, self.reach, self.max_count = layout, conditions, reach, max_count
@@ -124,44 +128,50 @@ class Limits:
             doubtful = atoms.sum(dim=1) > self.conditions.most_atoms
             if self.conditions.max_orbits:
                 doubtful |= orbits > self.conditions.max_orbits
-        crystals = doubtful.nonzero().squeeze(1).tolist()
-        if not crystals:
+        if not doubtful.any():
             return after
-        refused: list[tuple[int, int, int]] = []
-        old = self._orbits(before, doubtful)
+        state = self._state(before, doubtful)
         fresh = torch.where(after.points != before.points, after.points, 0)
-        new = self._orbits(Occupations(fresh, after.counts - before.counts), doubtful)
-        for crystal in crystals:
-            reach, state = self._reach(crystal), self._state(crystal, old)
-            additions = new.get(crystal, [])
-            for number in torch.randperm(len(additions), generator=generator).tolist():
-                element, position = additions[number]
-                if reach.positions(state, element)[position]:
-                    state = state.plus(element, position, reach.sites)
-                else:
-                    refused.append((crystal, element, position))
-        return self._changed(after, refused, -1)
+        owners, elements, positions = self._orbits(Occupations(fresh, after.counts - before.counts), doubtful)
+        order = np.lexsort((torch.rand(len(owners), generator=generator).numpy(), owners))
+        owners, elements, positions = owners[order], elements[order], positions[order]
+        ranks = np.arange(len(owners)) - np.searchsorted(owners, owners)
+        refused = np.zeros(len(owners), dtype=bool)
+        for rank in range(int(ranks.max(initial=-1)) + 1):
+            rows = np.flatnonzero(ranks == rank)
+            own = state.select(owners[rows])
+            leads_on = self.reach.positions(own, elements[rows])[np.arange(len(rows)), positions[rows]]
+            refused[rows[~leads_on]] = True
+            kept = rows[leads_on]
+            state.put(owners[kept], self.reach.plus(own.select(leads_on), elements[kept], positions[kept]))
+        crystals = doubtful.nonzero().squeeze(1).cpu().numpy()
+        return self._changed(after, crystals[owners[refused]], elements[refused], positions[refused], -1)
 
-    def finish(self, occupations: Occupations, clean: Clean, generator: torch.Generator) -> Occupations:
+    def finish(self, occupations: Occupations, clean: Clean, generator: torch.Generator) -> tuple[Occupations, Tensor]:
         """Add orbits, drawn by the odds of the model among those that lead on, until the conditions are met.
 
         Args:
             occupations: crystals that can be finished; those that meet the conditions stay as they are.
             clean: what the model expects.
             generator: of the draws, on the CPU.
+
+        Returns:
+            The crystals, and how many orbits were added to each of them, shape (n,).
         """
         unmet = ~self.met(occupations)
-        orbits = self._orbits(occupations, unmet)
-        for crystal in unmet.nonzero().squeeze(1).tolist():
-            reach, state = self._reach(crystal), self._state(crystal, orbits)
-            while not reach.may_stop(state):
-                odds = self._odds(crystal, occupations, clean)
-                is_open = torch.from_numpy(reach.allowed(state)[1 : odds.shape[0] + 1])
-                chosen = int(torch.multinomial((odds * is_open).flatten(), 1, generator=generator))
-                element, position = chosen // odds.shape[1] + 1, chosen % odds.shape[1]
-                state = state.plus(element, position, reach.sites)
-                occupations = self._changed(occupations, [(crystal, element, position)], 1)
-        return occupations
+        added = torch.zeros_like(self.layout.groups)
+        state, crystals = self._state(occupations, unmet), unmet.nonzero().squeeze(1)
+        while len(crystals):
+            odds = self._odds(crystals, occupations, clean)
+            is_open = torch.from_numpy(self.reach.allowed(state)[:, 1 : odds.shape[1] + 1, : odds.shape[2]])
+            chosen = torch.multinomial((odds * is_open).flatten(1), 1, generator=generator).squeeze(1).numpy()
+            elements, positions = chosen // odds.shape[2] + 1, chosen % odds.shape[2]
+            occupations = self._changed(occupations, crystals.cpu().numpy(), elements, positions, 1)
+            added[crystals] += 1
+            state = self.reach.plus(state, elements, positions)
+            lacking = ~self.reach.may_stop(state)
+            state, crystals = state.select(lacking), crystals[torch.from_numpy(lacking).to(crystals.device)]
+        return occupations, added
 
     def _content(self, occupations: Occupations) -> tuple[Tensor, Tensor]:
         """Atoms by atomic number, shape (n, max_element + 1), and the number of orbits, shape (n,)."""
@@ -175,48 +185,56 @@ class Limits:
         orbits.index_add_(0, layout.free_crystals, occupations.counts.sum(dim=1))
         return atoms, orbits.index_add_(0, layout.point_crystals, (occupations.points > 0).to(orbits.dtype))
 
-    def _orbits(self, occupations: Occupations, crystals: Tensor) -> dict[int, list[tuple[int, int]]]:
-        """(element, position) of the orbits of those crystals that are marked."""
-        owner, elements, positions = orbits_of(occupations, self.layout)
-        marked = crystals[owner]
-        found: dict[int, list[tuple[int, int]]] = {}
-        for crystal, *orbit in zip(*(each[marked].tolist() for each in (owner, elements, positions)), strict=True):
-            found.setdefault(crystal, []).append((orbit[0], orbit[1]))
-        return found
+    def _orbits(self, occupations: Occupations, crystals: Tensor) -> tuple[Ints, Ints, Ints]:
+        """Index among the crystals that are marked, element and position of each of their orbits, by crystal."""
+        owners, elements, positions = orbits_of(occupations, self.layout)
+        marked = crystals[owners]
+        found = ((crystals.cumsum(0) - 1)[owners[marked]], elements[marked], positions[marked])
+        index, numbers, places = (each.cpu().numpy() for each in found)
+        return index, numbers, places
 
-    def _reach(self, crystal: int) -> Reachability:
-        return self.reach[int(self.layout.groups[crystal])]
+    def _state(self, occupations: Occupations, crystals: Tensor) -> Unfinished:
+        """Of the crystals that are marked."""
+        empty = self.reach.start(self.layout.groups[crystals].cpu().numpy())
+        return self.reach.holding(empty, *self._orbits(occupations, crystals))
 
-    def _state(self, crystal: int, orbits: dict[int, list[tuple[int, int]]]) -> Unfinished:
-        state, sites = Unfinished(), self._reach(crystal).sites
-        for element, position in orbits.get(crystal, []):
-            state = state.plus(element, position, sites)
-        return state
-
-    def _changed(self, occupations: Occupations, orbits: list[tuple[int, int, int]], step: int) -> Occupations:
-        """With (step 1) or without (-1) these orbits: crystal, element and position each."""
+    def _changed(
+        self, occupations: Occupations, crystals: Ints, elements: Ints, positions: Ints, step: int
+    ) -> Occupations:
+        """With (step 1) or without (-1) these orbits."""
         layout, points, counts = self.layout, occupations.points.clone(), occupations.counts.clone()
-        crystals, elements, positions = torch.tensor(orbits, dtype=torch.int64, device=points.device).reshape(-1, 3).T
-        nodes = layout.first[crystals] + positions
+        owners, numbers, places = (torch.from_numpy(each).to(points.device) for each in (crystals, elements, positions))
+        nodes = layout.first[owners] + places
         rows, is_free = layout.row[nodes], layout.freedom[nodes] > 0
         steps = torch.full_like(rows[is_free], step)
-        counts.index_put_((rows[is_free], elements[is_free] - 1), steps, accumulate=True)
-        points[rows[~is_free]] = elements[~is_free] if step > 0 else 0
+        counts.index_put_((rows[is_free], numbers[is_free] - 1), steps, accumulate=True)
+        points[rows[~is_free]] = numbers[~is_free] if step > 0 else 0
         return Occupations(points, counts)
 
-    def _odds(self, crystal: int, occupations: Occupations, clean: Clean) -> Tensor:
-        """Of one more orbit of each element at each position, shape (max_element, n_positions), float64, CPU."""
+    def _odds(self, crystals: Tensor, occupations: Occupations, clean: Clean) -> Tensor:
+        """Of one more orbit of each element at each position of some crystals.
+
+        Returns:
+            Shape (n_crystals, max_element, most_positions), float64, on the CPU; 0 where there is no position.
+        """
         layout = self.layout
-        start = int(layout.first[crystal])
-        nodes = torch.arange(start, start + len(self._reach(crystal).sites.free), device=layout.groups.device)
-        is_free = layout.freedom[nodes] > 0
-        points, free = layout.row[nodes[~is_free]], layout.row[nodes[is_free]]
-        odds = torch.zeros(len(nodes), occupations.counts.shape[1], dtype=torch.float64, device=nodes.device)
-        odds[~is_free] = (clean.points[points, 1:] / clean.points[points, :1]).to(odds.dtype)
+        index = torch.full_like(layout.groups, -1)
+        index[crystals] = torch.arange(len(crystals), device=index.device)
+        shape = (len(crystals), int(layout.position.max()) + 1, occupations.counts.shape[1])
+        odds = torch.zeros(shape, dtype=torch.float64, device=index.device)
+        points = (index[layout.point_crystals] >= 0).nonzero().squeeze(1)
+        where = (index[layout.point_crystals[points]], layout.position[layout.points[points]])
+        odds[where] = _bounded(clean.points[points, 1:] / clean.points[points, :1])
+        free = (index[layout.free_crystals] >= 0).nonzero().squeeze(1)
         counts = occupations.counts[free][:, self.columns].unsqueeze(2)
         now, more = (
             clean.counts[free].gather(2, number.clamp(max=self.max_count)).squeeze(2) for number in (counts, counts + 1)
         )
-        ratio = torch.where(counts.squeeze(2) < self.max_count, more / now, 0.0).to(odds.dtype)
-        odds[is_free.nonzero(), self.columns] = ratio
-        return odds.nan_to_num(nan=0.0).clamp(LEAST_ODDS, 1 / LEAST_ODDS).T.cpu()
+        ratio = torch.full((len(free), shape[2]), LEAST_ODDS, dtype=torch.float64, device=index.device)
+        ratio[:, self.columns] = _bounded(torch.where(counts.squeeze(2) < self.max_count, more / now, 0.0))
+        odds[index[layout.free_crystals[free]], layout.position[layout.free[free]]] = ratio
+        return odds.transpose(1, 2).cpu()
+
+
+def _bounded(odds: Tensor) -> Tensor:
+    return odds.to(torch.float64).nan_to_num(nan=0.0).clamp(LEAST_ODDS, 1 / LEAST_ODDS)

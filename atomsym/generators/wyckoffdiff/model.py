@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import one_hot
 
@@ -17,7 +17,7 @@ from atomsym.core.elements import format_elements
 from atomsym.generators.batch import ProtostructureBatch, batch_of
 from atomsym.generators.conditions import Conditions
 from atomsym.generators.generated import GeneratedProtostructure
-from atomsym.generators.generator import ProtostructureGenerator, Request, require_samplable
+from atomsym.generators.generator import Pool, ProtostructureGenerator, Request
 from atomsym.generators.registry import register_generator
 from atomsym.generators.wyckoffdiff.config import WyckoffDiffConfig
 from atomsym.generators.wyckoffdiff.loss import divergences, divergences_from_zero, entropies
@@ -187,29 +187,35 @@ class WyckoffDiff(ProtostructureGenerator):
         sizes = torch.where(layout.freedom > 0, self.config.max_element, 1)
         return torch.zeros_like(layout.groups).index_add(0, layout.crystal, sizes)
 
+    def known_conditions(self, conditions: Conditions) -> Conditions:
+        """The same conditions among the elements of the model."""
+        last = self.config.max_element
+        beyond = [number for number in conditions.required if number > last]
+        allowed = tuple(number for number in conditions.allowed if number <= last)
+        if beyond or not allowed:
+            needed = format_elements(beyond or conditions.allowed)
+            raise ConfigError(f"the model knows elements up to {last}; the conditions need {needed}")
+        if conditions.composition is not None or len(allowed) == len(conditions.allowed):
+            return conditions
+        changes: dict[str, Any] = {"elements": allowed, "excluded": ()}
+        return dataclasses.replace(conditions, **changes)
+
     def draw(
-        self, families: NDArray[np.int64], request: Request, generator: torch.Generator
+        self, pools: Sequence[Pool], request: Request, generator: torch.Generator
     ) -> list[GeneratedProtostructure]:
         """See ``ProtostructureGenerator``; ``draw_protostructures`` says how the conditions are met.
 
         The log-likelihoods are estimates of the variational bound from ``bound_levels`` noise levels; without
         conditions, whatever the conditions were.
-
-        Raises:
-            ConfigError: also if the conditions need an element that the model does not know.
         """
-        wanted = self._known(request.conditions)
-        groups = families[:, 0].tolist()
-        reach = require_samplable(self, groups, dataclasses.replace(request, conditions=wanted))
-        found: list[GeneratedProtostructure] = []
-        for start in range(0, len(groups), request.batch):
-            part = torch.tensor(groups[start : start + request.batch], device=self.device)
-            with torch.no_grad():
-                drawn = draw_protostructures(self, part, wanted, reach, request.temperature, generator)
-                logs = self._log_likelihoods(drawn, generator)
-            found += [GeneratedProtostructure(each, log) for each, log in zip(drawn, logs, strict=True)]
-            request.report(len(found))
-        return found
+        groups = torch.from_numpy(np.concatenate([pool.groups for pool in pools])).to(self.device)
+        with torch.inference_mode():
+            drawn = draw_protostructures(self, groups, request.conditions, request.temperature, generator)
+            logs = self._log_likelihoods([each.protostructure for each in drawn], generator)
+        return [
+            GeneratedProtostructure(each.protostructure, log, each.forced_orbits, each.redraws)
+            for each, log in zip(drawn, logs, strict=True)
+        ]
 
     def _log_likelihoods(self, protostructures: list[Protostructure], generator: torch.Generator) -> list[float]:
         most = [max(Counter(each.orbits).values()) for each in protostructures]
@@ -223,19 +229,6 @@ class WyckoffDiff(ProtostructureGenerator):
 
     def _occupations(self, batch: ProtostructureBatch, layout: Layout) -> Occupations:
         return occupations_of(batch, layout, self.config.max_element, self.config.max_count)
-
-    def _known(self, conditions: Conditions) -> Conditions:
-        """The same conditions among the elements of the model."""
-        last = self.config.max_element
-        beyond = [number for number in conditions.required if number > last]
-        allowed = tuple(number for number in conditions.allowed if number <= last)
-        if beyond or not allowed:
-            needed = format_elements(beyond or conditions.allowed)
-            raise ConfigError(f"the model knows elements up to {last}; the conditions need {needed}")
-        if conditions.composition is not None or len(allowed) == len(conditions.allowed):
-            return conditions
-        changes: dict[str, Any] = {"elements": allowed, "excluded": ()}
-        return dataclasses.replace(conditions, **changes)
 
 
 def _sums(layout: Layout, points: Tensor, counts: Tensor) -> Tensor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from atomsym.generators.conditions import Conditions
-from atomsym.generators.reachability import Reachability
+from atomsym.generators.reachability import reachability
 from atomsym.generators.wyckoffdiff.limits import Clean, Limits
 from atomsym.generators.wyckoffdiff.noise import draw, draw_growth, leaving_rate, step_back
 from atomsym.generators.wyckoffdiff.occupations import Layout, Occupations, layout_of, protostructures_of
@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from atomsym.generators.wyckoffdiff.model import WyckoffDiff
 
 
+class DrawnProtostructure(NamedTuple):
+    """What was drawn, and how its conditions were met; see ``GeneratedProtostructure``."""
+
+    protostructure: Protostructure
+    forced_orbits: int
+    redraws: int
+
+
 def draw_protostructures(
-    model: WyckoffDiff,
-    groups: Tensor,
-    conditions: Conditions,
-    reach: dict[int, Reachability],
-    temperature: float,
-    generator: torch.Generator,
-) -> list[Protostructure]:
+    model: WyckoffDiff, groups: Tensor, conditions: Conditions, temperature: float, generator: torch.Generator
+) -> list[DrawnProtostructure]:
     """One crystal for each of the space groups.
 
     Three things keep the conditions. At every noise level states are closed that no crystal may have: other elements,
@@ -37,24 +40,29 @@ def draw_protostructures(
 
     Args:
         model: in evaluation mode.
-        groups: space-group numbers, shape (n,).
+        groups: space-group numbers that can meet the conditions, shape (n,).
         conditions: on elements that the model knows.
-        reach: what can be finished in each of the groups; something can.
         temperature: of the distributions of clean states.
         generator: of the draws, on the CPU.
     """
-    config = model.config
-    found: dict[int, Protostructure] = {}
+    config, reach = model.config, reachability(conditions)
+    found: dict[int, DrawnProtostructure] = {}
     pending = torch.arange(len(groups), device=groups.device)
     for attempt in range(config.redraws + 1):
         layout = layout_of(groups[pending])
         limits = Limits(layout, conditions, reach, config.max_element, config.max_count)
         occupations, clean = _from_noise(model, layout, limits, temperature, generator)
+        forced = torch.zeros_like(pending)
         if attempt == config.redraws:
-            occupations = limits.finish(occupations, clean, generator)
+            occupations, forced = limits.finish(occupations, clean, generator)
         met = limits.met(occupations)
-        drawn = zip(pending.tolist(), met.tolist(), protostructures_of(occupations, layout), strict=True)
-        found |= {row: each for row, is_met, each in drawn if is_met and each is not None}
+        crystals = protostructures_of(occupations, layout)
+        drawn = zip(pending.tolist(), met.tolist(), crystals, forced.tolist(), strict=True)
+        found |= {
+            row: DrawnProtostructure(crystal, n_forced, attempt)
+            for row, is_met, crystal, n_forced in drawn
+            if is_met and crystal is not None
+        }
         pending = pending[~met]
         if not len(pending):
             break

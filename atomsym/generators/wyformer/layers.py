@@ -43,22 +43,25 @@ class SetLayer(torch.nn.Module):
         self.widen = torch.nn.Linear(channels, hidden)
         self.narrow = torch.nn.Linear(hidden, channels)
 
-    def known(self, states: Tensor, absent: Tensor) -> tuple[Tensor, Remembered]:
+    def known(self, states: Tensor, absent: Tensor | None) -> tuple[Tensor, Remembered]:
         """Known tokens among each other.
 
         Args:
             states: shape (n, n_known, channels).
-            absent: 0 for tokens that are there and -inf for padding, shape (n, 1, 1, n_known).
+            absent: 0 for tokens that are there and -inf for padding, shape (n, 1, 1, n_known); None: there is no
+                padding.
         """
         query, key, value = self._heads(states)
         mixed = scaled_dot_product_attention(query, key, value, attn_mask=absent)
         return self._rest(states, mixed), Remembered(key, value)
 
-    def asked(self, states: Tensor, remembered: Remembered, absent: Tensor) -> Tensor:
+    def asked(self, states: Tensor, remembered: Remembered, absent: Tensor | None) -> Tensor:
         """Queries about the known tokens, shape (n, n_queries, channels)."""
         query, key, value = self._heads(states)
         query = query / math.sqrt(query.shape[-1])
-        scores = query @ remembered.keys.transpose(-1, -2) + absent
+        scores = query @ remembered.keys.transpose(-1, -2)
+        if absent is not None:
+            scores = scores + absent
         own = (query * key).sum(dim=-1, keepdim=True)
         weights = torch.cat((scores, own), dim=-1).softmax(dim=-1)
         return self._rest(states, weights[..., :-1] @ remembered.values + weights[..., -1:] * value)

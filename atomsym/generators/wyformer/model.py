@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from atomsym.core import ConfigError
 from atomsym.generators.batch import ProtostructureBatch
 from atomsym.generators.conditions import Conditions
 from atomsym.generators.generated import GeneratedProtostructure
-from atomsym.generators.generator import ProtostructureGenerator, Request, require_samplable
+from atomsym.generators.generator import Pool, ProtostructureGenerator, Request
+from atomsym.generators.reachability import reachability
 from atomsym.generators.registry import register_generator
 from atomsym.generators.wyformer.config import WyFormerConfig
 from atomsym.generators.wyformer.loss import orbit_entropies
 from atomsym.generators.wyformer.network import OrbitNetwork
 from atomsym.generators.wyformer.sampling import Guide, draw_crystals
 
-CANDIDATES = 8
-"""Of which one crystal is drawn under conditions."""
+CANDIDATES = 4
+"""For each crystal that is drawn under conditions."""
+LEAST_CANDIDATES = 16
+"""For the crystals that are drawn together under conditions."""
 
 
 @register_generator
@@ -76,30 +78,25 @@ class WyFormer(ProtostructureGenerator):
             properties = properties.masked_fill(hidden < self.config.property_dropout, torch.nan)
         return orbit_entropies(self.network, batch, properties, generator).bound
 
-    def n_candidates(self, conditions: Conditions) -> int:
-        """One if the conditions forbid next to nothing."""
-        return 1 if conditions == Conditions() else CANDIDATES
+    def n_candidates(self, n: int, conditions: Conditions) -> int:
+        """As many as crystals if the conditions forbid next to nothing."""
+        return n if conditions == Conditions() else max(CANDIDATES * n, LEAST_CANDIDATES)
 
     def draw(
-        self, families: NDArray[np.int64], request: Request, generator: torch.Generator
+        self, pools: Sequence[Pool], request: Request, generator: torch.Generator
     ) -> list[GeneratedProtostructure]:
         """See ``ProtostructureGenerator``. Guidance is that of classifiers' absence: l = l_u + w (l_c - l_u).
 
         Source of the guidance: Ho, Salimans 2022 (arXiv 2207.12598).
         """
-        reach = require_samplable(self, families.reshape(-1).tolist(), request)
         guide = Guide(self._standardised(request.targets), request.guidance if request.targets else 0.0)
-        found: list[GeneratedProtostructure] = []
-        with torch.no_grad():
-            for start in range(0, len(families), request.batch):
-                part = families[start : start + request.batch]
-                found += draw_crystals(self.network, part, reach, guide, generator, request.temperature)
-                request.report(len(found))
-        return found
+        with torch.inference_mode():
+            return draw_crystals(
+                self.network, pools, reachability(request.conditions), guide, generator, request.temperature,
+                weighed=request.conditions != Conditions(),
+            )  # fmt: skip
 
     def _standardised(self, targets: Mapping[str, float]) -> Tensor:
         """Targets in the order of the properties, NaN where there is none, shape (n_properties,)."""
         wanted = [targets.get(name, np.nan) for name in self.properties]
-        if not all(np.isfinite(value) for value in targets.values()):
-            raise ConfigError(f"targets must be finite numbers; found {dict(targets)}")
         return (torch.tensor(wanted, device=self.device) - self.property_means) / self.property_scales

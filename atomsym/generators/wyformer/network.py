@@ -25,7 +25,8 @@ class Known(NamedTuple):
 
     Attributes:
         groups: space-group numbers, shape (n,).
-        absent: for attention: 0 for tokens that are there and -inf for padding, shape (n, 1, 1, n_tokens).
+        absent: for attention: 0 for tokens that are there and -inf for padding, shape (n, 1, 1, n_tokens); None
+            without padding.
         layers: what queries attend to in each layer.
         elements: which classes of the element head occur, shape (n, 119), 0 or 1.
         sites: which site symmetries occur, shape (n, n_sites), 0 or 1.
@@ -33,7 +34,7 @@ class Known(NamedTuple):
     """
 
     groups: Tensor
-    absent: Tensor
+    absent: Tensor | None
     layers: tuple[Remembered, ...]
     elements: Tensor
     sites: Tensor
@@ -42,9 +43,8 @@ class Known(NamedTuple):
     def select(self, rows: Tensor) -> Known:
         """Some of the crystals."""
         layers = tuple(Remembered(layer.keys[rows], layer.values[rows]) for layer in self.layers)
-        return Known(
-            self.groups[rows], self.absent[rows], layers, self.elements[rows], self.sites[rows], self.positions[rows]
-        )
+        absent = None if self.absent is None else self.absent[rows]
+        return Known(self.groups[rows], absent, layers, self.elements[rows], self.sites[rows], self.positions[rows])
 
 
 class OrbitNetwork(torch.nn.Module):
@@ -114,12 +114,15 @@ class OrbitNetwork(torch.nn.Module):
         start = self.group(self.group_features.to(tokens.dtype)[groups]).unsqueeze(1)
         given = ~properties.isnan()
         values = properties.nan_to_num().clamp(-PROPERTY_LIMIT, PROPERTY_LIMIT).to(tokens.dtype)
+        columns = given.any(dim=0).nonzero().squeeze(1).tolist()  # what nobody gives needs no token
         known_properties = [
-            own(values[:, column : column + 1]).unsqueeze(1) for column, own in enumerate(self.property_maps)
+            self.property_maps[column](values[:, column : column + 1]).unsqueeze(1) for column in columns
         ]
         states = torch.cat((start, *known_properties, tokens), dim=1)
-        there = torch.cat((torch.ones_like(groups.unsqueeze(1), dtype=torch.bool), given, present), dim=1)
-        absent = torch.zeros_like(there, dtype=states.dtype).masked_fill(~there, -torch.inf)[:, None, None, :]
+        there = torch.cat((torch.ones_like(groups.unsqueeze(1), dtype=torch.bool), given[:, columns], present), dim=1)
+        absent = None
+        if not there.all():
+            absent = torch.zeros_like(there, dtype=states.dtype).masked_fill(~there, -torch.inf)[:, None, None, :]
         layers = []
         for layer in self._encoder():
             states, remembered = layer.known(states, absent)

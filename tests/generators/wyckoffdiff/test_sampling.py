@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from atomsym.core import ConfigError, InputError
 from atomsym.generators.batch import batch_of
 from atomsym.generators.conditions import Conditions
-from atomsym.generators.reachability import Reachability, sites_of
+from atomsym.generators.reachability import reachability
 from atomsym.generators.wyckoffdiff import (
     Limits,
     Logits,
@@ -21,6 +22,7 @@ from atomsym.generators.wyckoffdiff import (
     WyckoffDiffConfig,
     layout_of,
     occupations_of,
+    orbits_of,
 )
 from atomsym.symmetry.wyckoff import Protostructure
 
@@ -52,7 +54,7 @@ def model(**changes: Any) -> WyckoffDiff:
 @pytest.mark.parametrize("conditions", CONDITIONS, ids=str)
 @pytest.mark.parametrize("prior", ["zeros", "marginal", "uniform"])
 def test_an_untrained_model_already_keeps_every_condition(prior: str, conditions: Conditions) -> None:
-    possible = [group for group in GROUPS if Reachability(sites_of(group), conditions).possible()]
+    possible = [group for group in GROUPS if reachability(conditions).possible(np.array([group]))]
     assert len(possible) >= 7
     groups = possible * 3
     found = model(prior=prior).sample_in_groups(
@@ -82,7 +84,7 @@ def test_met_says_what_reachability_says() -> None:
         Conditions(composition={1: 1, 2: 2}, max_atoms=60),
         Conditions(max_orbits=2, elements=(1, 2)),
     ):
-        reach = {group: Reachability(sites_of(group), conditions) for group in (225, 14, 2, 136)}
+        reach = reachability(conditions)
         limits = Limits(layout, conditions, reach, 3, 4)
         points = torch.randint(0, 4, layout.points.shape, generator=generator)
         points = points * (torch.rand(points.shape, generator=generator) < 0.25)
@@ -93,14 +95,11 @@ def test_met_says_what_reachability_says() -> None:
         occupations = Occupations(points, rare.long())
         met = limits.met(occupations).tolist()
         assert 5 < sum(met) < len(met) - 5, conditions
-        orbits = limits._orbits(occupations, torch.ones(len(groups), dtype=torch.bool))
-        for crystal, is_met in enumerate(met):
-            own = orbits.get(crystal, [])
-            state = limits._state(crystal, orbits)
-            rule = reach[int(groups[crystal])].may_stop(state) and state.n_atoms <= conditions.most_atoms
-            rule &= {element for element, _ in own} <= set(conditions.allowed)
-            rule &= not conditions.max_orbits or len(own) <= conditions.max_orbits
-            assert is_met == rule
+        everything = torch.ones(len(groups), dtype=torch.bool)
+        owners, elements, _ = limits._orbits(occupations, everything)
+        rule = reach.may_stop(limits._state(occupations, everything))
+        rule[owners[~np.isin(elements, conditions.allowed)]] = False
+        assert met == rule.tolist()
 
 
 def expected_occupation(weights: Tensor) -> Tensor:
@@ -112,10 +111,7 @@ def test_closed_elements_leave_their_share_to_the_open_ones() -> None:
     layout = layout_of(torch.tensor([225]))
     logits = Logits(torch.randn(4, 11, generator=generator), torch.randn(8, 10, 4, generator=generator) - 3)
     free, closed = (Conditions(elements=each, max_atoms=600) for each in (tuple(range(1, 11)), (3, 7)))
-    everything, some = (
-        Limits(layout, each, {225: Reachability(sites_of(225), each)}, 10, 3).clean(logits, 1.0)
-        for each in (free, closed)
-    )
+    everything, some = (Limits(layout, each, reachability(each), 10, 3).clean(logits, 1.0) for each in (free, closed))
     torch.testing.assert_close(some.points[:, 0], everything.points[:, 0])
     assert (some.points[:, [1, 2, 4, 5, 6, 8, 9, 10]] == 0).all()
     ratio = everything.points[:, 3] / everything.points[:, 7]
@@ -130,7 +126,7 @@ def test_closed_elements_leave_their_share_to_the_open_ones() -> None:
 def test_states_of_too_many_atoms_are_closed() -> None:
     layout = layout_of(torch.tensor([225]))
     conditions = Conditions(composition={1: 3, 2: 1}, max_atoms=70)  # at most 51 of hydrogen and 17 of helium
-    limits = Limits(layout, conditions, {225: Reachability(sites_of(225), conditions)}, 3, 4)
+    limits = Limits(layout, conditions, reachability(conditions), 3, 4)
     most = limits.counts.sum(dim=2) - 1
     sizes = layout.multiplicity[layout.free].unsqueeze(1)
     assert torch.equal(most, (torch.tensor([51, 17]) // sizes).clamp(max=4))
@@ -141,8 +137,7 @@ def test_states_of_too_many_atoms_are_closed() -> None:
 def test_orbits_without_which_a_crystal_can_be_finished_are_refused_and_no_others() -> None:
     conditions = Conditions(composition={11: 1, 17: 1}, max_atoms=16)
     layout = layout_of(torch.tensor([225, 225]))
-    reach = {225: Reachability(sites_of(225), conditions)}
-    limits = Limits(layout, conditions, reach, 20, 4)
+    limits = Limits(layout, conditions, reachability(conditions), 20, 4)
 
     def variables(*crystals: list[tuple[int, str]]) -> Occupations:
         return occupations_of(batch_of([Protostructure(225, tuple(each)) for each in crystals]), layout, 20, 4)
@@ -153,6 +148,55 @@ def test_orbits_without_which_a_crystal_can_be_finished_are_refused_and_no_other
     expected = variables([(11, "a"), (17, "b")], [(11, "c")])
     assert torch.equal(found.points, expected.points)
     assert torch.equal(found.counts, expected.counts)
+
+
+def test_of_several_new_orbits_as_many_are_refused_as_must_be() -> None:
+    conditions = Conditions(elements=(11, 17), max_orbits=2)
+    layout = layout_of(torch.tensor([225]))
+    limits = Limits(layout, conditions, reachability(conditions), 20, 4)
+    before, after = (
+        occupations_of(batch_of([Protostructure(225, each)]), layout, 20, 4)
+        for each in (((11, "a"),), ((11, "a"), (17, "b"), (17, "c"), (11, "e")))
+    )
+    kept = limits.admit(before, after, torch.Generator().manual_seed(0))
+    owners, elements, positions = orbits_of(kept, layout)
+    assert owners.tolist() == [0, 0], "one of the three new ones"
+    assert (int(elements[0]), int(positions[0])) == (11, 0), "what was there stays"
+
+
+def test_orbits_that_are_forced_are_counted() -> None:
+    conditions = Conditions(composition={11: 1, 17: 1}, n_atoms=8)
+    layout = layout_of(torch.tensor([225, 225, 225]))
+    limits = Limits(layout, conditions, reachability(conditions), 20, 4)
+    crystals = [[(11, "a"), (17, "b")], [(17, "b")], []]
+    elements = np.zeros((3, 2), dtype=np.int64)
+    places = np.full((3, 2), -1, dtype=np.int64)
+    for row, orbits in enumerate(crystals):
+        for column, (element, letter) in enumerate(orbits):
+            elements[row, column], places[row, column] = element, "abc".index(letter)
+    empty = batch_of([Protostructure(225, ((11, "a"),))] * 3)
+    filled = empty._replace(elements=torch.from_numpy(elements), positions=torch.from_numpy(places))
+    occupations = occupations_of(filled, layout, 20, 4)
+    clean = limits.clean(Logits(torch.zeros(12, 21), torch.zeros(24, 20, 5)), 1.0)
+    found, added = limits.finish(occupations, clean, torch.Generator().manual_seed(0))
+    assert added.tolist() == [0, 1, 2]
+    assert limits.met(found).all()
+    assert found.points.view(3, 4)[1].tolist()[1] == 17, "what was there stays"
+
+
+def test_samples_tell_how_their_conditions_were_met() -> None:
+    """An untrained model hits no composition by itself: it is drawn anew as often as allowed, then completed."""
+    conditions = Conditions(composition={22: 1, 8: 2}, max_atoms=96)
+    drawn = model(redraws=2).sample_in_groups(
+        [14] * 20, conditions=conditions, generator=torch.Generator().manual_seed(3)
+    )
+    forced = [each for each in drawn if each.forced_orbits]
+    assert len(forced) > 10
+    assert all(each.redraws == 2 for each in forced)
+    assert all(each.forced_orbits <= len(each.protostructure.orbits) for each in drawn)
+    assert all(each.redraws <= 2 for each in drawn)
+    free = model(prior="uniform").sample_in_groups([14] * 20, generator=torch.Generator().manual_seed(3))
+    assert not any(each.forced_orbits for each in free), "crystals that are not empty need nothing"
 
 
 def test_fewer_noise_levels_and_no_redraws_also_work() -> None:
