@@ -25,7 +25,6 @@ class Subject(StrEnum):
 
     NEIGHBORS = "neighbors"
     SPHERICAL_HARMONICS = "spherical-harmonics"
-    TENSOR_PRODUCT = "tensor-product"
     SYMMETRIC_CONTRACTION = "symmetric-contraction"
     POTENTIAL = "potential"
     HESSIANS = "hessians"
@@ -70,6 +69,7 @@ def benchmark_command(
             show_default="mace-torch; for Hessians where it is installed",
         ),
     ] = None,
+    memory: Annotated[bool, typer.Option(help="Of models: also measure peak memory, a process a calculator.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
     """Measure kernels beside e3nn, mace-torch, vesin and matscipy, where these are installed, in one run.
@@ -92,7 +92,7 @@ def benchmark_command(
         for subject in subjects or _KERNELS:
             module = importlib.import_module(f"atomsym.workflows.benchmarks.{subject.value.replace('-', '_')}")
             with console.status(f"measuring {subject.value} …"):
-                rows = module.run(**(_of_models(sizes, systems, dtype, peers) if subject in _MODELS else {}))
+                rows = module.run(**(_of_models(sizes, systems, dtype, peers, memory) if subject in _MODELS else {}))
             report["kernels"][subject.value] = rows
             console.print(*_tables(subject.value, rows, console.width))
     finally:
@@ -104,9 +104,9 @@ def benchmark_command(
         typer.echo(text, nl=False)
 
 
-def _of_models(sizes: str, systems: str | None, dtype: Precision, peers: str | None) -> dict[str, Any]:
+def _of_models(sizes: str, systems: str | None, dtype: Precision, peers: str | None, memory: bool) -> dict[str, Any]:
     """Arguments of the measurements of models; what was not given is left to them."""
-    chosen: dict[str, Any] = {"sizes": sizes.split(","), "dtype": getattr(torch, dtype.value)}
+    chosen: dict[str, Any] = {"sizes": sizes.split(","), "dtype": getattr(torch, dtype.value), "memory": memory}
     if systems is not None:
         chosen["systems"] = systems.split(",")
     if peers is not None:

@@ -12,7 +12,9 @@ from atomsym.workflows.benchmarks.frequencies_command import frequencies_command
 from atomsym.workflows.benchmarks.generators_command import generators_command
 from atomsym.workflows.benchmarks.geometry_optimization_command import geometry_optimization_command
 from atomsym.workflows.benchmarks.realisation_command import realisation_command
+from atomsym.workflows.benchmarks.symmetrizer_accuracy_command import symmetrizer_accuracy_command
 from atomsym.workflows.benchmarks.symmetrizers_command import symmetrizers_command
+from atomsym.workflows.benchmarks.tensor_products_command import tensor_products_command
 from atomsym.workflows.benchmarks.transition_states_command import transition_states_command
 
 KERNELS = "kernels"
@@ -37,5 +39,7 @@ benchmark_app.command("geometry-optimization")(geometry_optimization_command)
 benchmark_app.command("generators")(generators_command)
 benchmark_app.command("frequencies")(frequencies_command)
 benchmark_app.command("realisation")(realisation_command)
+benchmark_app.command("symmetrizer-accuracy")(symmetrizer_accuracy_command)
 benchmark_app.command("symmetrizers")(symmetrizers_command)
+benchmark_app.command("tensor-products")(tensor_products_command)
 benchmark_app.command("transition-states")(transition_states_command)

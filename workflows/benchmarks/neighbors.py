@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from atomsym.core.errors import CalculationError, InputError
-from atomsym.kernels.memory import set_recycled_limit
 from atomsym.kernels.neighbors import connect, neighbor_list
 from atomsym.kernels.neighbors.request import NeighborList
+from atomsym.workflows.benchmarks.peak_memory import peak_memory
 
 PEERS = {"vesin": "vesin", "matscipy": "matscipy", "nvalchemi": "nvalchemiops"}
 """Name in the table: package that is imported."""
@@ -159,7 +157,7 @@ def _row(system: str, box: Periodic, cutoff: float, peers: list[str], threads: i
     calls = max(2, min(20, repeats * 10_000 // max(n_atoms, 1)))
     clock = time.process_time if threads == 1 else time.perf_counter
     n_edges = ours(box, cutoff).n_edges
-    peak = _peak_memory(lambda: ours(box, cutoff))
+    peak = peak_memory(lambda: ours(box, cutoff))
     ours_ms = _smallest_ms(lambda: ours(box, cutoff), calls, clock)
     row: dict[str, Any] = {
         "system": system,
@@ -250,31 +248,3 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _peak_memory(call: Callable[[], Any]) -> int | None:
-    """Bytes that the process grows by during the call; None where Linux's counters are missing."""
-    former = set_recycled_limit(0)
-    _give_back_freed_memory()
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    try:
-        reset.write_text("5")
-        before = _status_bytes(status, "VmRSS:")
-        call()
-        return _status_bytes(status, "VmHWM:") - before
-    except OSError:
-        return None
-    finally:
-        set_recycled_limit(former)
-
-
-def _give_back_freed_memory() -> None:
-    """Without this, memory that the process keeps for reuse would hide what the call needs."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def _status_bytes(status: Path, key: str) -> int:
-    line = next(line for line in status.read_text().splitlines() if line.startswith(key))
-    return int(line.split()[1]) * 1024
