@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from atomsym.core import AtomGraph, ConfigError
 from atomsym.core.configs import config_from_dict, config_to_dict
@@ -22,6 +21,7 @@ from atomsym.models.description import (
 )
 from atomsym.models.registry import register_architecture
 from atomsym.symmetrizers.copies import frame_blocks, rotated_copies
+from atomsym.symmetrizers.recomputation import recomputed
 from atomsym.symmetrizers.settings import SYMMETRIZED
 from atomsym.symmetrizers.symmetrizer import Symmetrizer, SymmetrizerConfig, symmetrizer
 from atomsym.symmetry.frames import Frames
@@ -132,17 +132,19 @@ class SymmetrizedPotential(Potential):
         if not torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
             return self._average(graph, frames)  # function transforms keep no hooks
 
-        def average(
-            positions: Tensor, cell: Tensor, strain: Tensor | None, rotations: Tensor, weights: Tensor
-        ) -> dict[str, Tensor]:
-            moved = replace(graph, positions=positions, cell=cell, strain=strain)
-            return self._average(moved, Frames(rotations, weights, frames.system))
+        names = ("energies", *self.direct_outputs)
 
-        found: dict[str, Tensor] = checkpoint(
-            average, graph.positions, graph.cell, graph.strain, frames.rotations, frames.weights,
-            use_reentrant=False, preserve_rng_state=False,
-        )  # fmt: skip
-        return found
+        def average(
+            positions: Tensor, cell: Tensor, rotations: Tensor, weights: Tensor, strain: Tensor | None = None
+        ) -> tuple[Tensor, ...]:
+            moved = replace(graph, positions=positions, cell=cell, strain=strain)
+            found = self._average(moved, Frames(rotations, weights, frames.system))
+            return tuple(found[name] for name in names)
+
+        tensors = [graph.positions, graph.cell, frames.rotations, frames.weights]
+        strain = [] if graph.strain is None else [graph.strain]
+        found = recomputed(average, [*tensors, *strain], tuple(self.model.parameters()))
+        return dict(zip(names, found, strict=True))
 
     def decay_parameters(self) -> frozenset[str]:
         """Those of the model; none of the symmetrizer."""
