@@ -9,15 +9,17 @@ from torch import Tensor
 
 from atomsym.core import ConfigError, EdgeTopology
 from atomsym.kernels.cp_product import CPProduct, available_ranks, cp_convolution
+from atomsym.kernels.gaunt_product import GauntConvolution, gaunt_convolution
 from atomsym.kernels.so2_convolution import EdgeFrames, SO2Product, so2_convolution
 from atomsym.kernels.tensor_product import ChannelwiseProduct, tensor_product_convolution
-from atomsym.symmetry import Irreps
+from atomsym.symmetry import Irrep, Irreps
 
-ProductName = Literal["clebsch-gordan", "so2", "cp"]
+ProductName = Literal["clebsch-gordan", "so2", "gaunt", "cp"]
 """``clebsch-gordan``: a weight for each coupling. ``so2``: in the frame of each edge with all orders, which is the same
-with harmonics of every degree. ``cp``: all couplings with one weight, by an exact decomposition."""
+with harmonics of every degree. ``gaunt``: functions on the sphere, a weight for each degree of the harmonics. ``cp``:
+all couplings with one weight, by an exact decomposition."""
 
-EdgeProduct = ChannelwiseProduct | SO2Product | CPProduct
+EdgeProduct = ChannelwiseProduct | SO2Product | GauntConvolution | CPProduct
 
 
 def require_product(name: str, irreps: Iterable[Irreps], *, mirror: bool = True) -> None:
@@ -33,8 +35,29 @@ def require_product(name: str, irreps: Iterable[Irreps], *, mirror: bool = True)
     """
     if name not in get_args(ProductName):
         raise ConfigError(f"product must be one of {', '.join(get_args(ProductName))}; found '{name}'")
-    if name != "cp":
-        return
+    if name == "gaunt":
+        _require_functions(irreps, mirror)
+    elif name == "cp":
+        _require_all_degrees(irreps, mirror)
+
+
+def _require_functions(irreps: Iterable[Irreps], mirror: bool) -> None:
+    if not mirror:
+        raise ConfigError(
+            "product 'gaunt' only has couplings whose degrees have an even sum, as the inversion allows between "
+            "natural parities, so that parity=False would gain nothing; take parity=True with hidden irreps as "
+            "0e+1o+2e, or the product so2 or clebsch-gordan"
+        )
+    for given in irreps:
+        degrees = [irrep.degree for irrep in given]
+        if len(set(degrees)) != len(degrees) or any(irrep.parity != (-1) ** irrep.degree for irrep in given):
+            raise ConfigError(
+                "product 'gaunt' reads features as functions on the sphere, which have each degree once, of parity "
+                f"(-1)^l; found '{given}'. Take so2 or clebsch-gordan"
+            )
+
+
+def _require_all_degrees(irreps: Iterable[Irreps], mirror: bool) -> None:
     for given in irreps:
         if given != Irreps.spherical_harmonics(given.max_degree, parity=-1 if mirror else 1):
             raise ConfigError(
@@ -53,7 +76,20 @@ def edge_product(
         return ChannelwiseProduct.separate(features, harmonics, allowed)
     if name == "so2":
         return SO2Product.separate(features, allowed, mirror=mirror)
+    if name == "gaunt":
+        return GauntConvolution(features, harmonics, _coupled(features, harmonics, allowed))
     return CPProduct.of(features.max_degree, harmonics.max_degree, allowed.max_degree, mirror=mirror)
+
+
+def _coupled(features: Irreps, harmonics: Irreps, allowed: Irreps) -> Irreps:
+    """Irreps of ``allowed``, each once, that functions on the sphere multiply to."""
+    reached = {
+        Irrep(degree, (-1) ** degree)
+        for a in features
+        for b in harmonics
+        for degree in range(abs(a.degree - b.degree), a.degree + b.degree + 1, 2)
+    }
+    return Irreps(tuple(irrep for irrep in dict.fromkeys(allowed) if irrep in reached))
 
 
 def product_irreps(product: EdgeProduct) -> Irreps:
@@ -65,7 +101,7 @@ def product_weights(product: EdgeProduct) -> int:
     """Weights of an edge and channel."""
     if isinstance(product, CPProduct):
         return 1
-    return product.n_weights if isinstance(product, SO2Product) else product.n_paths
+    return product.n_paths if isinstance(product, ChannelwiseProduct) else product.n_weights
 
 
 def convolve_edges(
@@ -92,4 +128,6 @@ def convolve_edges(
         if frames is None:
             raise ConfigError("a product in frames of edges needs edge_frames")
         return so2_convolution(features, frames, weights, topology, product)
+    if isinstance(product, GauntConvolution):
+        return gaunt_convolution(features, harmonics, weights, topology, product)
     return cp_convolution(features, harmonics, weights.squeeze(1), topology, product)

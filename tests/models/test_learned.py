@@ -217,7 +217,7 @@ def test_f15_compiled_and_reference_backends_agree(example: Example, monkeypatch
 
     monkeypatch.setattr(Operation, "select", reference)
     expected = results_and_gradients(build(example), crystal())
-    convolution = {"so2": "so2_convolution", "cp": "cp_convolution"}.get(
+    convolution = {"so2": "so2_convolution", "gaunt": "gaunt_convolution", "cp": "cp_convolution"}.get(
         getattr(build(example).config, "product", ""), "tensor_product_convolution"
     )
     assert {convolution, "spherical_harmonics"} <= set(asked)

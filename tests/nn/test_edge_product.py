@@ -10,6 +10,7 @@ import torch
 from atomsym.core import ConfigError
 from atomsym.inference import engine_for
 from atomsym.kernels.cp_product import CPProduct
+from atomsym.kernels.gaunt_product import GauntConvolution
 from atomsym.kernels.so2_convolution import SO2Product
 from atomsym.kernels.tensor_product import ChannelwiseProduct
 from atomsym.models import MACE, MACEConfig, NequIP, NequIPConfig
@@ -23,7 +24,7 @@ BASE: dict[str, Any] = {
     "radial_hidden": (4,),
     "max_degree": 2,
 }
-KINDS = {"clebsch-gordan": ChannelwiseProduct, "so2": SO2Product, "cp": CPProduct}
+KINDS = {"clebsch-gordan": ChannelwiseProduct, "so2": SO2Product, "gaunt": GauntConvolution, "cp": CPProduct}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -47,7 +48,10 @@ def test_the_default_has_the_weights_it_always_had() -> None:
 @pytest.mark.parametrize(
     ("config", "change", "message"),
     [
-        (MACEConfig, {"product": "gaunt"}, "product must be one of clebsch-gordan, so2, cp; found 'gaunt'"),
+        (MACEConfig, {"product": "fft"}, "product must be one of clebsch-gordan, so2, gaunt, cp; found 'fft'"),
+        (MACEConfig, {"product": "gaunt", "hidden": "0e+1e"}, r"functions on the sphere.*found '0e\+1e'"),
+        (MACEConfig, {"product": "gaunt", "hidden": "0e+0o+1o"}, "each degree once"),
+        (NequIPConfig, {"product": "gaunt", "parity": False, "hidden": "0e+1e"}, "take parity=True"),
         (MACEConfig, {"product": "cp", "hidden": "0e+1e"}, r"all degrees from 0 on.*found '0e\+1e'"),
         (MACEConfig, {"product": "cp", "hidden": "0e+2e"}, "Take so2"),
         (MACEConfig, {"product": "cp", "max_degree": 4}, "up to degree 3"),
@@ -61,7 +65,7 @@ def test_what_cannot_be_is_refused(config: Any, change: dict[str, Any], message:
 
 
 def test_the_compiled_engine_declines_other_products() -> None:
-    for name, taken in (("clebsch-gordan", True), ("so2", False), ("cp", False)):
+    for name, taken in (("clebsch-gordan", True), ("so2", False), ("gaunt", False), ("cp", False)):
         model = MACE(MACEConfig(**BASE, product=name))  # type: ignore[arg-type]
         assert (engine_for(model, torch.float32) is not None) == taken
         if not taken:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -32,6 +32,7 @@ class CPProduct:
         mirror: only couplings that the inversion allows between natural parities (−1)^l. Without it there are all
             couplings, and the product is equivariant under proper rotations only: for features that know nothing of
             the inversion.
+        handle: the description as text, from which ``cp_product_of`` gives an equal object back.
 
     Raises:
         InputError: if a degree is negative or no such factors are shipped; the message has those that are.
@@ -46,6 +47,7 @@ class CPProduct:
     degree_out: int
     rank: int
     mirror: bool = True
+    handle: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if min(self.degree_first, self.degree_second, self.degree_out) < 0:
@@ -58,6 +60,8 @@ class CPProduct:
                 f"no factors of rank {self.rank} ship for degree {self.degree}, mirror {self.mirror}; "
                 + (f"allowed are {', '.join(map(str, ranks))}" if ranks else "there are some for the degrees 1 to 3")
             )
+        numbers = (self.degree_first, self.degree_second, self.degree_out, self.rank, int(self.mirror))
+        object.__setattr__(self, "handle", " ".join(map(str, numbers)))
 
     @classmethod
     def of(
@@ -114,6 +118,12 @@ def available_ranks(degree: int, mirror: bool = True) -> tuple[int, ...]:
         if int(known) == max(degree, 1) and (kind == "mirror") == mirror
     }
     return tuple(sorted(found))
+
+
+def cp_product_of(handle: str) -> CPProduct:
+    """The product that a handle describes."""
+    first, second, out, rank, mirror = map(int, handle.split())
+    return CPProduct(first, second, out, rank, bool(mirror))
 
 
 @cache

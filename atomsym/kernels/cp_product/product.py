@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from atomsym.core.errors import InputError
 from atomsym.core.topology import EdgeTopology
 from atomsym.kernels.backends import Backend, Operation, constant_when_compiled
-from atomsym.kernels.cp_product.factors import CPProduct, factors_of
+from atomsym.kernels.cp_product.factors import CPProduct, cp_product_of, factors_of
+from atomsym.kernels.native import cpu_reason
+from atomsym.kernels.pointwise import CONVOLUTION as POINTWISE
+from atomsym.kernels.pointwise import (
+    ConvolutionTables,
+    ProductTables,
+    Sampling,
+    pointwise_product,
+    register_tables,
+)
+from atomsym.kernels.triton_support import triton_device_types, triton_reason
 
 PRODUCT = Operation("cp_product")
 CONVOLUTION = Operation("cp_convolution")
@@ -21,7 +34,7 @@ def cp_product(first: Tensor, second: Tensor, product: CPProduct, *, backend: st
         first: x, shape (n, (degree_first + 1)², channels), float32 or float64.
         second: y, shape (n, (degree_second + 1)², channels or 1), same dtype.
         product: degrees and rank; see ``CPProduct`` for the formula.
-        backend: ``auto`` or ``reference``.
+        backend: ``auto``, ``cpp`` or ``reference``.
 
     Returns:
         Shape (n, (degree_out + 1)², channels). Differentiable any number of times. Equivariant to ``fit_error``.
@@ -47,8 +60,8 @@ def cp_product(first: Tensor, second: Tensor, product: CPProduct, *, backend: st
             "second": (second, (n, (product.degree_second + 1) ** 2, channels if wide != 1 else 1)),
         }
     )
-    _select(PRODUCT, backend, first.device.type, first.dtype)
-    return reference_product(first, second, product)
+    chosen = _select(PRODUCT, backend, first.device.type, first.dtype)
+    return _PRODUCTS[chosen](first, second, product)
 
 
 def cp_convolution(
@@ -70,10 +83,11 @@ def cp_convolution(
         weights: w, shape (n_edges, channels), same dtype; one weight for all paths.
         topology: edges sorted by receiver.
         product: degrees and rank.
-        backend: ``auto`` or ``reference``.
+        backend: ``auto``, ``cpp``, ``triton`` or ``reference``.
 
     Returns:
-        Shape (n_nodes, (degree_out + 1)², channels). Differentiable any number of times.
+        Shape (n_nodes, (degree_out + 1)², channels). Differentiable any number of times. The compiled backends keep
+        nothing per edge and term; their second derivatives are made of calls of the first ones.
 
     Raises:
         InputError: if shapes, dtypes or devices do not fit each other.
@@ -88,8 +102,8 @@ def cp_convolution(
             "the topology": (topology.receiver, None),
         }
     )
-    _select(CONVOLUTION, backend, node_features.device.type, node_features.dtype)
-    return reference_convolution(node_features, edge_features, weights, topology, product)
+    chosen = _select(CONVOLUTION, backend, node_features.device.type, node_features.dtype)
+    return _CONVOLUTIONS[chosen](node_features, edge_features, weights, topology, product)
 
 
 def reference_product(first: Tensor, second: Tensor, product: CPProduct) -> Tensor:
@@ -107,6 +121,34 @@ def reference_convolution(
     messages = sent * (edge_features @ b).unsqueeze(2) * weights.unsqueeze(1)
     summed = messages.new_zeros(topology.n_nodes, product.rank, node_features.shape[2])
     return c @ summed.index_add(0, topology.receiver, messages)
+
+
+def cpp_product(first: Tensor, second: Tensor, product: CPProduct) -> Tensor:
+    """Term by term in scratch memory."""
+    return pointwise_product((first, second), f"cp_product {product.handle}")
+
+
+def compiled_convolution(
+    backend: str,
+    node_features: Tensor,
+    edge_features: Tensor,
+    weights: Tensor,
+    topology: EdgeTopology,
+    product: CPProduct,
+) -> Tensor:
+    """Terms of nodes in memory, those of edges in registers."""
+    operands = (node_features, edge_features, weights.unsqueeze(1))
+    return POINTWISE(backend, operands, topology, f"cp_convolution {product.handle}")
+
+
+def _product_tables(handle: str) -> ProductTables:
+    samplings = tuple(Sampling.dense(factor.mT.contiguous()) for factor in factors_of(cp_product_of(handle)))
+    return ProductTables(samplings, samplings)
+
+
+def _convolution_tables(handle: str) -> ConvolutionTables:
+    a, b, c = factors_of(cp_product_of(handle))
+    return ConvolutionTables(Sampling.dense(a.mT.contiguous()), b, (len(b),), Sampling.dense(c.mT.contiguous()))
 
 
 def _check(operands: dict[str, tuple[Tensor, tuple[int, ...] | None]]) -> None:
@@ -131,5 +173,32 @@ def _select(operation: Operation, backend: str, device_type: str, dtype: torch.d
     return operation.select(backend, device=torch.device(device_type), dtype=dtype).name
 
 
+def _dims(handle: str) -> tuple[int, ...]:
+    product = cp_product_of(handle)
+    return tuple((degree + 1) ** 2 for degree in (product.degree_first, product.degree_second, product.degree_out))
+
+
+register_tables("cp_product", _product_tables, _dims)
+register_tables("cp_convolution", _convolution_tables, _dims)
+
+_PRODUCTS: dict[str, Callable[..., Tensor]] = {"reference": reference_product, "cpp": cpp_product}
+_CONVOLUTIONS: dict[str, Callable[..., Tensor]] = {
+    "reference": reference_convolution,
+    "cpp": partial(compiled_convolution, "cpp"),
+    "triton": partial(compiled_convolution, "triton"),
+}
+
+_CPU = frozenset({"cpu"})
 PRODUCT.register(Backend("reference", reference_product))
+PRODUCT.register(Backend("cpp", cpp_product, device_types=_CPU, priority=10, unavailable=cpu_reason))
 CONVOLUTION.register(Backend("reference", reference_convolution))
+CONVOLUTION.register(Backend("cpp", _CONVOLUTIONS["cpp"], device_types=_CPU, priority=10, unavailable=cpu_reason))
+CONVOLUTION.register(
+    Backend(
+        "triton",
+        _CONVOLUTIONS["triton"],
+        device_types=triton_device_types(),
+        priority=5,
+        unavailable=triton_reason,
+    )
+)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
@@ -33,6 +34,7 @@ class GauntProduct:
         irreps_out: what is kept of the product, alike. Scalar signals have the product of the factors' kinds of parity
             (natural: +1), vector signals the opposite of it.
         signal: ``scalar`` or ``vector``.
+        handle: the description as text, from which ``gaunt_product_of`` gives an equal object back.
 
     Raises:
         InputError: if a list repeats a degree or mixes both kinds of parity, or the inversion forbids the output, or
@@ -47,6 +49,7 @@ class GauntProduct:
     factors: tuple[Irreps, ...]
     irreps_out: Irreps
     signal: Signal = "scalar"
+    handle: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "factors", tuple(self.factors))
@@ -64,6 +67,8 @@ class GauntProduct:
                 f"irreps_out are {self.irreps_out}; the inversion wants "
                 f"{'natural parities, (-1)^l' if expected == 1 else 'the parities -(-1)^l'}"
             )
+        description = [[str(irreps) for irreps in self.factors], str(self.irreps_out), self.signal]
+        object.__setattr__(self, "handle", json.dumps(description))
 
     @property
     def grid_degree(self) -> int:
@@ -76,6 +81,12 @@ class GauntProduct:
     def n_points(self) -> int:
         """Points of the grid."""
         return quadrature(self.grid_degree)[1].shape[0]
+
+
+def gaunt_product_of(handle: str) -> GauntProduct:
+    """The product that a handle describes."""
+    factors, irreps_out, signal = json.loads(handle)
+    return GauntProduct(tuple(Irreps.parse(irreps) for irreps in factors), Irreps.parse(irreps_out), signal)
 
 
 def _kind(name: str, irreps: Irreps) -> int:

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from atomsym.core.errors import InputError
 from atomsym.kernels.backends import Backend, Operation, constant_when_compiled
+from atomsym.kernels.gaunt_product import native
 from atomsym.kernels.gaunt_product.description import GauntProduct, from_grid, to_grid
+from atomsym.kernels.native import cpu_reason
 from atomsym.kernels.path_coefficients import path_coefficients
 
 OPERATION = Operation("gaunt_product")
@@ -26,7 +28,7 @@ def gaunt_product(factors: Sequence[Tensor], product: GauntProduct, *, backend: 
         factors: one tensor a factor, shape (n, irreps.dim, channels), float32 or float64; n and channels may be 1 in
             some: they are shared then.
         product: what is coupled, and the signal.
-        backend: ``auto`` or ``reference``.
+        backend: ``auto``, ``cpp`` or ``reference``.
 
     Returns:
         Shape (n, irreps_out.dim, channels). Differentiable in every factor any number of times.
@@ -99,6 +101,9 @@ def _select(backend: str, device_type: str, dtype: torch.dtype) -> str:
     return OPERATION.select(backend, device=torch.device(device_type), dtype=dtype).name
 
 
-_FUNCTIONS = {"reference": reference}
+_FUNCTIONS = {"reference": reference, "cpp": native.multiply}
 
 OPERATION.register(Backend("reference", reference))
+OPERATION.register(
+    Backend("cpp", native.multiply, device_types=frozenset({"cpu"}), priority=10, unavailable=cpu_reason)
+)

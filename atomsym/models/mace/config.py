@@ -64,8 +64,9 @@ class MACEConfig(LearnedConfig):
             distances of the training data it changes nothing that was learned; the shortest bonds have 0.77.
         first_density: ``density`` of the first layer, if it is another one.
         product: what couples features with edges. ``so2``: in the frame of each edge, nothing lost, cheaper at high
-            degrees. ``cp``: one radial weight for all couplings; degrees up to 3. Only ``clebsch-gordan`` has a
-            compiled engine for inference.
+            degrees. ``gaunt``: one radial weight for each degree of the harmonics; hidden irreps 0e, 1o, 2e, … at most
+            once. ``cp``: one radial weight for all couplings; degrees up to 3. Only ``clebsch-gordan`` has a compiled
+            engine for inference.
         frequencies: k_n of the Bessel functions, 1/Å, one a radial function; empty: n π / cutoff.
     """
 

@@ -35,7 +35,8 @@ class NequIPConfig(LearnedConfig):
         trainable_frequencies: train the frequencies of the Bessel functions.
         envelope_power: p of the polynomial cutoff.
         product: what couples features with edges. ``so2``: in the frame of each edge, nothing lost, cheaper at high
-            degrees. ``cp``: one radial weight for all couplings; degrees up to 3.
+            degrees. ``gaunt``: one radial weight for each degree of the harmonics; needs parity, and hidden irreps 0e,
+            1o, 2e, … at most once. ``cp``: one radial weight for all couplings; degrees up to 3.
     """
 
     channels: int = 64

@@ -165,8 +165,8 @@ def test_what_does_not_fit_is_refused() -> None:
         cp_convolution(x, torch.zeros(4, 4).double(), torch.zeros(4, 2).double(), topology, product)
     with pytest.raises(InputError, match="edge_features is on meta"):
         cp_convolution(x, torch.zeros(4, 4, device="meta"), torch.zeros(4, 3), topology, product)
-    with pytest.raises(BackendError, match="no backend 'cpp'"):
-        cp_product(x, y, product, backend="cpp")
+    with pytest.raises(BackendError, match="no backend 'fft'"):
+        cp_product(x, y, product, backend="fft")
     with pytest.raises(InputError, match="allowed are 6"):
         CPProduct(1, 1, 1, 7)
     with pytest.raises(InputError, match="degrees 1 to 3"):

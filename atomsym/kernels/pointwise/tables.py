@@ -1,0 +1,214 @@
+"""The linear maps of products by rows, and how the compiled kernels find them by the handle of a product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from atomsym.core.errors import BackendError
+
+_NOTHING = 1e-13
+"""Elements of maps below it, relative to the largest one, are rounding errors of zeros."""
+
+_TURNS = ((1, (0, 1, 2)), (1, (1, 2, 0)), (1, (2, 0, 1)), (-1, (0, 2, 1)), (-1, (2, 1, 0)), (-1, (1, 0, 2)))
+"""The permutations of three components and their signs: a cross product and a scalar product."""
+
+
+class RowMap(NamedTuple):
+    """target[t] = Σ_s matrix[t, s] source[s] between some rows of one array and some of another."""
+
+    targets: list[int]
+    sources: list[int]
+    matrix: Tensor
+
+    def table(self) -> tuple[list[int], list[int], list[float]]:
+        """As the compiled kernels take it."""
+        return self.targets, self.sources, self.matrix.flatten().tolist()
+
+
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """A linear map from the components of features to rows, in one step or in two with fewer products.
+
+    Attributes:
+        matrix: the map, shape (rows, dim), float64.
+        middle: number of rows between the steps, 0 if there is one step.
+        first, second: the steps; second is empty if there is one.
+    """
+
+    matrix: Tensor
+    middle: int
+    first: tuple[RowMap, ...]
+    second: tuple[RowMap, ...]
+
+    @property
+    def n_products(self) -> int:
+        """Multiplications a channel."""
+        return sum(block.matrix.numel() for block in self.first + self.second)
+
+    def table(self) -> tuple[int, int, int, list[Any], list[Any]]:
+        """As the compiled kernels take it."""
+        rows, dim = self.matrix.shape
+        first, second = ([block.table() for block in step] for step in (self.first, self.second))
+        return dim, self.middle, rows, first, second
+
+    @classmethod
+    def dense(cls, matrix: Tensor) -> Sampling:
+        """In one step."""
+        rows, dim = matrix.shape
+        return cls(matrix, 0, (RowMap(list(range(rows)), list(range(dim)), matrix),), ())
+
+    @classmethod
+    def on_grid(cls, matrix: Tensor, n_polar: int, n_turns: int, largest_order: int) -> Sampling:
+        """Order by order along the polar angle, then about the axis, where that saves products.
+
+        Args:
+            matrix: shape (n_signals · n_polar · n_turns, dim), float64: values of basis functions on equal steps about
+                the axis, each a Fourier series up to ``largest_order`` there.
+            n_polar, n_turns: size of the grid.
+            largest_order: m.
+        """
+        dense = cls.dense(matrix)
+        n_orders = 2 * largest_order + 1
+        if n_orders > n_turns or not matrix.numel():
+            return dense
+        angle = 2 * torch.pi * torch.arange(n_turns, dtype=torch.float64) / n_turns
+        waves = [torch.ones_like(angle)]
+        for order in range(1, largest_order + 1):
+            waves += [(order * angle).sin(), (order * angle).cos()]
+        series = torch.stack(waves, 1)
+        # The waves are orthogonal on equal steps, so that a projection finds the series.
+        values = matrix.unflatten(0, (-1, n_turns))
+        polar = torch.einsum("tm,qti->qmi", series / series.square().sum(0), values)
+        polar[polar.abs() < _NOTHING * polar.abs().max()] = 0
+        first = []
+        for start in range(0, len(polar), n_polar):
+            for order in range(n_orders):
+                part = polar[start : start + n_polar, order]
+                sources = part.abs().amax(0).nonzero().flatten().tolist()
+                targets = [(start + q) * n_orders + order for q in range(n_polar)]
+                first.append(RowMap(targets, sources, part[:, sources]))
+        second = tuple(
+            RowMap([q * n_turns + t for t in range(n_turns)], [q * n_orders + m for m in range(n_orders)], series)
+            for q in range(len(polar))
+        )
+        split = cls(matrix, len(polar) * n_orders, tuple(first), second)
+        return split if split.n_products < dense.n_products else dense
+
+
+@dataclass(frozen=True, eq=False)
+class ProductTables:
+    """A form Σ_r Π_s (sample_s x_s)[r] over the slots s of the factors and, last, of the result; linear in each.
+
+    Attributes:
+        sample: of each slot.
+        project: the map whose transpose leaves a slot out: ``sample`` with the weights of the rows.
+        cross: rows are those of three components one after the other, and the form is g · (x × y) of three slots.
+    """
+
+    sample: tuple[Sampling, ...]
+    project: tuple[Sampling, ...]
+    cross: bool = False
+
+    def table(self) -> tuple[bool, list[Any], list[Any], list[Any]]:
+        """As the compiled kernels take it."""
+        sample, project = ([sampling.table() for sampling in step] for step in (self.sample, self.project))
+        return self.cross, sample, project, self._coupling_tables()
+
+    def _coupling_tables(self) -> list[tuple[list[int], list[int], list[int], list[float]]]:
+        """The couplings of two factors for each slot that is left out; nothing where rows are fewer products."""
+        if len(self.sample) != 3:
+            return []
+        cube = self.couplings()
+        by_rows = sum(sampling.n_products for sampling in self.sample) + self.sample[0].matrix.shape[0]
+        if 2 * int(cube.count_nonzero()) >= by_rows:
+            return []
+        tables = []
+        for out in range(3):
+            turned = cube.permute(out, (out + 1) % 3, (out + 2) % 3)
+            result, first, second = turned.nonzero().unbind(1)
+            start = torch.searchsorted(result, torch.arange(turned.shape[0] + 1))
+            values = turned[result, first, second]
+            tables.append((start.tolist(), first.tolist(), second.tolist(), values.tolist()))
+        return tables
+
+    def couplings(self) -> Tensor:
+        """The form of three slots as a tensor; rounding errors of zeros are zeros."""
+        x, y, g = (sampling.matrix for sampling in (*self.sample[:2], self.project[2]))
+        if not self.cross:
+            cube = torch.einsum("ri,rj,rk->ijk", x, y, g)
+        else:
+            x, y, g = (field.unflatten(0, (3, -1)) for field in (x, y, g))
+            cube = x.new_zeros(x.shape[2], y.shape[2], g.shape[2])
+            for sign, (a, b, c) in _TURNS:
+                cube += sign * torch.einsum("ri,rj,rk->ijk", x[a], y[b], g[c])
+        cube[cube.abs() < _NOTHING * cube.abs().amax()] = 0
+        return cube
+
+
+@dataclass(frozen=True, eq=False)
+class ConvolutionTables:
+    """out[n] = Pᵀ Σ_{e: receiver n} (S x[sender e]) ⊙ f(e), with f(e)[r, c] = Σ_k w[e, k, c] (B_k Y[e])[r].
+
+    Attributes:
+        sample: S.
+        edge: the rows of all B_k one after the other, transposed, shape (edge_dim, rows), float64.
+        widths: components of the edge that have the weight k, in their order.
+        project: P.
+    """
+
+    sample: Sampling
+    edge: Tensor
+    widths: tuple[int, ...]
+    project: Sampling
+
+
+Tables = ProductTables | ConvolutionTables
+_KINDS: dict[str, tuple[Callable[[str], Tables], Callable[[str], tuple[int, ...]]]] = {}
+
+
+def register_tables(kind: str, make: Callable[[str], Tables], dims: Callable[[str], tuple[int, ...]]) -> None:
+    """Say what handles ``kind description`` mean.
+
+    Args:
+        kind: the first word.
+        make: description → tables.
+        dims: description → components in each slot, of the result last. Makes no tensors: inside the compiler those
+            would have no data.
+    """
+    _KINDS[kind] = make, dims
+
+
+@cache
+def slot_dims(handle: str) -> tuple[int, ...]:
+    """Components in each slot of what a handle describes, of the result last."""
+    kind, _, description = handle.partition(" ")
+    return _KINDS[kind][1](description)
+
+
+@cache
+def product_tables(handle: str) -> ProductTables:
+    """The tables that a handle describes."""
+    tables = _made(handle)
+    if not isinstance(tables, ProductTables):
+        raise BackendError(f"'{handle}' describes no product of features")
+    return tables
+
+
+@cache
+def convolution_tables(handle: str) -> ConvolutionTables:
+    """The tables that a handle describes."""
+    tables = _made(handle)
+    if not isinstance(tables, ConvolutionTables):
+        raise BackendError(f"'{handle}' describes no convolution")
+    return tables
+
+
+def _made(handle: str) -> Tables:
+    kind, _, description = handle.partition(" ")
+    return _KINDS[kind][0](description)
