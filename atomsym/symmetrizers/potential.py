@@ -74,7 +74,7 @@ class SymmetrizedPotential(Potential):
     architecture = SYMMETRIZED
     Config = SymmetrizedConfig
     config: SymmetrizedConfig
-    block_edges: int = 100_000
+    block_edges: int = 50_000
 
     def __init__(self, config: SymmetrizedConfig) -> None:
         super().__init__(config)

@@ -24,7 +24,7 @@ def recomputed(
         tensors: its arguments.
         weights: other tensors that it depends on, such as parameters.
     """
-    found: tuple[Tensor, ...] = _Recomputed.apply(function, len(tensors), *tensors, *weights)  # type: ignore[no-untyped-call]
+    found: tuple[Tensor, ...] = _Recomputed.apply(function, len(tensors), *tensors, *weights)
     return found
 
 

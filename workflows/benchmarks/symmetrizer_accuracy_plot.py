@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from atomsym.workflows.benchmarks.symmetrizer_accuracy import AccuracyComparison, AccuracyRow
 from atomsym.workflows.benchmarks.symmetrizer_accuracy_cases import AccuracySet, accuracy_set
 from atomsym.workflows.plot_style import BLUE, GREEN, GREY, ORANGE, RED, plot_style, save_picture
 
-_KINDS = (
-    (RED, "not invariant"),
-    (ORANGE, "invariant, not continuous"),
-    (BLUE, "invariant and continuous"),
-    (GREEN, "equivariant network"),
-)
-_SHADES = ("-", "--", ":", "-.")
+_KINDS = ((RED, "not invariant"), (ORANGE, "invariant, jumps"), (BLUE, "invariant, smooth"), (GREEN, "equivariant"))
+_MARKERS, _LINES = "osD^v", ("-", "--", ":", "-.", "-")
+_NAMES = {"mace": "MACE", "nequip": "NequIP"}
 
 
 def write_picture(result: AccuracyComparison, path: Path) -> Path:
@@ -26,14 +24,16 @@ def write_picture(result: AccuracyComparison, path: Path) -> Path:
     chosen = accuracy_set(result.settings.set_name)
     with plot_style():
         if len(chosen.known_sets) > 1:
-            figure = Figure(figsize=(6.4, 3.9), layout="constrained")
+            figure = Figure(figsize=(6.6, 4.0), layout="constrained")
             _draw_parts(figure.subplots(), result, chosen)
         else:
-            figure = Figure(figsize=(10.2, 4.4), layout="constrained")
+            figure = Figure(figsize=(10.0, 5.0), layout="constrained")
+            looks = _looks(result.rows)
             left, right = figure.subplots(1, 2)
-            _draw_speed(left, result, chosen)
-            _draw_learning(right, result, chosen)
-        figure.suptitle(f"Trained alike: {chosen.title}")
+            _draw_speed(left, result, chosen, looks)
+            _draw_learning(right, result, chosen, looks)
+            _legend(figure, result.rows, looks)
+            figure.suptitle(f"Trained alike: {chosen.title}")
         return save_picture(figure, path)
 
 
@@ -46,6 +46,17 @@ def _kind(row: AccuracyRow) -> int:
     return 2 if found.continuous else 1
 
 
+def _looks(rows: tuple[AccuracyRow, ...]) -> list[dict[str, Any]]:
+    """Color by what a method keeps; marker and line tell those of a color apart."""
+    seen = [0] * len(_KINDS)
+    looks = []
+    for row in rows:
+        kind = _kind(row)
+        looks.append({"color": _KINDS[kind][0], "marker": _MARKERS[seen[kind]], "linestyle": _LINES[seen[kind]]})
+        seen[kind] = min(seen[kind] + 1, len(_LINES) - 1)
+    return looks
+
+
 def _error(row: AccuracyRow, chosen: AccuracySet, *, turned: bool) -> float:
     found = row.outcome
     if chosen.forces:
@@ -54,60 +65,52 @@ def _error(row: AccuracyRow, chosen: AccuracySet, *, turned: bool) -> float:
     return found.turned_energy_mae if turned else found.energy_mae
 
 
-def _draw_speed(axes: Axes, result: AccuracyComparison, chosen: AccuracySet) -> None:
+def _draw_speed(axes: Axes, result: AccuracyComparison, chosen: AccuracySet, looks: list[dict[str, Any]]) -> None:
     """Filled: test structures as they are; open: turned at random; a line between them is what turning costs."""
-    for row in result.rows:
-        color, _ = _KINDS[_kind(row)]
+    for row, look in zip(result.rows, looks, strict=True):
         before, after = (_error(row, chosen, turned=turned) for turned in (False, True))
+        color, marker = look["color"], look["marker"]
         axes.plot([row.milliseconds] * 2, [before, after], color=color, linewidth=1.0, zorder=1)
-        axes.plot(row.milliseconds, after, "o", color=color, markerfacecolor="white", markersize=7, zorder=2)
-        axes.plot(row.milliseconds, before, "o", color=color, markersize=5, zorder=3)
-    axes.set(xscale="log", yscale="log")
-    _place_names(axes, result, chosen)
-    for color, label in _KINDS:
-        if any(_KINDS[_kind(row)][0] == color for row in result.rows):
-            axes.plot([], [], "o", color=color, markersize=5, label=label)
-    axes.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=7, label="test structures turned at random")
-    what = "forces" if chosen.forces else "energy"
-    unit = "meV/Å" if chosen.forces else f"meV per {chosen.per}"
+        axes.plot(row.milliseconds, after, marker, color=color, markerfacecolor="white", markersize=8, zorder=2)
+        axes.plot(row.milliseconds, before, marker, color=color, markersize=5, zorder=3)
+    axes.margins(0.12, 0.12)
+    what, unit = ("force", "meV/Å") if chosen.forces else ("energy", f"meV per {chosen.per}")
     axes.set(
+        xscale="log",
+        yscale="log",
         xlabel=f"time of one structure, {'energy and forces' if chosen.forces else 'energy'} (ms)",
-        ylabel=f"{what}, mean absolute error ({unit})",
+        ylabel=f"{what} MAE ({unit})",
     )
-    axes.set_title("Accuracy against speed")
+    axes.set_title("Accuracy on the test set against speed")
     _plain_axes(axes)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, fontsize=8)
 
 
-def _place_names(axes: Axes, result: AccuracyComparison, chosen: AccuracySet) -> None:
-    """Names below the lower of the two points, moved down where an earlier one would be covered."""
-    taken: list[tuple[float, float]] = []
-    axes.margins(0.16, 0.14)
-    axes.autoscale_view()
-    for row in sorted(result.rows, key=lambda each: each.milliseconds):
-        low = min(_error(row, chosen, turned=turned) for turned in (False, True))
-        x, y = axes.transData.transform((row.milliseconds, low))
-        y -= 9
-        while any(abs(x - other[0]) < 52 and abs(y - other[1]) < 9 for other in taken):
-            y -= 3
-        taken.append((x, y))
-        place = axes.transData.inverted().transform((x, y))
-        axes.text(place[0], place[1], row.outcome.method, ha="center", va="top", fontsize=8)
-
-
-def _draw_learning(axes: Axes, result: AccuracyComparison, chosen: AccuracySet) -> None:
-    seen: dict[int, int] = {}
-    for row in result.rows:
-        kind = _kind(row)
-        style = _SHADES[seen.setdefault(kind, 0) % len(_SHADES)]
-        seen[kind] += 1
+def _draw_learning(axes: Axes, result: AccuracyComparison, chosen: AccuracySet, looks: list[dict[str, Any]]) -> None:
+    for row, look in zip(result.rows, looks, strict=True):
         minutes, errors = zip(*((seconds / 60, error) for seconds, error in row.outcome.curve), strict=True)
-        axes.plot(minutes, errors, style, color=_KINDS[kind][0], linewidth=1.3, label=row.outcome.method)
-    axes.set(xscale="log", yscale="log", xlabel="time of the training (core minutes)")
-    axes.set_ylabel(f"validation {'forces (meV/Å)' if chosen.forces else 'energy (meV/atom)'}, mean absolute error")
+        axes.plot(minutes, errors, look["linestyle"], color=look["color"], linewidth=1.2)
+        axes.plot(minutes[-1], errors[-1], look["marker"], color=look["color"], markersize=5)
+    what = "force MAE (meV/Å)" if chosen.forces else "energy MAE (meV/atom)"
+    axes.set(xscale="log", yscale="log", xlabel="time of the training (core minutes)", ylabel=f"validation {what}")
     axes.set_title(f"The same {result.rows[0].outcome.epochs} epochs")
     _plain_axes(axes)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=4, fontsize=8)
+
+
+def _legend(figure: Figure, rows: tuple[AccuracyRow, ...], looks: list[dict[str, Any]]) -> None:
+    handles = [
+        Line2D([], [], label=f"{_NAMES.get(row.outcome.method, row.outcome.method)}: {_KINDS[_kind(row)][1]}",
+               linewidth=1.2, markersize=5, **look)
+        for row, look in zip(rows, looks, strict=True)
+    ]  # fmt: skip
+    open_marker: dict[str, Any] = {
+        "marker": "o",
+        "linestyle": "",
+        "color": GREY,
+        "markerfacecolor": "white",
+        "markersize": 8,
+    }
+    handles.append(Line2D([], [], label="open: structures turned at random", **open_marker))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5, handlelength=3)
 
 
 def _draw_parts(axes: Axes, result: AccuracyComparison, chosen: AccuracySet) -> None:
@@ -127,17 +130,16 @@ def _draw_parts(axes: Axes, result: AccuracyComparison, chosen: AccuracySet) -> 
         for x, height in zip(at, heights, strict=True):
             axes.text(x, height, f"{height:.0f}", ha="center", va="bottom", fontsize=8)
     axes.set_xticks(range(len(parts)), parts)
-    axes.set(xlabel="metal that was left out", ylabel=f"mean absolute error (meV per {chosen.per})")
+    axes.set(xlabel="metal that was left out of the training", ylabel=f"energy MAE (meV per {chosen.per})")
+    axes.set_title("Adsorption energies on a metal that the model has not seen")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
 
 
 def _plain_axes(axes: Axes) -> None:
-    """Numbers as people write them."""
+    """Numbers as people write them: 1, 2, 5 of each decade."""
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
         axis.set_minor_locator(LogLocator(subs=(2, 5)))
         axis.set_minor_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
-        low, high = axis.get_view_interval()
-        if high / low > 300:
-            axis.set_minor_formatter(NullFormatter())
-    axes.grid(which="major", linewidth=0.6)
+    axes.tick_params(which="both", length=3, pad=4)
+    axes.grid(which="both", linewidth=0.6)
