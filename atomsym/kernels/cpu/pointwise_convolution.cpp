@@ -118,8 +118,37 @@ inline void row_moments(int rows, const EdgeWeights<T, V, K, Access> &w, const T
     }
 }
 
-// Sums over the lanes of many vectors, each added to (or set as) a number somewhere: as many vectors at once as a vector
-// has lanes, by the same tree at every register width.
+// Both at once, where the sums of all weights stay in registers.
+template <class T, int V, int K, class Access>
+inline void weight_gradient_and_moments(int rows, int padded, const T *z, const EdgeWeights<T, V, K, Access> &w,
+                                        const T *u, const T *g, T *gradient, std::int64_t stride, T *q,
+                                        Access access) {
+    constexpr int L = lanes<T>;
+    Vec<T> sum[K][V] = {};
+    for (int r = 0; r < rows; ++r) {
+        Vec<T> product[V], moment[K];
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) product[v] = load(u + (r * V + v) * L) * load(g + (r * V + v) * L);
+#pragma GCC unroll 4
+        for (int k = 0; k < K; ++k) {
+            moment[k] = product[0] * w.get(k, 0);
+            sum[k][0] += z[k * padded + r] * product[0];
+#pragma GCC unroll 4
+            for (int v = 1; v < V; ++v) {
+                moment[k] += product[v] * w.get(k, v);
+                sum[k][v] += z[k * padded + r] * product[v];
+            }
+            store(q + (std::int64_t(k) * rows + r) * L, moment[k]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k)
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) access.put(gradient + k * stride + v * L, sum[k][v]);
+}
+
+// Sums over the lanes of many vectors, each added to (or set as) a number somewhere: as many vectors at once as a
+// vector has lanes, by the same tree at every register width.
 template <class T> class LaneSums {
   public:
     explicit LaneSums(bool set) : set_(set) {}
@@ -255,9 +284,19 @@ void gradients(const PointwiseConvolution<T> &plan, const ProductCall &call, con
                                 const EdgeWeights<T, V, K, decltype(access)> w(on.weight.at(b) + e * w_row + c, C,
                                                                                int(n_weights), access);
                                 if (on.grad_x) add_filtered<T, V, K>(plan.rows, plan.padded, z.get(), w, g, sum.get());
+                                T *const grad_weight = on.grad_weight ? on.grad_weight + place * w_row + c : nullptr;
+                                if constexpr (K > 0 && 2 * K * V + V < vector_registers)
+                                    if (on.grad_weight && on.grad_edge) {
+                                        weight_gradient_and_moments<T, V, K>(plan.rows, plan.padded, z.get(), w,
+                                                                             u.get(), g, grad_weight, C, q.get(),
+                                                                             access);
+                                        edge_gradient(plan, q.get(), sums.get(),
+                                                      on.grad_edge + place * plan.edge_dim, lane);
+                                        return;
+                                    }
                                 if (on.grad_weight)
                                     weight_gradient<T, V, K>(plan.rows, plan.padded, z.get(), int(n_weights), u.get(),
-                                                             g, on.grad_weight + place * w_row + c, C, access);
+                                                             g, grad_weight, C, access);
                                 if (on.grad_edge) {
                                     row_moments<T, V, K>(plan.rows, w, u.get(), g, q.get());
                                     edge_gradient(plan, q.get(), sums.get(),
