@@ -23,7 +23,7 @@ from atomsym.generators.reachability import reachability
 from atomsym.generators.wyformer import WyFormer, WyFormerConfig, orbit_entropies, standard_vocabulary
 from atomsym.generators.wyformer.candidates import Candidates
 from atomsym.generators.wyformer.network import Known
-from atomsym.generators.wyformer.weights import Weights
+from atomsym.generators.wyformer.weights import SPARE, Weights
 from atomsym.symmetry.wyckoff import Protostructure
 from atomsym.symmetry.wyckoff.table import LETTERS
 from atomsym.testing import tolerances
@@ -417,7 +417,7 @@ def test_candidates_are_drawn_again_without_a_bias() -> None:
         numbers.append(len(rows))
         assert len(rows) == 5 or len({*logs.tolist()}) == 1
     part = 0.520001 / 1.520001
-    assert np.mean(numbers) == pytest.approx(part * (2 + 6 * (1 - 1.520001 / 8)), abs=0.1)
+    assert np.mean(numbers) == pytest.approx(part * (2 * SPARE + (8 - 2 * SPARE) * (1 - 1.520001 / 8)), abs=0.1)
     for kind, weight in enumerate(np.exp(start)):
         assert totals[kind] == pytest.approx(weight, abs=0.01)
 
@@ -431,7 +431,7 @@ def test_few_candidates_take_the_place_of_all_and_even_weights_change_nothing() 
     assert set(rows[4:].tolist()) >= {8, 9, 10, 11}, "equal weights are left alone"
     even = sum(4 <= row < 8 for row in rows)
     assert even in (1, 2), "everything is allowed: as many as crystals are wanted"
-    assert np.exp(after[4 : 4 + even]) == pytest.approx(3.9 / (1 + 3 * (1 - 3.9 / 4)))
+    assert np.exp(after[4 : 4 + even]) == pytest.approx(3.9 / (SPARE + (4 - SPARE) * (1 - 3.9 / 4)))
 
 
 def test_crystals_are_chosen_by_their_weights() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from atomsym.artifacts import load_generator
 from atomsym.core import ConfigError, DataError
@@ -195,12 +196,52 @@ def test_wrong_use_is_one_message(folder: Path, run: Path, arguments: list[str],
 
 
 def test_the_benchmark_counts_protostructures(run: Path, folder: Path) -> None:
-    arguments = ("-n", "20", "--batch", "10", "--repeats", "1", "--json")
-    code, out, errors = atomsym("benchmark", "generators", "run/generator.safetensors", *arguments, folder=folder)
+    file = "run/generator.safetensors"
+    arguments = ("-n", "12", "--batch", "10", "--repeats", "2", "--json", "--case", "TiO2, 12", "--case", "no cond")
+    code, out, errors = atomsym("benchmark", "generators", file, *arguments, folder=folder)
     assert code == 0, errors
-    cases = json.loads(out)["cases"]
-    assert [row["n"] for row in cases] == [20, *[2] * (len(cases) - 1)]
-    assert all(row["per_second"] == pytest.approx(row["n"] / row["seconds"]) for row in cases)
-    code, _, errors = atomsym("benchmark", "generators", "run/generator.safetensors", "-n", "0", folder=folder)
-    assert code == 2
-    assert "must be at least 1" in errors
+    shown = json.loads(out)
+    assert list(shown["generators"]) == [file]
+    cases = shown["generators"][file]
+    assert [row["case"] for row in cases] == ["no condition", "TiO2, 12 atoms"]
+    for row in cases:
+        assert row["n"] == 12
+        assert row["per_second"] == pytest.approx(12 / row["seconds"])
+        assert row["seconds"] <= row["first"]
+        assert 1 / 12 <= row["different"] <= 1
+        assert (row["forced"], row["redrawn"]) == (0, 0), "this generator is never forced"
+    again = json.loads(atomsym("benchmark", "generators", file, *arguments, folder=folder)[1])
+    same = ("case", "n", "different", "forced", "redrawn", "orbits")
+    both = (cases, again["generators"][file])
+    assert len({json.dumps([[row[name] for name in same] for row in each]) for each in both}) == 1
+    for wrong, message in (("-n", "0"), "must be at least 1"), (("--case", "x"), "no case has this in its name"):
+        code, _, errors = atomsym("benchmark", "generators", file, *wrong, folder=folder)
+        assert code == 2
+        assert message in errors
+
+
+def test_one_line_of_a_recipe_makes_a_generator_that_aims_at_a_property(folder: Path, tmp_path: Path) -> None:
+    """``properties: [gap]``: in the table the metals have a low one and the salts a high one."""
+    metals, salts = ({f"{kind}-{number}": crystal for number in range(30)} for kind, crystal in KINDS.items())
+    write_table(tmp_path / "both.csv", {**metals, **salts})
+    text = CONFIG.replace("[salts.csv, more.csv]", "[both.csv]").replace("test: [test.csv], ", "")
+    (tmp_path / "run.yaml").write_text(text)
+    settings = ("--set", "epochs=18", "--set", "generator.dropout=0")
+    code, _, errors = atomsym("train-generator", "run.yaml", "-o", "run", *settings, "--json", folder=tmp_path)
+    assert code == 0, errors
+    generator = load_generator(tmp_path / "run" / "generator.safetensors")
+    assert generator.properties == ("gap",)
+
+    def part_of_metals(gap: float) -> float:
+        random = torch.Generator().manual_seed(0)
+        drawn = generator.sample(200, generator=random, targets={"gap": gap}, guidance=2.0)
+        return sum(each.protostructure.elements == (29,) for each in drawn) / 200
+
+    low, high = part_of_metals(15.0), part_of_metals(45.0)
+    assert low > high + 0.4, (low, high)
+
+
+KINDS = {
+    "metal": SymmetricCrystal(Protostructure(225, ((29, "a"),)), 3.6 * np.eye(3), np.zeros((1, 3))),
+    "salt": salt(11, 17),
+}

@@ -12,6 +12,8 @@ from atomsym.generators.generator import Pool
 
 FEW = 0.5
 """Candidates are drawn again if their effective number falls below this part of what it should be."""
+SPARE = 1.25
+"""Candidates for each crystal that is wanted where little is forbidden: with fewer some crystals come twice."""
 
 
 class Weights:
@@ -19,8 +21,8 @@ class Weights:
 
     A candidate's weight is the probability that was allowed at each of its draws. Where few unfinished candidates carry
     most of the weight of theirs, or are more or fewer than they should be, candidates of equal weights are drawn again
-    from them. There should be as many as are their part of the pool: of as many candidates as crystals are wanted where
-    little is forbidden, and of all that the pool began with where the conditions leave next to nothing.
+    from them. There should be as many as are their part of the pool: of ``SPARE`` times as many candidates as crystals
+    are wanted where little is forbidden, and of all that the pool began with where next to nothing is allowed.
 
     Args:
         pools: which the candidates are of.
@@ -30,7 +32,7 @@ class Weights:
     def __init__(self, pools: Sequence[Pool], generator: torch.Generator) -> None:
         self._pools, self._generator = pools, generator
         self._sizes = np.array([len(pool.groups) for pool in pools], dtype=np.float64)
-        self._least = np.array([pool.n for pool in pools], dtype=np.float64)
+        self._least = np.minimum(self._sizes, [SPARE * pool.n for pool in pools])
         self._finished = np.full(len(pools), -np.inf)
 
     def finish(self, pool: NDArray[np.int64], logs: NDArray[np.float64]) -> None:
