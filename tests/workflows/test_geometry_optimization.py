@@ -144,6 +144,7 @@ def test_performance_profiles_are_those_of_dolan_and_more() -> None:
 
 def test_profiles_compare_only_problems_that_all_have_tried() -> None:
     outcomes = [outcome("rfo", steps=0), outcome("bfgs", steps=6), outcome("rfo", "b")]
+    outcomes += [outcome(name, "c", converged=False, unsupported=True) for name in ("rfo", "bfgs")]
     assert costs_of(outcomes, ["rfo", "bfgs"], "steps").tolist() == [[1.0, 6.0]]
 
 

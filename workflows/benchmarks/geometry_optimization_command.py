@@ -102,41 +102,43 @@ def _write(outcomes: list[Outcome], rows: list[Summary], folder: Path) -> list[P
     return write_profiles(outcomes, folder)
 
 
+_REACHED = ("solved", "errors", "best minimum", "false minima", "above best, meV")
+_TAKEN = ("median steps", "mean steps", "calls", "Hessians", "calls with Hessians", "CPU, s")
+
+
 def _tables(rows: list[Summary]) -> list[Table]:
-    """One table a set and calculator."""
-    tables: dict[tuple[str, str], Table] = {}
+    """What was reached and what it took: two tables a set and calculator, narrow enough for a terminal."""
+    tables: dict[tuple[str, str], tuple[Table, Table]] = {}
     for row in rows:
         key = row.set_name, row.calculator
         if key not in tables:
-            names = (
-                "solved",
-                "errors",
-                "best minimum",
-                "false minima",
-                "above best, meV",
-                "median steps",
-                "mean steps",
-            )
             title = f"{key[0]}, {row.cases} structures, {key[1]}"
             if row.unsupported:
                 title += f"; {row.unsupported} are unsupported and do not count"
-            tables[key] = Table("optimizer", title=title)
-            for name in (*names, "evaluations", "Hessians", "with those of Hessians", "CPU, s"):
-                tables[key].add_column(name, justify="right")
-        tables[key].add_row(row.optimizer, *_cells(row))
-    return list(tables.values())
+            tables[key] = _empty(title, _REACHED), _empty("what the solved ones took on average", _TAKEN)
+        for table, cells in zip(tables[key], (_reached(row), _taken(row)), strict=True):
+            table.add_row(row.optimizer, *cells)
+    return [table for pair in tables.values() for table in pair]
 
 
-def _cells(row: Summary) -> list[str]:
-    def percent(value: float | None) -> str:
-        return "–" if value is None else f"{100 * value:.0f} %"
+def _empty(title: str, names: tuple[str, ...]) -> Table:
+    table = Table(title=title)
+    table.add_column("optimizer", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right")
+    return table
 
-    fractions = [percent(value) for value in (row.succeeded, row.failed, row.best, row.false_minima)]
+
+def _reached(row: Summary) -> list[str]:
+    fractions = (row.succeeded, row.failed, row.best, row.false_minima)
     above = None if row.mean_above_lowest is None else 1e3 * row.mean_above_lowest
+    return [*("–" if value is None else f"{100 * value:.0f} %" for value in fractions), *_numbers(above)]
+
+
+def _taken(row: Summary) -> list[str]:
     counts = (row.mean_steps, row.mean_evaluations, row.mean_hessians, row.mean_all_evaluations)
     median = "–" if row.median_steps is None else f"{row.median_steps:g}"
-    seconds = "–" if row.mean_cpu_s is None else f"{row.mean_cpu_s:.2f}"
-    return [*fractions, *_numbers(above), median, *_numbers(*counts), seconds]
+    return [median, *_numbers(*counts), "–" if row.mean_cpu_s is None else f"{row.mean_cpu_s:.2f}"]
 
 
 def _numbers(*values: float | None) -> list[str]:

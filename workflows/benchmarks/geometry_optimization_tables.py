@@ -140,15 +140,20 @@ def performance_profile(costs: FloatArray) -> list[tuple[FloatArray, FloatArray]
 
 
 def costs_of(outcomes: Sequence[Outcome], optimizers: Sequence[str], quantity: str) -> FloatArray:
-    """Costs of all problems that every optimizer has tried, shape (n_problems, n_optimizers).
+    """Costs of all problems that every optimizer has tried and the calculator supports.
 
     Args:
         outcomes: of one or more sets and calculators.
         optimizers: the columns.
         quantity: of ``SMALLEST_COST``; infinite where it did not succeed.
+
+    Returns:
+        Shape (n_problems, n_optimizers).
     """
     problems: dict[tuple[str, str, str], dict[str, float]] = {}
     for outcome in outcomes:
+        if outcome.unsupported:
+            continue
         cost = float(getattr(outcome, quantity)) if outcome.succeeded else np.inf
         problems.setdefault(outcome.key[:3], {})[outcome.optimizer] = max(cost, SMALLEST_COST[quantity])
     rows = [[row[name] for name in optimizers] for row in problems.values() if all(name in row for name in optimizers)]

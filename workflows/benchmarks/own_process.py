@@ -6,22 +6,19 @@ never falls; neither may touch the caller.
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import json
+import math
 import os
-import resource
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from atomsym.core import CalculationError
+from atomsym.workflows.benchmarks.peak_memory import peak_memory
 
 Row = dict[str, Any]
 
@@ -57,29 +54,7 @@ def answer_case(measure: Callable[[Row], Row]) -> None:
     sys.stdout.write(json.dumps(row) + "\n")
 
 
-def memory_in_use() -> float:
-    """Hand freed memory back and restart the record of the peak (Linux); memory in use now, MB.
-
-    Without it, what loading a model took and gave back would hide what its use takes.
-    """
-    gc.collect()
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
-            Path("/proc/self/clear_refs").write_text("5")
-            return _status("VmRSS")
-    return peak_memory()
-
-
-def peak_memory() -> float:
-    """Largest memory of this process since ``memory_in_use`` (elsewhere than on Linux: ever), MB."""
-    if sys.platform == "linux":
-        return _status("VmHWM")
-    scale = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
-
-
-def _status(entry: str) -> float:
-    """An entry of this process's status, MB."""
-    rows = Path("/proc/self/status").read_text().splitlines()
-    return next(int(row.split()[1]) for row in rows if row.startswith(entry + ":")) / 2**10
+def peak_megabytes(call: Callable[[], Any]) -> float:
+    """What a call takes at most, MB; not a number where Linux's counters miss."""
+    peak = peak_memory(call)
+    return math.nan if peak is None else peak / 2**20

@@ -14,7 +14,7 @@ from ase.calculators.calculator import Calculator
 
 from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.models import MACE, MACEConfig
-from atomsym.workflows.benchmarks.own_process import answer_case, memory_in_use, peak_memory
+from atomsym.workflows.benchmarks.own_process import answer_case, peak_megabytes
 from atomsym.workflows.benchmarks.potential_peers import PEER_CALCULATORS, foreign_model
 from atomsym.workflows.benchmarks.potential_systems import ELEMENTS, SYSTEMS
 from atomsym.workflows.convert import potential_from_mace
@@ -121,10 +121,7 @@ def measure_memory(case: dict[str, Any]) -> dict[str, Any]:
     (name,) = case["calculators"]
     atoms = SYSTEMS[case["system"]]()
     step = stepper(atoms, calculators(case, atoms)[name])
-    before = memory_in_use()
-    for _ in range(3):
-        step()
-    return {f"{name}_memory_mb": peak_memory() - before}
+    return {f"{name}_memory_mb": peak_megabytes(lambda: [step() for _ in range(3)])}
 
 
 def _measure(case: dict[str, Any]) -> dict[str, Any]:
