@@ -266,6 +266,7 @@ def test_the_command_writes_tables_and_pictures(tmp_path: Path, quickly: list[No
     assert "| Clebsch–Gordan | 4+0; 4 → 4 | 11+0; 11 → 11 | 23+0; 23 → 23 |" in tables
     assert "| SO(2), all orders | 5+0; 5 → 5 | 14+0; 14 → 14 | 30+0; 30 → 30 |" in tables
     assert "| Clebsch–Gordan | e3nn | 1 | 1 | 1 |" in tables
+    assert "| SO(2), all orders | with gradients | 1 / 1 | 1 / 1 | 1 / 1 |" in tables
     assert tables.count("### Powers of growth and crossovers") == 2
     for name in ("time.png", "normalised.png"):
         assert (tmp_path / name).stat().st_size > 20_000

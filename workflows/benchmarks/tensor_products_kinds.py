@@ -18,7 +18,8 @@ from atomsym.kernels.backends import Operation
 from atomsym.kernels.cp_product import CPProduct, available_ranks, cp_convolution, cp_product
 from atomsym.kernels.cp_product.product import CONVOLUTION as CP_CONVOLUTION
 from atomsym.kernels.cp_product.product import PRODUCT as CP_PRODUCT
-from atomsym.kernels.gaunt_product import GauntProduct, gaunt_product
+from atomsym.kernels.gaunt_product import GauntConvolution, GauntProduct, gaunt_convolution, gaunt_product
+from atomsym.kernels.gaunt_product.convolution import OPERATION as GAUNT_CONVOLUTION
 from atomsym.kernels.gaunt_product.product import OPERATION as GAUNT
 from atomsym.kernels.matrix_coupling import MatrixCoupling, matrix_coupling
 from atomsym.kernels.matrix_coupling.coupling import OPERATION as MATRIX
@@ -216,6 +217,8 @@ def _so2(shape: Shape, *, max_order: int | None = None) -> Product | None:
 
 def _gaunt(shape: Shape, *, signal: str = "scalar") -> Product | None:
     first, other = shape.irreps()
+    if shape.place == "edges" and signal == "scalar":
+        return _gaunt_convolution(first, other)
     out = other if signal == "scalar" else Irreps(tuple(replace(irrep, parity=-irrep.parity) for irrep in other))
     product = GauntProduct((first, other), out, "scalar" if signal == "scalar" else "vector")
     parts = 1 if signal == "scalar" else 3
@@ -228,6 +231,23 @@ def _gaunt(shape: Shape, *, signal: str = "scalar") -> Product | None:
         return float(product.n_points * n) * (2 * parts * transforms + (1 if parts == 1 else 9) * channels)
 
     return _of_features(shape.place, (first, other, out), True, multiply, work, GAUNT)
+
+
+def _gaunt_convolution(first: Irreps, other: Irreps) -> Product:
+    convolution = GauntConvolution(first, other, other)
+
+    def apply(x: Tensor, y: Tensor, w: Tensor, topology: EdgeTopology, backend: str) -> Tensor:
+        return gaunt_convolution(x, y, w, topology, convolution, backend=backend)
+
+    def work(nodes: int, n: int, channels: int) -> float:
+        on_nodes = 2 * nodes * channels * (first.dim + other.dim)
+        on_edges = n * (2 * other.dim + (2 * convolution.n_weights + 2) * channels)
+        return float(convolution.product.n_points) * (on_nodes + on_edges)
+
+    second = partial(_harmonics, degree=other.max_degree)
+    return Product(
+        *(first, other, other, True, convolution.n_weights, apply, work), second=second, operation=GAUNT_CONVOLUTION
+    )
 
 
 def _matrix(shape: Shape, *, odd: bool = False) -> Product | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from atomsym.workflows.benchmarks.tensor_products_cases import Abilities, ProductBenchmark, ProductRow
+from atomsym.workflows.benchmarks.tensor_products_e3nn import E3NN
 from atomsym.workflows.benchmarks.tensor_products_fits import (
     ASYMPTOTIC_DEGREE,
     backends_of,
+    best_curve,
     crossover,
     curve,
     products_of,
@@ -36,11 +38,12 @@ def as_markdown(result: ProductBenchmark) -> str:
     ]
     for place in settings.places:
         parts.append(f"## {TITLES[place]}")
-        for title, lines in (
+        for title, lines in (  # only those with rows are shown
             ("Couplings that occur and numbers that can be chosen on their own", _reach_table(result, place)),
             ("Product, ms", _time_table(result, place, "forward_ms")),
             ("Product and gradients for all operands, ms", _time_table(result, place, "gradients_ms")),
             ("Product, gradients and derivatives of the force, ms", _time_table(result, place, "second_ms")),
+            ("Times faster than e3nn's Clebsch–Gordan / than itself in plain torch", _ratio_table(result, place)),
             ("Harmonics or frames of the edges, once for all layers, ms", _geometry_table(result, place)),
             ("Share of torch's matrix product, forward", _share_table(result, place)),
             ("Peak memory of product and gradients, MB", _time_table(result, place, "gradients_mb")),
@@ -85,6 +88,23 @@ def _time_table(result: ProductBenchmark, place: str, quantity: str) -> list[str
             if values:
                 rows.append([KINDS[name].label, backend, *(_number(values.get(degree)) for degree in degrees)])
     return _table(["product", "backend", *(f"L = {degree}" for degree in degrees)], rows)
+
+
+def _ratio_table(result: ProductBenchmark, place: str) -> list[str]:
+    """Of the fastest backend, forward; then with gradients."""
+    degrees = sorted(result.settings.degrees)
+    rows = []
+    for name in products_of(result, place):
+        for title, quantity in (("forward", "forward_ms"), ("with gradients", "gradients_ms")):
+            own = best_curve(result, place, name, quantity)
+            theirs = curve(result, place, BASELINE, E3NN, quantity)
+            plain = curve(result, place, name, "reference", quantity)
+            cells = []
+            for degree in degrees:
+                ratios = [f"{of[degree] / own[degree]:.3g}" if degree in of else "–" for of in (theirs, plain)]
+                cells.append(" / ".join(ratios) if degree in own else "–")
+            rows.append([KINDS[name].label, title, *cells])
+    return _table(["product", "what", *(f"L = {degree}" for degree in degrees)], rows)
 
 
 def _geometry_table(result: ProductBenchmark, place: str) -> list[str]:
