@@ -11,7 +11,7 @@ every batch. Without it, that backward is made of calls of the other two.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -49,6 +49,7 @@ class MultilinearConvolution:
         self._forward: dict[str, DifferentiableOperator] = {}
         self._gradients: dict[str, DifferentiableOperator] = {}
         self._second: dict[str, DifferentiableOperator] = {}
+        self._second_along: dict[str, frozenset[str]] = {}
 
     def __call__(self, backend: str, operands: Sequence[Tensor], topology: EdgeTopology, handle: str) -> Tensor:
         """The differentiable function."""
@@ -62,6 +63,7 @@ class MultilinearConvolution:
         gradients: Callable[..., tuple[Tensor, ...]],
         keys: tuple[str, ...],
         second: Callable[..., tuple[Tensor, ...]] | None = None,
+        second_along: Collection[str] | None = None,
     ) -> None:
         """Register the operators of a backend for the dispatch keys ``keys`` (CPU, CUDA).
 
@@ -73,6 +75,7 @@ class MultilinearConvolution:
             second: (g, operands, directions of the operands or None, wiring, handle, which of g and the operands are
                 wanted) → derivatives for g and the operands of the sum over the directions of F with an operand
                 replaced by its direction; empty where not wanted.
+            second_along: operands along which ``second`` can go, None: all; others go by the first two operators.
         """
         tensors = ", ".join(f"Tensor {name}" for name in self.operands)
         wanted = ", ".join(f"bool need_{name}" for name in self.operands)
@@ -94,6 +97,7 @@ class MultilinearConvolution:
             batching=partial(self._gradients_batching, self.ranks),
         )
         if second is not None:
+            self._second_along[backend] = frozenset(self.operands if second_along is None else second_along)
             directions = ", ".join(f"Tensor? along_{name}" for name in self.operands)
             self._second[backend] = DifferentiableOperator(
                 f"{self.name}_second_{backend}",
@@ -175,7 +179,8 @@ class MultilinearConvolution:
         wanted = {name for name, need in zip(names, needs[: n + 1], strict=True) if need}
         if not wanted or all(direction is None for direction in along):
             return []
-        if backend in self._second:
+        given = {name for name, direction in zip(self.operands, along, strict=True) if direction is not None}
+        if backend in self._second and given <= self._second_along[backend]:
             flags = tuple(name in wanted for name in names)
             results = self._second[backend](*inputs[: n + 1], *along, *context, *flags)
             return [

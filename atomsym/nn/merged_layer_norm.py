@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from atomsym.kernels.merged_norm import merged_norm
+
 
 class MergedLayerNorm(torch.nn.Module):
     """y_lm = w_l x_lm / sqrt(mean_l |x_l|² / (2l + 1) + ε), scalars less their mean over the channels and plus a bias.
@@ -36,16 +38,14 @@ class MergedLayerNorm(torch.nn.Module):
         self.bias = torch.nn.Parameter(torch.zeros(channels))
         degrees = [degree for degree in range(max_degree + 1) for _ in range(2 * degree + 1)]
         self.register_buffer("_degrees", torch.tensor(degrees), persistent=False)
-        self._shares = [1 / ((2 * degree + 1) * (max_degree + 1)) for degree in degrees]
+        self._shares = tuple(1 / ((2 * degree + 1) * (max_degree + 1)) for degree in degrees)
 
     def forward(self, features: Tensor) -> Tensor:
         """(n, (L + 1)², channels) → the same; differentiable any number of times."""
-        scalars = features[:, :1] - features[:, :1].mean(2, keepdim=True)
-        centred = torch.cat((scalars, features[:, 1:]), 1)
-        squared = centred.square().mean(2) @ centred.new_tensor(self._shares)
+        normed = merged_norm(features, self._shares, self.epsilon)
         weight = self.weight.T.index_select(0, self.get_buffer("_degrees"))
-        scaled = centred * (squared + self.epsilon).rsqrt()[:, None, None] * weight
-        return torch.cat((scaled[:, :1] + self.bias, scaled[:, 1:]), 1)
+        bias = torch.nn.functional.pad(self.bias.unsqueeze(0), (0, 0, 0, len(self._shares) - 1))
+        return torch.addcmul(bias, normed, weight)
 
     def extra_repr(self) -> str:
         return f"l <= {self.max_degree}, {self.weight.shape[0]} channels, epsilon {self.epsilon:g}"

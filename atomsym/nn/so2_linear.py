@@ -62,12 +62,16 @@ class SO2Linear(torch.nn.Module):
         """Apply it.
 
         Args:
-            rows: shape (n, description.in_width): rows by order (``gather_into_frames``), channels last.
+            rows: shape (n, description.in_width): rows by order, channels last.
 
         Returns:
             Shape (n, description.out_width): the further scalars, then rows by order.
         """
-        return order_linear(rows, torch.cat([weight.flatten() for weight in self.weights]), self.description)
+        return order_linear(rows, self.packed(), self.description)
+
+    def packed(self) -> Tensor:
+        """All weights, one matrix after the other, shape (description.n_weights,)."""
+        return torch.cat([weight.flatten() for weight in self.weights])
 
     def extra_repr(self) -> str:
         sizes = self.description

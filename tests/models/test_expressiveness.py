@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from atomsym.core import AtomGraph
-from atomsym.models import MACE, LearnedPotential, MACEConfig, NequIP, NequIPConfig
+from atomsym.models import ESEN, MACE, ESENConfig, LearnedPotential, MACEConfig, NequIP, NequIPConfig
 
 Point = tuple[float, float, float]
 Edges = Sequence[tuple[int, int]]
@@ -95,6 +95,11 @@ def nequip(**changes: Any) -> LearnedPotential:
     return seeded(NequIP, NequIPConfig(**(COMMON | {"max_degree": 3, "hidden": "0e+1o+2e+3o"} | changes)))
 
 
+def esen(**changes: Any) -> LearnedPotential:
+    sizes = {"edge_channels": 8, "feed_forward_channels": 8, "max_degree": 3}
+    return seeded(ESEN, ESENConfig(**(COMMON | sizes | changes)))
+
+
 def seeded(potential: type[LearnedPotential], config: Any) -> LearnedPotential:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -136,6 +141,14 @@ def test_more_layers_raise_the_body_order_but_tell_no_mirror_images_apart(make: 
     assert not any(found[name] for name in PAIRS if "mirror" in name or "published" in name)
 
 
+@pytest.mark.parametrize("changes", [{}, {"feed_forward": "grid"}, {"edge_activation": "grid"}, {"parity": False}])
+def test_one_layer_of_esen_tells_all_pairs_apart_but_mirror_images(changes: dict[str, Any]) -> None:
+    """Its norm divides by the length of what was summed: the body order has no end. Parity hides mirror images."""
+    found = {name: told_apart(esen(n_layers=1, **changes), pair) for name, pair in PAIRS.items()}
+    expected = {name: name in BODY_ORDER for name in PAIRS} | {"mirror": changes.get("parity") is False}
+    assert found == expected
+
+
 def features_of(potential: LearnedPotential, module: str, graph: AtomGraph) -> Tensor:
     """What a part of the potential says of the centre, shape (irreps.dim, channels)."""
     seen: list[Any] = []
@@ -169,11 +182,13 @@ def test_chains_are_told_apart_once_their_ends_meet(k: int, n_layers: int) -> No
         n_layers >= k // 2 + 1
     )
     assert told_apart(nequip(hidden="0e+1o", max_degree=1, n_layers=n_layers), pair) == (n_layers >= k + 1)
+    assert told_apart(esen(max_degree=1, n_layers=n_layers), pair) == (n_layers >= k // 2)  # it sees one cutoff farther
 
 
-@pytest.mark.parametrize("make", [mace, nequip])
+@pytest.mark.parametrize("make", [mace, nequip, esen])
 def test_invariant_features_never_tell_chains_apart(make: Any) -> None:
-    assert not any(told_apart(make(hidden="0e", max_degree=0, n_layers=n), (chain(2, -1), chain(2, 1))) for n in (3, 5))
+    hidden = {} if make is esen else {"hidden": "0e"}
+    assert not any(told_apart(make(**hidden, max_degree=0, n_layers=n), (chain(2, -1), chain(2, 1))) for n in (3, 5))
 
 
 @pytest.mark.parametrize("degree", [1, 2, 3, 4, 5])
@@ -183,6 +198,7 @@ def test_the_orientation_of_a_ring_is_seen_from_the_degree_of_its_fold_on(fold: 
     parts = (
         (mace(max_degree=degree, correlation=1), "interactions.0"),
         (nequip(max_degree=degree, hidden=irreps, n_layers=2), "layers.0"),
+        (esen(max_degree=degree, n_layers=1), "degree_embedding"),
     )
     for potential, part in parts:
         one, other = (features_of(potential, part, ring(fold, angle)) for angle in (0.0, 2 * pi / (fold + 1.5)))

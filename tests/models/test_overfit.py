@@ -12,7 +12,7 @@ import torch
 from atomsym.core import AtomGraph
 from atomsym.datasets import read_dataset
 from atomsym.derivatives import evaluate
-from atomsym.models import MACE, LearnedPotential, NequIP
+from atomsym.models import ESEN, MACE, LearnedPotential, NequIP
 from atomsym.training.samples import Samples
 from atomsym.training.statistics import dataset_statistics
 
@@ -20,6 +20,7 @@ CUTOFF, STEPS = 4.0, 600
 SETTINGS: dict[type[LearnedPotential], dict[str, Any]] = {
     MACE: {"hidden": "0e+1o", "max_degree": 2, "correlation": 2},
     NequIP: {"hidden": "0e+1o", "n_layers": 3},
+    ESEN: {"edge_channels": 16, "feed_forward_channels": 32},
 }
 
 

@@ -37,6 +37,7 @@ NB_MODULE(ATOMSYM_MODULE, m) {
     bind_so2_linear(m);
     bind_so2_gate(m);
     bind_so2_frames(m);
+    bind_merged_norm(m);
     bind_pointwise_product(m);
     bind_pointwise_convolution(m);
 }

@@ -28,5 +28,6 @@ void bind_so2_rows(nb::module_ &);
 void bind_so2_linear(nb::module_ &);
 void bind_so2_gate(nb::module_ &);
 void bind_so2_frames(nb::module_ &);
+void bind_merged_norm(nb::module_ &);
 void bind_pointwise_product(nb::module_ &);
 void bind_pointwise_convolution(nb::module_ &);

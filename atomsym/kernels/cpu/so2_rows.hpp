@@ -4,6 +4,7 @@
 // of m = 0, then of +1, -1, +2, -2 and so on. A factor belongs to the rows +m and -m of a degree alike.
 #pragma once
 #include "so2_convolution_blocks.hpp"
+#include "so2_linear.hpp"
 #include <algorithm>
 #include <cstdlib>
 #include <vector>
@@ -49,10 +50,10 @@ template <class T> struct RowsCall {
     bool has(int i) const { return operands[i].data != nullptr; }
 };
 
-// Features of both ends of each edge turned into its frame and multiplied with factors.
-template <class T> void gather_forward(const RowPlan &, const RowsCall<T> &);
-template <class T> void gather_gradients(const RowPlan &, const RowsCall<T> &);
-template <class T> void gather_second(const RowPlan &, const RowsCall<T> &);
+// Features of both ends of each edge turned into its frame, multiplied with factors and mapped within orders.
+template <class T> void gather_forward(const RowPlan &, const std::vector<LinearBlock> &, const RowsCall<T> &);
+template <class T> void gather_gradients(const RowPlan &, const std::vector<LinearBlock> &, const RowsCall<T> &);
+template <class T> void gather_second(const RowPlan &, const std::vector<LinearBlock> &, const RowsCall<T> &);
 
 // Rows of each edge times its weight, turned out of its frame and summed at the receiver.
 template <class T> void sum_forward(const RowPlan &, const RowsCall<T> &);

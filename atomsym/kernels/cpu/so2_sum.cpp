@@ -156,18 +156,37 @@ template <class T> void sum_second(const RowPlan &plan, const RowsCall<T> &c) {
 
 namespace {
 
+template <class T>
+RowsCall<T> make_call(const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes,
+                      const std::vector<Address> &data, const std::vector<std::int64_t> &strides,
+                      const std::vector<Address> &results, int n_threads) {
+    const auto at = [&](int i) { return input<std::int64_t>(wiring[i]); };
+    RowsCall<T> c{{sizes[0], sizes[1], sizes[2], sizes[3], at(0), at(1), at(2), at(3), at(4), n_threads}, {}, {}};
+    for (std::size_t i = 0; i < data.size(); ++i) c.operands.push_back({input<T>(data[i]), strides[i]});
+    for (Address result : results) c.results.push_back(output<T>(result));
+    return c;
+}
+
 // degrees: the three numbers of RowPlan; sizes: of the batch, nodes, edges and channels; wiring: the five addresses of
 // an EdgeTopology; operands with their batch strides, and results, as the function names them.
 template <class T, void (*function)(const RowPlan &, const RowsCall<T> &)>
 void call(const std::vector<int> &degrees, const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes,
           const std::vector<Address> &data, const std::vector<std::int64_t> &strides,
           const std::vector<Address> &results, int n_threads) {
-    const auto at = [&](int i) { return input<std::int64_t>(wiring[i]); };
-    RowsCall<T> c{{sizes[0], sizes[1], sizes[2], sizes[3], at(0), at(1), at(2), at(3), at(4), n_threads}, {}, {}};
-    for (std::size_t i = 0; i < data.size(); ++i) c.operands.push_back({input<T>(data[i]), strides[i]});
-    for (Address result : results) c.results.push_back(output<T>(result));
+    const RowsCall<T> c = make_call<T>(wiring, sizes, data, strides, results, n_threads);
     nb::gil_scoped_release release;
     function(RowPlan(degrees[0], degrees[1], degrees[2]), c);
+}
+
+// The same with the blocks of a linear map, as the functions of so2_linear.cpp take them.
+template <class T, void (*function)(const RowPlan &, const std::vector<LinearBlock> &, const RowsCall<T> &)>
+void call_with_map(const std::vector<int> &degrees, const std::vector<std::int64_t> &table,
+                   const std::vector<double> &scales, const std::vector<Address> &wiring,
+                   const std::vector<std::int64_t> &sizes, const std::vector<Address> &data,
+                   const std::vector<std::int64_t> &strides, const std::vector<Address> &results, int n_threads) {
+    const RowsCall<T> c = make_call<T>(wiring, sizes, data, strides, results, n_threads);
+    nb::gil_scoped_release release;
+    function(RowPlan(degrees[0], degrees[1], degrees[2]), linear_blocks(table, scales), c);
 }
 
 }  // namespace
@@ -175,12 +194,12 @@ void call(const std::vector<int> &degrees, const std::vector<Address> &wiring, c
 
 void bind_so2_rows(nb::module_ &m) {
     using namespace atomsym;
-    m.def("so2_gather_forward_float32", &call<float, gather_forward<float>>);
-    m.def("so2_gather_forward_float64", &call<double, gather_forward<double>>);
-    m.def("so2_gather_gradients_float32", &call<float, gather_gradients<float>>);
-    m.def("so2_gather_gradients_float64", &call<double, gather_gradients<double>>);
-    m.def("so2_gather_second_float32", &call<float, gather_second<float>>);
-    m.def("so2_gather_second_float64", &call<double, gather_second<double>>);
+    m.def("so2_gather_forward_float32", &call_with_map<float, gather_forward<float>>);
+    m.def("so2_gather_forward_float64", &call_with_map<double, gather_forward<double>>);
+    m.def("so2_gather_gradients_float32", &call_with_map<float, gather_gradients<float>>);
+    m.def("so2_gather_gradients_float64", &call_with_map<double, gather_gradients<double>>);
+    m.def("so2_gather_second_float32", &call_with_map<float, gather_second<float>>);
+    m.def("so2_gather_second_float64", &call_with_map<double, gather_second<double>>);
     m.def("so2_sum_forward_float32", &call<float, sum_forward<float>>);
     m.def("so2_sum_forward_float64", &call<double, sum_forward<double>>);
     m.def("so2_sum_gradients_float32", &call<float, sum_gradients<float>>);

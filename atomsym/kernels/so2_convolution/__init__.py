@@ -16,7 +16,7 @@ from atomsym.kernels.so2_convolution.orders import (
 )
 from atomsym.kernels.so2_convolution.product import SO2Path, SO2Product
 from atomsym.kernels.so2_convolution.rows import (
-    gather_into_frames,
+    gather_linear,
     n_order_factors,
     n_order_rows,
     sum_out_of_frames,
@@ -32,7 +32,7 @@ __all__ = [
     "components_by_order",
     "degrees_by_order",
     "edge_frames",
-    "gather_into_frames",
+    "gather_linear",
     "n_order_factors",
     "n_order_rows",
     "order_components",

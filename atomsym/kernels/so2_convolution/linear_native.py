@@ -26,7 +26,8 @@ def linear(rows: Tensor, weights: Tensor, description: OrderLinear) -> Tensor:
 
 
 @cache
-def _table(handle: str) -> tuple[list[int], list[float]]:
+def linear_table(handle: str) -> tuple[list[int], list[float]]:
+    """The blocks that have weights: six numbers and a scale each."""
     blocks = [block for block in order_linear_of(handle).blocks if block.n_in and block.n_out]
     return [number for block in blocks for number in block[:6]], [block.scale for block in blocks]
 
@@ -48,7 +49,13 @@ def _map(source: Tensor, weights: Tensor, handle: str, transpose: bool) -> Tenso
     if result.numel():
         sizes = [source.shape[0], description.in_width, description.out_width]
         _kernel("so2_linear", source)(
-            source.data_ptr(), weights.data_ptr(), result.data_ptr(), *_table(handle), sizes, transpose, n_threads()
+            source.data_ptr(),
+            weights.data_ptr(),
+            result.data_ptr(),
+            *linear_table(handle),
+            sizes,
+            transpose,
+            n_threads(),
         )
     return result
 
@@ -59,7 +66,7 @@ def _weight(source: Tensor, grad: Tensor, handle: str) -> Tensor:
     if result.numel():
         sizes = [source.shape[0], description.in_width, description.out_width]
         _kernel("so2_linear_weight", source)(
-            source.data_ptr(), grad.data_ptr(), result.data_ptr(), *_table(handle), sizes, n_threads()
+            source.data_ptr(), grad.data_ptr(), result.data_ptr(), *linear_table(handle), sizes, n_threads()
         )
     return result
 

@@ -1,4 +1,4 @@
-"""Features of atoms turned into the frames of edges and multiplied there, and rows of edges turned back and summed.
+"""Features of atoms turned into the frames of edges and mapped there, and rows of edges turned back and summed.
 
 Between the two, features lie by order m: the rows of order 0 are those of degrees 0 … L, then come degrees 1 … L of
 +1, those of −1, degrees 2 … L of +2 and so on. A linear map that commutes with turns about the edge is then one of
@@ -17,9 +17,11 @@ from atomsym.kernels.native import cpu_reason
 from atomsym.kernels.segments import segment_sum
 from atomsym.kernels.so2_convolution import rows_native
 from atomsym.kernels.so2_convolution.frames import EdgeFrames
+from atomsym.kernels.so2_convolution.linear import reference_linear
+from atomsym.kernels.so2_convolution.linear_description import OrderLinear
 from atomsym.kernels.so2_convolution.orders import order_frames, rotate_into_frames, rotate_out_of_frames
 
-GATHER = Operation("gather_into_frames")
+GATHER = Operation("gather_linear")
 SUM = Operation("sum_out_of_frames")
 
 
@@ -33,25 +35,34 @@ def n_order_factors(max_degree: int, max_order: int) -> int:
     return (max_order + 1) * (2 * max_degree - max_order + 2) // 2
 
 
-def gather_into_frames(
-    features: Tensor, frames: EdgeFrames, factors: Tensor, topology: EdgeTopology, *, backend: str = "auto"
+def gather_linear(
+    features: Tensor,
+    frames: EdgeFrames,
+    factors: Tensor,
+    weights: Tensor,
+    topology: EdgeTopology,
+    linear: OrderLinear,
+    *,
+    backend: str = "auto",
 ) -> Tensor:
-    """Turn the features of both ends of each edge into its frame and multiply them with factors.
+    """Turn the features of both ends of each edge into its frame, multiply them with factors, map them within orders.
 
-    out[e, (m, l), :] = w[e, (|m|, l), :] · (D_e [x_sender(e), x_receiver(e)])[(m, l), :], the two ends side by side on
-    the channel axis.
+    out[e] = linear(rows_e),  rows_e[(m, l), :] = w[e, (|m|, l), :] · (D_e [x_sender(e), x_receiver(e)])[(m, l), :],
+    the two ends side by side on the channel axis.
 
     Args:
         features: x, shape (n_nodes, (L + 1)², channels), degrees 0 … L, float32 or float64.
-        frames: of the edges, of degree L; their orders are those of the result.
+        frames: of the edges, of degree L; their orders are those of the rows.
         factors: w, shape (n_edges, n_order_factors(L, max_order), 2 · channels), same dtype; orders from 0 on, degrees
             m … L of each.
+        weights: of the map (``order_linear``), shape (linear.n_weights,).
         topology: edges sorted by receiver.
+        linear: sizes of the map; degree and order are those of the frames, channels_in is 2 · channels.
         backend: ``auto``, ``cpp`` or ``reference``.
 
     Returns:
-        Shape (n_edges, n_order_rows(L, max_order), 2 · channels). Differentiable in features, factors and frames any
-        number of times by reverse mode; ``cpp`` has fused first and second derivatives.
+        Shape (n_edges, linear.out_width). Differentiable any number of times by reverse mode. With ``cpp`` rows exist
+        for a block of edges at a time; first derivatives are fused, and second ones but for those along the weights.
 
     Raises:
         InputError: if shapes, dtypes or devices do not fit each other.
@@ -61,19 +72,27 @@ def gather_into_frames(
         >>> from atomsym.kernels.so2_convolution import edge_frames
         >>> topology = EdgeTopology.from_edge_index(torch.tensor([[0, 1], [1, 0]]), 2)
         >>> frames = edge_frames(torch.tensor([[0.0, 1.0, 0.0], [0.0, -1.0, 0.0]]), 2, 1)
-        >>> gather_into_frames(torch.ones(2, 9, 4), frames, torch.ones(2, 5, 8), topology).shape
-        torch.Size([2, 7, 8])
+        >>> linear = OrderLinear(2, 1, 8, 3, n_scalars=5)
+        >>> x, w = torch.ones(2, 9, 4), torch.ones(2, 5, 8)
+        >>> gather_linear(x, frames, w, torch.ones(linear.n_weights), topology, linear).shape == (2, 5 + 7 * 3)
+        True
     """
     degree, order = frames.max_degree, frames.max_order
     channels = features.shape[-1] if features.ndim else 0
+    if (linear.max_degree, linear.max_order, linear.channels_in) != (degree, order, 2 * channels):
+        raise InputError(
+            f"a map of degree {linear.max_degree}, order {linear.max_order} and {linear.channels_in} channels does not "
+            f"fit frames of degree {degree} and order {order} with twice {channels} channels"
+        )
     _check(
         frames,
         topology,
         ("features", features, (topology.n_nodes, (degree + 1) ** 2, channels)),
         ("factors", factors, (topology.n_edges, n_order_factors(degree, order), 2 * channels)),
+        ("weights", weights, (linear.n_weights,)),
     )
     chosen = _select_gather(backend, features.device.type, features.dtype)
-    return GATHER[chosen].function(features, frames, factors, topology)
+    return GATHER[chosen].function(features, frames, factors, weights, topology, linear)
 
 
 def sum_out_of_frames(
@@ -91,10 +110,11 @@ def sum_out_of_frames(
         backend: ``auto``, ``cpp`` or ``reference``.
 
     Returns:
-        Shape (n_nodes, (L + 1)², channels). Differentiable as ``gather_into_frames``.
+        Shape (n_nodes, (L + 1)², channels). Differentiable any number of times; ``cpp`` has fused
+        first and second derivatives.
 
     Raises:
-        InputError, BackendError: as ``gather_into_frames``.
+        InputError, BackendError: as ``gather_linear``.
     """
     sizes = [n_order_rows(frames.max_degree, order) for order in range(frames.max_order + 1)]
     if rows.ndim != 3 or rows.shape[1] not in sizes:
@@ -123,15 +143,22 @@ def _check(frames: EdgeFrames, topology: EdgeTopology, *operands: tuple[str, Ten
             raise InputError(f"{name} is on {operand.device}, the topology on {topology.receiver.device}")
 
 
-def reference_gather(features: Tensor, frames: EdgeFrames, factors: Tensor, topology: EdgeTopology) -> Tensor:
-    """See ``gather_into_frames``: lookups and one matrix product an edge. The oracle."""
+def reference_gather(
+    features: Tensor,
+    frames: EdgeFrames,
+    factors: Tensor,
+    weights: Tensor,
+    topology: EdgeTopology,
+    linear: OrderLinear,
+) -> Tensor:
+    """See ``gather_linear``: lookups and matrix products of each edge. The oracle."""
     ends = torch.stack((topology.sender, topology.receiver), 1).flatten()
     # One lookup for both atoms: the gradient of a lookup is several times faster if it comes in one piece.
     both = features.index_select(0, ends).unflatten(0, (-1, 2)).transpose(1, 2).flatten(2)
     sizes = [frames.max_degree - order + 1 for order in range(frames.max_order + 1)]
     parts = rotate_into_frames(both, order_frames(frames))
     pairs = zip(parts, factors.unsqueeze(1).split(sizes, 2), strict=True)
-    return torch.cat([(part * factor).flatten(1, 2) for part, factor in pairs], 1)
+    return reference_linear(torch.cat([(part * factor).flatten(1) for part, factor in pairs], 1), weights, linear)
 
 
 def reference_sum(rows: Tensor, frames: EdgeFrames, weights: Tensor, topology: EdgeTopology, order: int) -> Tensor:

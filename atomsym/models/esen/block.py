@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from atomsym.kernels.so2_convolution import gather_into_frames, n_order_factors, n_order_rows, sum_out_of_frames
+from atomsym.kernels.so2_convolution import gather_linear, n_order_factors, n_order_rows, sum_out_of_frames
 from atomsym.models.esen.activations import DegreeGate, order_activation
 from atomsym.models.esen.attention import Attention
 from atomsym.models.esen.config import ESENConfig
-from atomsym.models.esen.edges import Edges, edge_scalars
+from atomsym.models.esen.edges import Edges, edge_scalars, sum_over_blocks
 from atomsym.nn import EquivariantLinear, GridGate, MergedLayerNorm, Perceptron, SO2Linear
 from atomsym.symmetry import Irreps
 
@@ -50,15 +50,19 @@ class Messages(nn.Module):
 
     def forward(self, features: Tensor, edges: Edges) -> Tensor:
         """Sums of the messages, shape of the features: (n_atoms, (L + 1)², channels)."""
+        return sum_over_blocks(self._of_block, edges, features)
+
+    def _of_block(self, features: Tensor, edges: Edges) -> Tensor:
         factors = self.radial(edges.scalars).unflatten(1, (self._n_factors, -1))
-        mixed = self.first(gather_into_frames(features, edges.frames, factors, edges.topology).flatten(1))
+        first, topology = self.first, edges.topology
+        mixed = gather_linear(features, edges.frames, factors, first.packed(), topology, first.description)
         rows, weights = self.activation(mixed), edges.weights
         if self.attention is not None:
             shares = self.attention(mixed[:, : self._of_attention], edges)
             by_head = rows.unflatten(1, (self._n_rows, shares.shape[1], -1)) * shares[:, None, :, None]
             rows, weights = by_head.flatten(1), torch.ones_like(weights)
         messages = self.second(rows).unflatten(1, (self._n_rows, -1))
-        return sum_out_of_frames(messages, edges.frames, weights, edges.topology)
+        return sum_out_of_frames(messages, edges.frames, weights, topology)
 
 
 class FeedForward(nn.Module):

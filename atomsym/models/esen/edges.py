@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from atomsym.core import EdgeTopology
 from atomsym.kernels.so2_convolution import EdgeFrames, sum_out_of_frames
 from atomsym.models.esen.config import ESENConfig
 from atomsym.nn import Perceptron
+
+EDGES_OF_BLOCK = 32_768
+"""Larger graphs are worked on in blocks of about so many edges, whose intermediate results are made again for the
+derivatives instead of kept: memory then grows by what all edges keep, some hundred bytes each, not thousands."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +36,45 @@ class Edges:
     envelope: Tensor
     frames: EdgeFrames
     weights: Tensor
+
+    def blocks(self, size: int) -> list[Edges]:
+        """The same edges in pieces that hold all edges of each of their receivers, of about ``size`` edges each."""
+        offsets = self.topology.receiver_offsets
+        wanted = torch.arange(size, self.topology.n_edges, size, device=offsets.device)
+        ends = offsets[torch.searchsorted(offsets, wanted)].unique_consecutive().tolist()
+        starts = [0, *(end for end in ends if end < self.topology.n_edges)]
+        stops = [*starts[1:], self.topology.n_edges]
+        sizes = [stop - start for start, stop in zip(starts, stops, strict=True)]
+        # Not slices: the gradient of a split comes in one piece.
+        parts = (x.split(sizes) for x in (self.scalars, self.envelope, self.frames.values, self.weights))
+        return [
+            Edges(_part(self.topology, start, stop), scalars, envelope, replace(self.frames, values=values), weights)
+            for start, stop, scalars, envelope, values, weights in zip(starts, stops, *parts, strict=True)
+        ]
+
+
+def _part(topology: EdgeTopology, start: int, stop: int) -> EdgeTopology:
+    """The edges from one number to another, among all nodes."""
+    index = torch.stack((topology.receiver[start:stop], topology.sender[start:stop]))
+    return EdgeTopology.from_edge_index(index, topology.n_nodes)
+
+
+def sum_over_blocks(function: Callable[..., Tensor], edges: Edges, *arguments: Tensor) -> Tensor:
+    """function(*arguments, edges), block by block if there are many edges.
+
+    Not in compiled code and not under function transforms, where nothing can be made again.
+    """
+    whole = edges.topology.n_edges <= EDGES_OF_BLOCK
+    if whole or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return function(*arguments, edges)
+    total: Tensor | None = None
+    for block in edges.blocks(EDGES_OF_BLOCK):
+        found: Tensor = checkpoint(
+            function, *arguments, block, use_reentrant=False, preserve_rng_state=False, determinism_check="none"
+        )
+        total = found if total is None else total + found
+    assert total is not None  # there are edges
+    return total
 
 
 def edge_scalars(config: ESENConfig) -> int:
@@ -54,5 +100,8 @@ class DegreeEmbedding(nn.Module):
 
     def forward(self, edges: Edges) -> Tensor:
         """Shape (n_atoms, (L + 1)², channels)."""
+        return sum_over_blocks(self._of_block, edges)
+
+    def _of_block(self, edges: Edges) -> Tensor:
         along = self.radial(edges.scalars).unflatten(1, (-1, self._channels))
         return sum_out_of_frames(along, edges.frames, edges.weights, edges.topology)

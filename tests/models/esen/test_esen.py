@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from atomsym.heads import HessianHeadConfig, HessianPotential
 from atomsym.kernels.neighbors import connect
 from atomsym.kernels.so2_convolution import frames as frames_module
 from atomsym.models import ESEN, DatasetStatistics, ESENConfig, LearnedPotential
+from atomsym.models.esen import edges as edges_module
 from atomsym.models.esen.attention import Attention
 from atomsym.models.esen.model import Edges
 from atomsym.models.zbl import ending_repulsion
@@ -67,6 +69,35 @@ def test_orders_above_the_largest_are_not_there_and_all_orders_are_the_default()
     assert n_weights[0] < n_weights[1]
     explicit = build(Example(esen(max_order=2)))
     assert torch.equal(explicit(crystal())["energies"], whole(crystal())["energies"])
+
+
+@pytest.mark.parametrize("name", ["esen", "esen-attention"])
+def test_edges_in_blocks_give_the_same_and_blocks_hold_whole_receivers(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Energies, forces and the gradients of a loss of both; what a block made is made again, not kept."""
+    potential, graph = build(EXAMPLES[name]), crystal()
+    assert isinstance(potential, ESEN)
+
+    def results() -> list[Tensor]:
+        found = evaluate(potential, graph, ("forces",), create_graph=True)
+        (examples.forces_of(found).square().sum() + found.energy.sum()).backward()
+        gradients = [weight.grad for weight in potential.parameters() if weight.grad is not None]
+        potential.zero_grad()
+        return [found.energies.detach(), examples.forces_of(found).detach(), *gradients]
+
+    whole = results()
+    for size in (1, 60):
+        edges = potential.edges(graph, potential.species(graph.numbers))
+        blocks = edges.blocks(size)
+        receivers = [set(block.topology.receiver.tolist()) for block in blocks]
+        assert len(blocks) == (5 if size == 1 else len(blocks)) > 1
+        assert all(not one & other for one, other in pairwise(receivers))
+        assert sum(block.topology.n_edges for block in blocks) == graph.n_edges
+        monkeypatch.setattr(edges_module, "EDGES_OF_BLOCK", size)
+        pairs = list(zip(results(), whole, strict=True))
+        assert all(deviation(*pair) < tolerances.ALGEBRA.float64 for pair in pairs)
+        monkeypatch.undo()
 
 
 def test_attention_equals_its_equation() -> None:
@@ -234,15 +265,18 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Wrapper], None]:
 def test_messages_that_know_the_turn_of_their_frame(plant: Callable[[str, Wrapper], None]) -> None:
     """Components +m that are a little larger: what a wrong sign or a mixed-up pair in the linear map would do."""
 
-    def wrong(gather: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        def gathered(*arguments: Any) -> Tensor:
-            rows = gather(*arguments)  # three of order 0, two of +1, two of −1, one each of +2 and −2
-            return rows * rows.new_tensor([1, 1, 1, 1.001, 1.001, 1, 1, 1.001, 1])[:, None]
+    def wrong(gate: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def gated(*arguments: Any) -> Tensor:
+            rows = gate(*arguments)  # three of order 0, two of +1, two of −1, one each of +2 and −2
+            if rows.shape[1] != 9 * SMALL["edge_channels"]:
+                return rows
+            factors = rows.new_tensor([1, 1, 1, 1.001, 1.001, 1, 1, 1.001, 1])
+            return rows * factors.repeat_interleave(SMALL["edge_channels"])
 
-        return gathered
+        return gated
 
     potential = build(EXAMPLES["esen"])
-    plant("gather_into_frames", wrong)
+    plant("row_gate", wrong)
     energies, forces = examples.rotation_errors(potential, cluster(), improper=False)
     assert min(energies, forces) > CLEARLY * tolerances.EQUIVARIANCE.float64
 
