@@ -180,7 +180,7 @@ def test_training_lowers_the_loss_and_the_model_passes_structural_checks(tmp_pat
     structures = problem.make_structures()
     settings = {
         "architecture": "esen", "cutoff": 5.0, "channels": 6, "edge_channels": 6, "feed_forward_channels": 8,
-        "max_degree": 1, "n_layers": 1, "radial_hidden": [16],
+        "max_degree": 1, "n_layers": 1, "radial_hidden": [16], "repulsion": "universal", "repulsion_end": 0.75,
     }  # fmt: skip
     config = problem.config(
         model=settings, optimizer={"learning_rate": 0.01, "weight_decay": 1e-6}, epochs=15, dtype="float64"
@@ -188,12 +188,13 @@ def test_training_lowers_the_loss_and_the_model_passes_structural_checks(tmp_pat
     train(config, TrainingData(structures[:12], structures[12:], description="Lennard-Jones argon"), tmp_path)
     rows = read_log(tmp_path / "log.csv")
     assert rows[-1]["validation_loss"] < 0.3 * rows[0]["validation_loss"]
-    checks = ("F-1", "F-3", "F-5", "F-6")
+    checks = ("F-1", "F-3", "F-5", "F-6", "F-18")
     calculator = AtomsymCalculator(tmp_path / "model.safetensors", dtype="float64")
     card = run_check(calculator, CheckOptions(only=checks), name="trained")
     failed = [result.id for result in card.results if result.verdict in (Verdict.FAIL, Verdict.ERROR)]
     assert not failed
-    assert sum(result.verdict is Verdict.PASS for result in card.results) >= 3
+    assert sum(result.verdict is Verdict.PASS for result in card.results) >= 4
+    assert {result.id: result.verdict for result in card.results}["F-18"] is Verdict.PASS
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
