@@ -61,6 +61,8 @@ def test_every_model_gives_finite_results(path: Path) -> None:
 
 LOOSER = {"organic": (0.025, 0.2)}
 """Short of what a shipped model should reach (docs/hessians.md); its successor loses this entry."""
+ENERGIES_ONLY = {"adsorption"}
+"""Trained on data without forces."""
 
 
 @pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
@@ -74,7 +76,9 @@ def test_a_trained_model_says_how_it_was_trained(path: Path) -> None:
     errors = training["validation_errors"]["all"]
     energy, forces = LOOSER.get(path.stem, (0.02, 0.2))
     assert 0 < errors["energy"]["rmse"] < energy  # eV/atom
-    assert 0 < errors["forces"]["rmse"] < forces  # eV/Å
+    assert (path.stem in ENERGIES_ONLY) == ("forces" not in errors)
+    if "forces" in errors:
+        assert 0 < errors["forces"]["rmse"] < forces  # eV/Å
 
 
 def test_the_command_makes_them(tmp_path: Path) -> None:
