@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ def draw_different(
     conditions: Conditions,
     space_groups: tuple[int, ...] = (),
     temperature: float = 1.0,
+    targets: Mapping[str, float] | None = None,
+    guidance: float = 1.0,
     seed: int = 0,
     progress: Callable[[int], None] = lambda found: None,
     should_stop: Callable[[], object] = lambda: False,
@@ -52,7 +54,7 @@ def draw_different(
     Args:
         model: in evaluation mode.
         n: how many are wanted.
-        conditions, space_groups, temperature: see ``ProtostructureGenerator.sample``.
+        conditions, space_groups, temperature, targets, guidance: see ``ProtostructureGenerator.sample``.
         seed: the same seed gives the same result.
         progress: is told how many have been found.
         should_stop: asked between rounds.
@@ -66,8 +68,9 @@ def draw_different(
     while n_found < n and n_drawn < DRAWS_FOR_EACH * n + _LEAST and not should_stop():
         size = min(max(round(1.2 * (n - n_found)), _LEAST), _MOST)
         drawn = model.sample(
-            size, generator=random, conditions=conditions, space_groups=space_groups, temperature=temperature
-        )
+            size, generator=random, conditions=conditions, space_groups=space_groups, temperature=temperature,
+            targets=targets, guidance=guidance,
+        )  # fmt: skip
         n_drawn += size
         for each in drawn:
             form = canonical(each.protostructure)
@@ -75,7 +78,7 @@ def draw_different(
                 n_repeated += 1
             elif n_found < n:
                 degenerate = is_degenerate(form, generator=numbers)
-                known[form] = None if degenerate else GeneratedProtostructure(form, each.log_likelihood)
+                known[form] = None if degenerate else replace(each, protostructure=form)
                 n_degenerate += degenerate
                 n_found += not degenerate
         progress(n_found)

@@ -22,8 +22,10 @@ from atomsym.artifacts import (
 from atomsym.core import ArtifactError, ConfigError, InputError
 from atomsym.generators import (
     Conditions,
+    GeneratedProtostructure,
     ProtostructureGenerator,
     batch_of,
+    draw_different,
     generator_class,
     generator_names,
     protostructures_of,
@@ -147,6 +149,20 @@ def test_progress_is_told(generator: WyFormer) -> None:
         on_progress=told.append,
     )  # fmt: skip
     assert told == [4, 8, 10]
+
+
+def test_different_draws_pass_on_what_is_aimed_at_and_how_they_were_met() -> None:
+    class Recorder(ProtostructureGenerator):
+        architecture = "recorder"
+
+        def sample(self, n: int, **asked: object) -> list[GeneratedProtostructure]:
+            assert (asked["targets"], asked["guidance"]) == ({"gap": 2.0}, 3.0)
+            return [GeneratedProtostructure(CRYSTALS[row % 3], -1.0, row % 3, 1) for row in range(n)]
+
+    drawn = draw_different(Recorder(None), 3, conditions=Conditions(), targets={"gap": 2.0}, guidance=3.0)
+    assert [each.protostructure for each in drawn.found] == [canonical(each) for each in CRYSTALS[:3]]
+    assert [(each.forced_orbits, each.redraws) for each in drawn.found] == [(0, 1), (1, 1), (2, 1)]
+    assert drawn.n_repeated == drawn.n_drawn - 3
 
 
 def test_generators_are_found_by_name() -> None:
