@@ -111,12 +111,14 @@ def test_phases_are_read_back_as_a_hull(tmp_path: Path) -> None:
 def test_facts_of_draws() -> None:
     salt, moved = Protostructure(225, ((11, "a"), (17, "b"))), Protostructure(225, ((17, "a"), (11, "b")))
     other, impossible = Protostructure(221, ((55, "a"), (17, "b"))), Protostructure(225, ((9, "a"), (9, "b")))
-    facts = draw_facts([salt, moved, other, impossible], {canonical(moved)}, seed=0)
+    facts = draw_facts([salt, moved, other, impossible], {canonical(moved)}, seed=0, forced_orbits=[0, 0, 2, 0])
     assert (facts.n, facts.different, facts.new, facts.degenerate) == (4, 3 / 4, 2 / 4, 1 / 4)
+    assert facts.forced == 1 / 4
     assert facts.orbits == (2, 2, 2, 2)
     assert facts.atoms[0] == (8 + 8 + 2 + 8) / 4
     assert facts.elements == 7 / 4
-    assert draw_facts([salt], set(), seed=None).degenerate is None
+    bare = draw_facts([salt], set(), seed=None)
+    assert (bare.degenerate, bare.forced) == (None, None)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -147,7 +147,9 @@ def _facts(
     learned = [each for crystals in known for each in crystals.protostructures if each is not None]
     seen = set(learned)
     facts = {
-        sample.name: draw_facts([each.protostructure for each in sample.drawn], seen, seed=settings.seed)
+        sample.name: draw_facts(
+            [each.protostructure for each in sample.drawn], seen, seed=settings.seed, forced_orbits=sample.forced_orbits
+        )
         for sample in samples
         if sample.drawn
     }

@@ -16,6 +16,7 @@ from atomsym.artifacts.generators import load_generator, read_generator_card
 from atomsym.calculators.symmetric_relaxation import primitive_atoms
 from atomsym.core import DataError, InputError
 from atomsym.datasets.crystals import CrystalRecord
+from atomsym.generators import GeneratedProtostructure
 from atomsym.generators.realisation import PrototypeLibrary
 from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal, analyse
 from atomsym.workflows.calculator import absolute
@@ -39,12 +40,14 @@ class Sample:
         drawn: crystals with one random geometry each, all that were drawn; none of a table.
         relaxed: the first of them, relaxed within their symmetry.
         content_hash: of the generator's file; "" for a table.
+        forced_orbits: of each draw; see ``GeneratedProtostructure``.
     """
 
     name: str
     drawn: tuple[Entry, ...]
     relaxed: tuple[Entry, ...]
     content_hash: str = ""
+    forced_orbits: tuple[int, ...] = ()
 
 
 def make_sample(
@@ -72,7 +75,9 @@ def make_sample(
     generation = settings.generation(source if is_generator(source) else "wyformer")
     if is_generator(source):
         content_hash = read_generator_card(absolute(source)).content_hash
-        entries = [Entry(each, 0.0) for each in _protostructures(source, folder, settings, content_hash, progress)]
+        found = _protostructures(source, folder, settings, content_hash, progress)
+        forced = tuple(each.forced_orbits for each in found)
+        entries = [Entry(each.protostructure, each.log_likelihood) for each in found]
         single = replace(generation, realisations=1)
         drawn = carry_out(
             folder / "drawn.journal", "realising", entries,
@@ -85,7 +90,7 @@ def make_sample(
             lambda index, entry: realise_entry(generation, index, entry, evaluate, library), progress, _never,
         )  # fmt: skip
     else:
-        content_hash, drawn = "", []
+        content_hash, drawn, forced = "", [], ()
         first = [entry_of(record) for record in read_generated(source)[:n_relaxed]]
         evaluate = calculator()
     relaxed = carry_out(
@@ -95,7 +100,7 @@ def make_sample(
     for before, after in zip(first, relaxed, strict=True):
         if before.protostructure != after.protostructure:
             raise DataError(f"{folder} holds relaxed crystals of another sample; choose another folder with --output")
-    return Sample(name_of(source), tuple(drawn), tuple(relaxed), content_hash)
+    return Sample(name_of(source), tuple(drawn), tuple(relaxed), content_hash, forced)
 
 
 def is_generator(source: str) -> bool:
@@ -139,23 +144,29 @@ def _record(identifier: str, crystal: SymmetricCrystal | None) -> CrystalRecord:
 
 def _protostructures(
     source: str, folder: Path, settings: EvaluateGeneratorsSettings, content_hash: str, progress: Progress
-) -> list[Protostructure]:
+) -> list[GeneratedProtostructure]:
     """Those of the file, or new ones, which are then written."""
     file = folder / "protostructures.json"
     if file.exists():
         plain = json.loads(file.read_text())
         if plain["generator_hash"] != content_hash:
             raise DataError(f"{file}: drawn from another generator than {source}; choose another folder with --output")
-        return [Protostructure(group, tuple((z, letter) for z, letter in orbits)) for group, orbits in plain["drawn"]]
+        return [
+            GeneratedProtostructure(Protostructure(group, tuple((z, letter) for z, letter in orbits)), *facts)
+            for group, orbits, *facts in plain["drawn"]
+        ]
     model = load_generator(absolute(source))
     found = model.sample(
         settings.n, generator=torch.Generator().manual_seed(settings.seed),
         conditions=settings.generation().conditions(),
         on_progress=lambda done: progress("drawing", done, settings.n),
     )  # fmt: skip
-    rows = [[each.protostructure.space_group, each.protostructure.orbits] for each in found]
+    rows = [
+        [each.protostructure.space_group, each.protostructure.orbits, each.log_likelihood, each.forced_orbits]
+        for each in found
+    ]
     write_atomically(file, json.dumps({"generator_hash": content_hash, "drawn": rows}).encode())
-    return [each.protostructure for each in found]
+    return found
 
 
 def _library(

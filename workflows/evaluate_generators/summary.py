@@ -25,6 +25,8 @@ class DrawFacts:
         different: part of different canonical protostructures.
         new: part whose canonical protostructure no known crystal has.
         degenerate: part that no crystal has; None if it was not looked for.
+        forced: part to which orbits were added because what was drawn was no crystal, as when it was empty; None if it
+            is not known.
         orbits: mean number, and 10th, 50th and 90th percentile.
         atoms: of the conventional cell, likewise.
         elements: mean number.
@@ -34,18 +36,26 @@ class DrawFacts:
     different: float
     new: float
     degenerate: float | None
+    forced: float | None
     orbits: tuple[float, float, float, float]
     atoms: tuple[float, float, float, float]
     elements: float
 
 
-def draw_facts(drawn: Sequence[Protostructure], known: Collection[Protostructure], *, seed: int | None) -> DrawFacts:
+def draw_facts(
+    drawn: Sequence[Protostructure],
+    known: Collection[Protostructure],
+    *,
+    seed: int | None,
+    forced_orbits: Sequence[int] = (),
+) -> DrawFacts:
     """Look at protostructures.
 
     Args:
         drawn: at least one.
         known: canonical ones.
         seed: for the look at degenerate ones; None: do not look.
+        forced_orbits: how many orbits of each had to be added; empty if that is not known.
     """
     forms, n = [canonical(each) for each in drawn], len(drawn)
     random = None if seed is None else np.random.default_rng(seed)
@@ -54,6 +64,7 @@ def draw_facts(drawn: Sequence[Protostructure], known: Collection[Protostructure
         different=len(set(forms)) / n,
         new=sum(each not in known for each in forms) / n,
         degenerate=None if random is None else sum(is_degenerate(each, generator=random) for each in forms) / n,
+        forced=sum(count > 0 for count in forced_orbits) / n if forced_orbits else None,
         orbits=_spread([len(each.orbits) for each in forms]),
         atoms=_spread([each.n_atoms for each in forms]),
         elements=float(np.mean([len(set(each.elements)) for each in forms])),
@@ -62,18 +73,13 @@ def draw_facts(drawn: Sequence[Protostructure], known: Collection[Protostructure
 
 def draws_table(facts: Mapping[str, DrawFacts]) -> str:
     """Markdown, a line for each sample."""
-    head = ("", "n", "different", "new", "degenerate", "orbits: mean; 10, 50, 90 %", "atoms: mean; 10, 50, 90 %",
-            "elements")  # fmt: skip
+    head = ("", "n", "different", "new", "degenerate", "forced", "orbits: mean; 10, 50, 90 %",
+            "atoms: mean; 10, 50, 90 %", "elements")  # fmt: skip
     rows = [_row(head), _rule(len(head))]
     for name, each in facts.items():
-        rows.append(
-            _row(
-                (
-                    name, f"{each.n:,}", _percent(each.different), _percent(each.new), _percent(each.degenerate),
-                    _spread_text(each.orbits), _spread_text(each.atoms), f"{each.elements:.2f}",
-                )
-            )
-        )  # fmt: skip
+        shares = (each.different, each.new, each.degenerate, each.forced)
+        spreads = (_spread_text(each.orbits), _spread_text(each.atoms))
+        rows.append(_row((name, f"{each.n:,}", *map(_percent, shares), *spreads, f"{each.elements:.2f}")))
     return "\n".join(rows) + "\n"
 
 
