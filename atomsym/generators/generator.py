@@ -254,6 +254,23 @@ class ProtostructureGenerator(torch.nn.Module):
             raise ConfigError(f"no crystal of {among} meets the conditions")
         return np.asarray(counts / counts.sum())
 
+    def require_targets(self, targets: Mapping[str, float], guidance: float = 1.0) -> None:
+        """Check that the generator can aim at these properties.
+
+        Args:
+            targets: values by name.
+            guidance: how strongly to aim at them.
+
+        Raises:
+            ConfigError: if a property is not one of ``properties``, or a number is not finite.
+        """
+        unknown = sorted(set(targets) - set(self.properties))
+        if unknown:
+            known = ", ".join(self.properties) or "none"
+            raise ConfigError(f"'{unknown[0]}' is not a property that the generator can be asked for; known: {known}")
+        if not all(np.isfinite([*targets.values(), guidance])):
+            raise ConfigError(f"targets and guidance must be finite numbers; found {dict(targets)} and {guidance}")
+
     def _request(
         self,
         conditions: Conditions | None,
@@ -270,12 +287,7 @@ class ProtostructureGenerator(torch.nn.Module):
         if self.training:
             raise InputError("the generator is in training mode: its dropout would spoil the samples; call eval()")
         wanted = targets or {}
-        unknown = sorted(set(wanted) - set(self.properties))
-        if unknown:
-            known = ", ".join(self.properties) or "none"
-            raise ConfigError(f"'{unknown[0]}' is not a property that the generator can be asked for; known: {known}")
-        if not all(np.isfinite([*wanted.values(), guidance])):
-            raise ConfigError(f"targets and guidance must be finite numbers; found {dict(wanted)} and {guidance}")
+        self.require_targets(wanted, guidance)
         return Request(self.known_conditions(conditions or Conditions()), temperature, wanted, guidance)
 
 

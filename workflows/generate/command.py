@@ -36,6 +36,8 @@ def generate_command(
     max_atoms: options.MaxAtoms = None,
     generator: options.Generator = None,
     temperature: options.Temperature = None,
+    target: options.Target = None,
+    guidance: options.Guidance = None,
     realisations: options.Realisations = None,
     prototypes: options.Prototypes = None,
     no_prototypes: options.NoPrototypes = False,
@@ -65,7 +67,8 @@ def generate_command(
     given: dict[str, Any] = {
         "n": n, "elements": elements, "require": require, "exclude": exclude, "formula": formula,
         "space_groups": space_group, "n_atoms": n_atoms, "max_atoms": max_atoms, "generator": generator,
-        "temperature": temperature, "realisations": realisations, "relax": relax, "free": free or None, "fmax": fmax,
+        "temperature": temperature, "targets": target, "guidance": guidance, "realisations": realisations,
+        "relax": relax, "free": free or None, "fmax": fmax,
         "max_steps": max_steps, "time_limit": time_limit, "seed": seed, "symprec": symprec, "device": device,
         "dtype": dtype, "system": system, "prototypes": prototypes, "no_prototypes": no_prototypes or None,
     }  # fmt: skip

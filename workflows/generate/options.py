@@ -26,6 +26,11 @@ NAtoms = Annotated[int | None, option(WHICH, "Exactly so many atoms in the conve
 MaxAtoms = Annotated[int | None, option(WHICH, "At most so many.", "60")]
 Generator = Annotated[Text, option(HOW, "Generator of protostructures: a name or a file.", "wyformer")]
 Temperature = Annotated[float | None, option(HOW, "Of the draws; below 1 likelier crystals.", "1")]
+Target = Annotated[
+    list[str] | None,
+    option(HOW, "Property to aim at, NAME=VALUE, such as formation_energy_per_atom=-2; repeatable.", "none"),
+]
+Guidance = Annotated[float | None, option(HOW, "How strongly; 1 as learned, more to exaggerate.", "1")]
 Realisations = Annotated[int | None, option(HOW, "Geometries tried for each protostructure.", "4")]
 Prototypes = Annotated[
     list[str] | None,

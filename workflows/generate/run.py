@@ -75,12 +75,14 @@ def run_generate(
         InputError: if the folder holds a run, or the generator or the calculator cannot be found.
         DataError: if the prototypes cannot be read.
         MissingDependencyError: if a package that the run or its results need is not installed.
-        ConfigError: if no crystal meets the conditions.
+        ConfigError: if no crystal meets the conditions, or the generator does not know a property to aim at.
         StoppedError: if it was stopped; ``resume_generate`` goes on.
     """
     require_no_run(folder)
     require_packages()
-    _load(settings).group_probabilities(settings.conditions(), settings.space_groups)  # is there any such crystal?
+    generator = _load(settings)
+    generator.require_targets(settings.aims(), settings.guidance)
+    generator.group_probabilities(settings.conditions(), settings.space_groups)  # is there any such crystal?
     _calculator(settings)
     known = read_prototypes(settings.prototypes, settings.symprec, progress)
     make_folder(folder)
@@ -159,7 +161,7 @@ def _protostructures(
         return _read_drawn(file)
     drawn = draw_different(
         _load(settings), settings.n, conditions=settings.conditions(), space_groups=settings.space_groups,
-        temperature=settings.temperature, seed=settings.seed,
+        temperature=settings.temperature, targets=settings.aims(), guidance=settings.guidance, seed=settings.seed,
         progress=lambda found: progress(DRAWING, found, settings.n), should_stop=should_stop,
     )  # fmt: skip
     if should_stop() and len(drawn.found) < settings.n:
@@ -168,7 +170,13 @@ def _protostructures(
         raise InputError(
             f"none of {drawn.n_drawn} draws gave a crystal that exists under these conditions; loosen them"
         )
-    rows = [[each.protostructure.space_group, each.protostructure.orbits, each.log_likelihood] for each in drawn.found]
+    rows = [
+        [
+            each.protostructure.space_group, each.protostructure.orbits,
+            each.log_likelihood, each.forced_orbits, each.redraws,
+        ]
+        for each in drawn.found
+    ]  # fmt: skip
     counts = {name: getattr(drawn, name) for name in _COUNTS}
     content_hash = read_generator_card(absolute(settings.generator)).content_hash
     plain = {"generator_hash": content_hash, **counts, "protostructures": rows}
@@ -183,8 +191,8 @@ def _read_drawn(file: Path) -> tuple[Drawn, str]:
     try:
         plain = json.loads(file.read_text())
         found = tuple(
-            GeneratedProtostructure(Protostructure(group, tuple((z, letter) for z, letter in orbits)), likelihood)
-            for group, orbits, likelihood in plain["protostructures"]
+            GeneratedProtostructure(Protostructure(group, tuple((z, letter) for z, letter in orbits)), *facts)
+            for group, orbits, *facts in plain["protostructures"]
         )
         return Drawn(found, *(int(plain[name]) for name in _COUNTS)), str(plain["generator_hash"])
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,8 @@ class GenerateSettings:
         n_atoms: exactly so many; 0: any number.
         max_atoms: at most so many.
         temperature: of the draws; below 1 more of the likely, above 1 more of the unlikely.
+        targets: properties to aim at, each ``NAME=VALUE`` in the units of the generator's training data.
+        guidance: how strongly: 0 not at all, 1 as learned, more to exaggerate.
         realisations: geometries tried for each protostructure; the one of least energy is kept, or without a
             calculator that of the most similar prototype, else of the best distances.
         prototypes: known crystals whose geometries are tried first: ``aflow``, tables, folders or files of structures,
@@ -58,6 +61,8 @@ class GenerateSettings:
     n_atoms: int = 0
     max_atoms: int = 60
     temperature: float = 1.0
+    targets: tuple[str, ...] = ()
+    guidance: float = 1.0
     realisations: int = 4
     prototypes: tuple[str, ...] = (AFLOW,)
     relax: str = ""
@@ -71,7 +76,7 @@ class GenerateSettings:
     dtype: str = "float64"
 
     def __post_init__(self) -> None:
-        for name in ("elements", "exclude", "require", "space_groups", "prototypes"):
+        for name in ("elements", "exclude", "require", "space_groups", "prototypes", "targets"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         require_positive(self, "temperature", "fmax", "time_limit", "symprec")
         for name, most in (("n", MAX_CRYSTALS), ("max_atoms", MAX_ATOMS), ("realisations", 100), ("max_steps", 10_000)):
@@ -84,7 +89,26 @@ class GenerateSettings:
                 raise ConfigError(f"there is no space group {group}; they are 1 to {N_GROUPS}")
         if self.free and not self.relax:
             raise ConfigError("a free relaxation needs a calculator: name one with --relax")
+        if not (math.isfinite(self.guidance) and self.guidance >= 0):
+            raise ConfigError(f"guidance must be a number from 0 on; found {self.guidance}")
         self.conditions()
+        self.aims()
+
+    def aims(self) -> dict[str, float]:
+        """The targets by name."""
+        found: dict[str, float] = {}
+        for target in self.targets:
+            name, equals, value = target.partition("=")
+            try:
+                number = float(value)
+            except ValueError:
+                number = math.nan
+            if not (name.strip() and equals and math.isfinite(number)):
+                raise ConfigError(f"targets are NAME=VALUE, such as formation_energy_per_atom=-2; found '{target}'")
+            if name.strip() in found:
+                raise ConfigError(f"there are two targets for {name.strip()}")
+            found[name.strip()] = number
+        return found
 
     def conditions(self) -> Conditions:
         """The hard conditions of the generator."""

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from atomsym.artifacts.generators import load_generator
 from atomsym.core import AtomsymError, ConfigError, DataError, InputError, MissingDependencyError
+from atomsym.generators import draw_different
 from atomsym.generators.realisation import closest_contact
 from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal, canonical
 from atomsym.workflows.cli import app
@@ -63,6 +65,18 @@ def test_the_seed_decides(generator_file: Path, tmp_path: Path) -> None:
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert texts(first.entries) == texts(second.entries) != texts(other.entries)
+
+
+def test_it_aims_at_properties(aiming_generator_file: Path, tmp_path: Path) -> None:
+    wishes = {"targets": ("formation_energy_per_atom=-3",), "guidance": 4.0}
+    settings = settings_of(aiming_generator_file, **wishes)
+    aimed = run_generate(settings, tmp_path / "aimed").drawn.found
+    plain = run_generate(settings_of(aiming_generator_file), tmp_path / "plain").drawn.found
+    expected = draw_different(
+        load_generator(str(aiming_generator_file)), settings.n, conditions=settings.conditions(), seed=settings.seed,
+        space_groups=settings.space_groups, targets={"formation_energy_per_atom": -3.0}, guidance=4.0,
+    )  # fmt: skip
+    assert aimed == expected.found != plain
 
 
 def test_a_run_that_is_interrupted_gives_the_same(generator_file: Path, tmp_path: Path) -> None:
@@ -118,6 +132,10 @@ def test_the_command_writes_what_it_says(generator_file: Path, tmp_path: Path) -
         (["--system", "Ti-O", "--elements", "Ti"], "--system says"),
         (["--free"], "needs a calculator"),
         (["--temperature", "0"], "temperature must be positive"),
+        (["--target", "mass=3"], "'mass' is not a property"),
+        (["--target", "formation_energy_per_atom"], "NAME=VALUE"),
+        (["--target", "a=1", "--target", "a=2"], "two targets for a"),
+        (["--guidance", "-1"], "guidance must be"),
         (["--generator", "nobody"], "nobody"),
         (
             ["--formula", "TiO2", "--space-group", "227", "--n-atoms", "9"],
