@@ -79,6 +79,8 @@ def test_methods_are_trained_measured_and_read_the_second_time(tmp_path: Path) -
     again = command(*asked)
     assert json.loads(again.stdout)["rows"] == result["rows"]
     assert times == {name: (folder / name / "checkpoint.safetensors").stat().st_mtime_ns for name in names}
+    shown = command(*(option for option in asked if option != "--json")).output
+    assert all(name in shown for name in names)
     other = command("adsorption", "--epochs", "3", "-o", str(folder))
     assert isinstance(other.exception, ConfigError)
     assert "take another folder" in str(other.exception)

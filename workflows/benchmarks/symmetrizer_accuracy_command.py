@@ -67,44 +67,45 @@ def symmetrizer_accuracy_command(
     if as_json:
         typer.echo(result.to_json(), nl=False)
     else:
-        console.print(_table(result))
+        console.print(_errors(result), _costs(result), sep="\n")
         console.print(f"Folder: {output}", soft_wrap=True)
     if not result.finished:
         raise exit_stopped(console, f"Stopped ({stop()})", "the same command")
 
 
-def _table(result: AccuracyComparison) -> Table:
+def _errors(result: AccuracyComparison) -> Table:
     chosen = accuracy_set(result.settings.set_name)
-    energy = f"energy (meV per {chosen.per})"
-    columns = [f"{energy} MAE / RMSE", "turned"]
-    if chosen.forces:
-        columns += ["forces (meV/Å) MAE / RMSE", "turned"]
-    table = Table("method", title=f"Trained symmetrizers: {chosen.title}")
-    for name in (*columns, "change by turning", "frames", "time (ms)", "training (core min)", "at equal time"):
+    unit = f"energies in meV per {chosen.per}{', forces in meV/Å' if chosen.forces else ''}"
+    table = Table(title=f"{chosen.title}: MAE / RMSE on the test set, {unit}")
+    table.add_column("method", no_wrap=True)
+    for name in ("energy", "turned", *(("forces", "turned") if chosen.forces else ()), "change by turning"):
         table.add_column(name, justify="right")
     for row in result.rows:
-        table.add_row(*_cells(row, chosen.forces))
+        found = row.outcome
+        pairs = [(found.energy_mae, found.energy_rmse), (found.turned_energy_mae, found.turned_energy_rmse)]
+        if chosen.forces:
+            pairs += [(found.forces_mae, found.forces_rmse), (found.turned_forces_mae, found.turned_forces_rmse)]
+        cells = ("–" if None in pair else "{:.3g} / {:.3g}".format(*pair) for pair in pairs)
+        table.add_row(_name(row), *cells, f"{found.turned_change:.2g}")
     if result.baseline:
         means = (f"{part} {error:.0f}".strip() for part, error in result.baseline.items())
         table.caption = f"MAE of the mean of each adsorbate: {', '.join(means)}"
     return table
 
 
-def _cells(row: AccuracyRow, forces: bool) -> list[str]:
-    found = row.outcome
+def _costs(result: AccuracyComparison) -> Table:
+    chosen = accuracy_set(result.settings.set_name)
+    table = Table(title=f"Time on {result.threads} thread(s)")
+    table.add_column("method", no_wrap=True)
+    error = "forces, meV/Å" if chosen.forces else "energies, meV/atom"
+    for name in ("frames", "a structure (ms)", "training (core min)", f"validation at equal time ({error})"):
+        table.add_column(name, justify="right")
+    for row in result.rows:
+        equal = "–" if row.equal_time is None else f"{row.equal_time:.3g}"
+        minutes = f"{row.outcome.core_seconds / 60:.1f}"
+        table.add_row(_name(row), f"{row.frames:.3g}", f"{row.milliseconds:.3g}", minutes, equal)
+    return table
 
-    def pair(mae: float | None, rmse: float | None) -> str:
-        return "–" if mae is None or rmse is None else f"{mae:.3g} / {rmse:.3g}"
 
-    errors = [pair(found.energy_mae, found.energy_rmse), pair(found.turned_energy_mae, found.turned_energy_rmse)]
-    if forces:
-        errors += [pair(found.forces_mae, found.forces_rmse), pair(found.turned_forces_mae, found.turned_forces_rmse)]
-    return [
-        f"{found.method} {found.part}".strip(),
-        *errors,
-        f"{found.turned_change:.2g}",
-        f"{row.frames:.3g}",
-        f"{row.milliseconds:.3g}",
-        f"{found.core_seconds / 60:.1f}",
-        "–" if row.equal_time is None else f"{row.equal_time:.3g}",
-    ]
+def _name(row: AccuracyRow) -> str:
+    return f"{row.outcome.method} {row.outcome.part}".strip()
