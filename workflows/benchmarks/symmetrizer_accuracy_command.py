@@ -82,7 +82,10 @@ def _errors(result: AccuracyComparison) -> Table:
         table.add_column(name, justify="right")
     for row in result.rows:
         found = row.outcome
-        pairs = [(found.energy_mae, found.energy_rmse), (found.turned_energy_mae, found.turned_energy_rmse)]
+        pairs: list[tuple[float | None, float | None]] = [
+            (found.energy_mae, found.energy_rmse),
+            (found.turned_energy_mae, found.turned_energy_rmse),
+        ]
         if chosen.forces:
             pairs += [(found.forces_mae, found.forces_rmse), (found.turned_forces_mae, found.turned_forces_rmse)]
         cells = ("–" if None in pair else "{:.3g} / {:.3g}".format(*pair) for pair in pairs)
