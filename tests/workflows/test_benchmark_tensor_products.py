@@ -35,6 +35,7 @@ from atomsym.workflows.benchmarks.tensor_products_fits import crossover, fit_slo
 from atomsym.workflows.benchmarks.tensor_products_kinds import KINDS, PLACES, Product, Shape
 from atomsym.workflows.benchmarks.tensor_products_measure import Measured, draw_operands, symmetry_errors
 from atomsym.workflows.benchmarks.tensor_products_reach import Reach, reach_of
+from atomsym.workflows.benchmarks.tensor_products_tables import as_markdown
 from atomsym.workflows.cli import app
 
 SMALL = ProductBenchmarkSettings(
@@ -182,12 +183,12 @@ def test_slopes_and_their_errors() -> None:
 
 
 def test_crossovers_take_the_fastest_backend_and_may_weigh_what_is_reached() -> None:
-    settings = replace(SMALL, degrees=(1, 2, 3, 4), places=("edges",))
+    settings = replace(SMALL, degrees=(1, 2, 3, 4, 5), places=("edges",))
     times = {
-        ("clebsch-gordan", "reference"): {d: 100.0 * d for d in (1, 2, 3, 4)},
         ("clebsch-gordan", "cpp"): {1: 1.0, 2: 4.0, 3: 20.0, 4: 60.0},
+        ("clebsch-gordan", "reference"): {d: 100.0 * d for d in (1, 2, 3, 4, 5)},
         ("clebsch-gordan", "e3nn"): dict.fromkeys((1, 2, 3, 4), 0.1),
-        ("gaunt", "reference"): {1: 0.5, 2: 5.0, 3: 10.0, 4: 20.0},
+        ("gaunt", "reference"): {1: 0.5, 2: 5.0, 3: 10.0, 4: 20.0, 5: 499.0},
         ("cp", "reference"): {1: 2.0, 2: 9.0},
     }
     rows = [
@@ -202,17 +203,21 @@ def test_crossovers_take_the_fastest_backend_and_may_weigh_what_is_reached() -> 
     abilities = [
         Abilities("edges", name, d, Reach(1, 0, 1, 0, count, count, 0.0), {})
         for name, count in dimension.items()
-        for d in (1, 2, 3, 4)
+        for d in (1, 2, 3, 4, 5)
     ]
     result = ProductBenchmark(settings, {}, tuple(rows), tuple(abilities))
     found = crossover(result, "edges", "gaunt", "forward_ms")
     assert (found.degree, str(found), found.ratios[4]) == (3, "3", 3.0)  # degree 1 is faster, degree 2 not
+    assert found.compared == (1, 2, 3, 4)  # the kernel ends there
     assert str(crossover(result, "edges", "gaunt", "forward_ms", weighed=True)) == "none to 4"
     assert str(crossover(result, "edges", "cp", "forward_ms")) == "none to 2"
     assert str(crossover(result, "edges", "so2", "forward_ms")) == "–"
+    machine = {"device": "a processor", "threads": 1, "torch_version": "2", "matmul_gflops": 80.0}
+    lines = as_markdown(replace(result, machine=machine)).splitlines()
+    assert "| CP, exact rank | forward | 0.05 / 1 | 0.0111 / 1 | – | – | – |" in lines  # over e3nn, over plain torch
     power = slopes(result, "edges", "clebsch-gordan", "reference", "forward_ms")["degree"]
     assert power is not None
-    assert power.points == 2
+    assert power.points == 3
 
 
 def test_a_run_that_was_stopped_goes_on(tmp_path: Path, quickly: list[None]) -> None:

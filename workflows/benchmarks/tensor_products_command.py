@@ -12,7 +12,6 @@ from typing import Annotated
 import torch
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
 
 from atomsym.artifacts import write_atomically
 from atomsym.core import ConfigError
@@ -122,7 +121,7 @@ def tensor_products_command(
     if as_json:
         typer.echo(result.to_json(), nl=False)
     else:
-        console.print(Markdown(text))
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
         console.print(f"Folder: {output}\nPictures: {', '.join(map(str, pictures))}", soft_wrap=True)
     if not finished:
         raise exit_stopped(console, f"Stopped ({stop()})", "the same command")
@@ -148,7 +147,7 @@ def _in_model(
     if as_json:
         typer.echo(data, nl=False)
     else:
-        console.print(Markdown(text))
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
         console.print(f"Folder: {output}", soft_wrap=True)
     if not finished:
         raise exit_stopped(console, f"Stopped ({stop()})", "the same command")

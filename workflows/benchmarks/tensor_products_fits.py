@@ -115,7 +115,7 @@ def per_dimension(times: dict[int, float], dimensions: dict[int, int]) -> dict[i
 
 @dataclass(frozen=True)
 class Crossover:
-    """From which degree on a product is faster than Clebsch–Gordan, each with its fastest backend here.
+    """From which degree on a product, with its fastest backend here, is faster than Clebsch–Gordan.
 
     Attributes:
         degree: the smallest one from which on it is faster at all measured degrees; None: at none.
@@ -134,8 +134,13 @@ class Crossover:
 
 
 def crossover(result: ProductBenchmark, place: str, product: str, quantity: str, *, weighed: bool = False) -> Crossover:
-    """Compare a product with Clebsch–Gordan at all degrees, or (``weighed``) the price per dimension of both."""
-    own, base = (best_curve(result, place, name, quantity) for name in (product, BASELINE))
+    """Compare a product with Clebsch–Gordan at all degrees, or (``weighed``) the price per dimension of both.
+
+    Clebsch–Gordan is that of its best backend here, and degrees that this one does not have are not compared.
+    """
+    own = best_curve(result, place, product, quantity)
+    best = next((name for name in backends_of(result, place, BASELINE) if name != E3NN), "")
+    base = curve(result, place, BASELINE, best, quantity)
     if weighed:
         own = per_dimension(own, dimensions(result, place, product))
         base = per_dimension(base, dimensions(result, place, BASELINE))

@@ -50,13 +50,14 @@ def write_pictures(result: ProductBenchmark, folder: Path) -> list[Path]:
         plain = _figure(result, weighed=False)
         plain.suptitle(f"Product with gradients: {unit} edges or nodes, {result.settings.dtype}")
         weighed = _figure(result, weighed=True)
-        weighed.suptitle("Product with gradients over its dimension, the numbers that can be chosen on their own")
+        weighed.suptitle(f"Product with gradients over the dimension of what it reaches: {unit} edges or nodes")
         return [save_picture(plain, folder / "time.png"), save_picture(weighed, folder / "normalised.png")]
 
 
 def _figure(result: ProductBenchmark, *, weighed: bool) -> Figure:
     places = result.settings.places
-    figure = Figure(figsize=(5.4 * len(places) + 0.4, 5.6), layout="constrained")
+    alone = len(places) == 1
+    figure = Figure(figsize=(8.0, 6.4) if alone else (5.4 * len(places) + 0.4, 5.6), layout="constrained")
     panels = figure.subplots(1, len(places), squeeze=False)[0]
     for axes, place in zip(panels, places, strict=True):
         for name in products_of(result, place):
@@ -72,7 +73,7 @@ def _figure(result: ProductBenchmark, *, weighed: bool) -> Figure:
             axes.text(0.5, 0.5, "not measured yet", ha="center", color=GREY, transform=axes.transAxes)
             axes.set_axis_off()
     if result.rows:
-        figure.legend(handles=_legend(result), loc="outside lower center", ncols=4)
+        figure.legend(handles=_legend(result), loc="outside lower center", ncols=3 if alone else 4)
     return figure
 
 

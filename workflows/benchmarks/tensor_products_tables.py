@@ -45,7 +45,7 @@ def as_markdown(result: ProductBenchmark) -> str:
             ("Product, gradients and derivatives of the force, ms", _time_table(result, place, "second_ms")),
             ("Times faster than e3nn's Clebsch–Gordan / than itself in plain torch", _ratio_table(result, place)),
             ("Harmonics or frames of the edges, once for all layers, ms", _geometry_table(result, place)),
-            ("Share of torch's matrix product, forward", _share_table(result, place)),
+            ("Rate in operations of the plain form, over torch's matrix product", _share_table(result, place)),
             ("Peak memory of product and gradients, MB", _time_table(result, place, "gradients_mb")),
             ("Powers of growth and crossovers", _growth_table(result, place)),
             ("Largest relative errors", _error_table(result, place)),
@@ -99,10 +99,12 @@ def _ratio_table(result: ProductBenchmark, place: str) -> list[str]:
             own = best_curve(result, place, name, quantity)
             theirs = curve(result, place, BASELINE, E3NN, quantity)
             plain = curve(result, place, name, "reference", quantity)
-            cells = []
-            for degree in degrees:
-                ratios = [f"{of[degree] / own[degree]:.3g}" if degree in of else "–" for of in (theirs, plain)]
-                cells.append(" / ".join(ratios) if degree in own else "–")
+            cells = [
+                " / ".join(f"{of[degree] / own[degree]:.3g}" if degree in of else "–" for of in (theirs, plain))
+                if degree in own
+                else "–"
+                for degree in degrees
+            ]
             rows.append([KINDS[name].label, title, *cells])
     return _table(["product", "what", *(f"L = {degree}" for degree in degrees)], rows)
 
