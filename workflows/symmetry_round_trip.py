@@ -2,7 +2,9 @@
 
 ``python -m atomsym.workflows.symmetry_round_trip TABLE … -o FOLDER`` analyses each crystal and builds it anew from its
 protostructure and parameters. The primitive cell of that is compared with the given crystal by the structure matcher
-of pymatgen (Ong et al., Comput. Mater. Sci. 68, 314, 2013) at its usual tolerances. Each outcome is kept in FOLDER as
+of pymatgen (Ong et al., Comput. Mater. Sci. 68, 314, 2013) at its usual tolerances. Where that does not match primitive
+cells, the cells are compared as they are: in slightly distorted supercells its own reduction finds a smaller cell in
+one of two equal crystals. Each outcome is kept in FOLDER as
 soon as it is known, so that the same command goes on after an interruption; ``round_trip.md`` and
 ``round_trip_failures.csv`` are written at the end.
 """
@@ -118,8 +120,8 @@ def round_trip(records: Iterable[CrystalRecord], *, symprec: float = SYMPREC) ->
     Raises:
         MissingDependencyError: if pymatgen or moyopy is not installed.
     """
-    matcher = _matcher()
-    return RoundTrip(tuple(outcome_of(record, matcher, symprec) for record in records))
+    compared = matchers()
+    return RoundTrip(tuple(outcome_of(record, compared, symprec) for record in records))
 
 
 def resumed_round_trip(
@@ -138,13 +140,13 @@ def resumed_round_trip(
         DataError: if the table cannot be read, or the folder has outcomes of another table.
         MissingDependencyError: as ``round_trip``.
     """
-    matcher = _matcher()
+    compared = matchers()
     path = folder / f"{Path(table).name.removesuffix('.gz').removesuffix('.csv')}-{every}-{symprec:g}.journal"
     outcomes = []
     with Journal(path) as journal, status_line(console or Console(quiet=True)) as show:
         for index, record in enumerate(islice(iterate_crystals(table), None, None, every)):
             if index not in journal:
-                journal.append(index, LABELS, json.dumps(asdict(outcome_of(record, matcher, symprec))).encode())
+                journal.append(index, LABELS, json.dumps(asdict(outcome_of(record, compared, symprec))).encode())
                 show(counted(f"{table}: crystals", index + 1, 0))
             outcomes.append(Outcome(**json.loads(journal.content(index))))
             if outcomes[-1].identifier != record.identifier:
@@ -152,8 +154,8 @@ def resumed_round_trip(
     return RoundTrip(tuple(outcomes))
 
 
-def outcome_of(record: CrystalRecord, matcher: Any, symprec: float) -> Outcome:
-    """Of one crystal; what goes wrong is noted in it and not raised."""
+def outcome_of(record: CrystalRecord, compared: Sequence[Any], symprec: float) -> Outcome:
+    """Of one crystal, compared by the first matcher that matches; what goes wrong is noted in it and not raised."""
     start = time.perf_counter()
     try:
         crystal = analyse(record.cell, record.fractional_positions, record.numbers, symprec=symprec)
@@ -162,11 +164,12 @@ def outcome_of(record: CrystalRecord, matcher: Any, symprec: float) -> Outcome:
     except InputError as error:
         return Outcome(record.identifier, failure=str(error))
     group = crystal.protostructure.space_group
-    distance = matcher.get_rms_dist(*_structures(record, crystal))
+    pair = _structures(record, crystal)
+    distances = (matcher.get_rms_dist(*pair) for matcher in compared)
+    rms = next((float(distance[0]) for distance in distances if distance is not None), None)
     return Outcome(
-        record.identifier, group, None if distance is None else float(distance[0]),
-        again.protostructure.space_group == group, milliseconds,
-        "the rebuilt crystal does not match" if distance is None else "",
+        record.identifier, group, rms, again.protostructure.space_group == group, milliseconds,
+        "the rebuilt crystal does not match" if rms is None else "",
     )  # fmt: skip
 
 
@@ -182,12 +185,17 @@ def _structures(record: CrystalRecord, crystal: SymmetricCrystal) -> tuple[Any, 
     )
 
 
-def _matcher() -> Any:
+def matchers() -> tuple[Any, Any]:
+    """Of primitive cells, and of cells as they are.
+
+    Raises:
+        MissingDependencyError: if pymatgen is not installed.
+    """
     try:
         from pymatgen.analysis.structure_matcher import StructureMatcher
     except ModuleNotFoundError as error:
         raise MissingDependencyError.for_package("pymatgen", "pymatgen", "the comparison of crystals") from error
-    return StructureMatcher(*TOLERANCES)
+    return StructureMatcher(*TOLERANCES), StructureMatcher(*TOLERANCES, primitive_cell=False)
 
 
 def table_of(found: dict[str, RoundTrip]) -> str:

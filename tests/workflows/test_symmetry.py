@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from itertools import islice
@@ -14,11 +15,11 @@ from ase import Atoms
 from ase.build import bulk
 from typer.testing import CliRunner
 
-from atomsym.core import ConfigError, InputError
+from atomsym.core import ConfigError, DataError, InputError
 from atomsym.datasets.crystals import CrystalRecord, iterate_crystals
 from atomsym.workflows.cli import app
 from atomsym.workflows.symmetry import find_symmetry
-from atomsym.workflows.symmetry_round_trip import round_trip
+from atomsym.workflows.symmetry_round_trip import main, matchers, outcome_of, resumed_round_trip, round_trip
 
 
 def rutile(noise: float = 0.0) -> Atoms:
@@ -96,6 +97,47 @@ def test_crystals_come_back_and_those_that_cannot_are_named() -> None:
     assert (found.n_crystals, found.same_group, found.rate) == (2, 1, 0.5)
     assert found.failed[0][0] == "overlapping"
     assert found.largest_rms < 1e-6
+
+
+def test_a_distorted_supercell_comes_back() -> None:
+    """SrHgO₂ (mp-28688 of the Materials Project), a threefold cell of R-3m but for 0.03 Å.
+
+    pymatgen reduces one of two equal crystals to a third of its atoms and not the other one.
+    """
+    cell = np.array([[3.89984, 0, 0], [-1.94992, 3.37736, 0], [0, 0, 19.24411]])
+    places = np.array([
+        [0.32888, 0, 0.16667], [0, 0.32888, 0.83333], [0.67112, 0.67112, 0.5], [0.66408, 0.66408, 0],
+        [0, 0.33592, 0.33333], [0.33592, 0, 0.66667], [0.66589, 0.66158, 0.89601], [0.33842, 0.00432, 0.56268],
+        [0.99568, 0.33411, 0.22935], [0.00432, 0.33842, 0.43732], [0.66158, 0.66589, 0.10399],
+        [0.33411, 0.99568, 0.77065],
+    ])  # fmt: skip
+    record = CrystalRecord("mp-28688", cell, places, np.repeat([38, 80, 8], [3, 3, 6]))
+    usual, plain = matchers()
+    assert outcome_of(record, [usual], 0.01).failure
+    assert outcome_of(record, [plain], 0.01).rms == pytest.approx(0, abs=1e-4)
+    found = round_trip([record])
+    assert (found.rate, found.same_group, found.outcomes[0].group) == (1, 1, 154)
+
+
+def test_round_trips_of_tables_go_on_where_they_were(tmp_path: Path) -> None:
+    cif = tmp_path / "rutile.cif"
+    rutile().write(cif)
+    table = tmp_path / "two.csv"
+    with table.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerows([["material_id", "cif"], ["a", cif.read_text()], ["b", cif.read_text()]])
+    main([str(table), "--every", "2", "-o", str(tmp_path / "out")])
+    first = resumed_round_trip(str(table), tmp_path)
+    journal = tmp_path / "two-1-0.01.journal"
+    size = journal.stat().st_size
+    assert resumed_round_trip(str(table), tmp_path) == first
+    assert journal.stat().st_size == size
+    assert [each.identifier for each in first.outcomes] == ["a", "b"]
+    assert "| 1 | 1 (100.00 %) |" in (tmp_path / "out" / "round_trip.md").read_text()
+    assert (tmp_path / "out" / "round_trip_failures.csv").read_text().count("\n") == 1
+    table.write_text(table.read_text().replace("\na,", "\nc,"))
+    with pytest.raises(DataError, match="another table"):
+        resumed_round_trip(str(table), tmp_path)
 
 
 @pytest.mark.slow
