@@ -1,6 +1,7 @@
 """Layer 3: interatomic potentials, one file or folder per published architecture, found by name."""
 
 from atomsym.models.backbone import Backbone, Description
+from atomsym.models.escnmd import ESCNMD, ESCNMDConfig
 from atomsym.models.esen import ESEN, ESENConfig
 from atomsym.models.faenet import FAENet, FAENetConfig
 from atomsym.models.learned import LearnedConfig, LearnedPotential
@@ -18,6 +19,7 @@ from atomsym.models.zbl import UNIVERSAL, ZBL, Screening, ZBLConfig, zbl_energy
 __all__ = [
     "ARGON",
     "COPPER",
+    "ESCNMD",
     "ESEN",
     "MACE",
     "UNIVERSAL",
@@ -25,6 +27,7 @@ __all__ = [
     "Backbone",
     "DatasetStatistics",
     "Description",
+    "ESCNMDConfig",
     "ESENConfig",
     "FAENet",
     "FAENetConfig",
