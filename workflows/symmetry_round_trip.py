@@ -4,9 +4,8 @@
 protostructure and parameters. The primitive cell of that is compared with the given crystal by the structure matcher
 of pymatgen (Ong et al., Comput. Mater. Sci. 68, 314, 2013) at its usual tolerances. Where that does not match primitive
 cells, the cells are compared as they are: in slightly distorted supercells its own reduction finds a smaller cell in
-one of two equal crystals. Each outcome is kept in FOLDER as
-soon as it is known, so that the same command goes on after an interruption; ``round_trip.md`` and
-``round_trip_failures.csv`` are written at the end.
+one of two equal crystals. Each outcome is kept in FOLDER as soon as it is known, so that the same command goes on after
+an interruption; ``round_trip.md`` and ``round_trip_failures.csv`` are written at the end.
 """
 
 from __future__ import annotations
@@ -118,7 +117,7 @@ def round_trip(records: Iterable[CrystalRecord], *, symprec: float = SYMPREC) ->
         symprec: of the analysis, Å.
 
     Raises:
-        MissingDependencyError: if pymatgen or moyopy is not installed.
+        MissingDependencyError: if pymatgen is not installed.
     """
     compared = matchers()
     return RoundTrip(tuple(outcome_of(record, compared, symprec) for record in records))

@@ -26,8 +26,7 @@ from atomsym.workflows.evaluate_generators.phases import Phase, competing, hull_
 from atomsym.workflows.evaluate_generators.settings import EvaluateGeneratorsSettings
 from atomsym.workflows.evaluate_generators.summary import draw_facts
 
-pytest.importorskip("moyopy")
-pytest.importorskip("pymatgen")
+pytest.importorskip("pymatgen")  # not a required package
 LJ = "ase.calculators.lj:LennardJones"
 
 SALTS = (("NaCl", 5.64, -2.1), ("KCl", 6.29, -2.2), ("MgO", 4.21, -3.0), ("CaO", 4.81, -3.3), ("LiF", 4.03, -3.1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.constraints import FixAtoms
+from typer.testing import CliRunner
 
 from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.core import AtomsymError, ConfigError, InputError
 from atomsym.testing import tolerances
+from atomsym.workflows.cli import app
 from atomsym.workflows.md import MdSettings, read_log, read_trajectory, resume_md, run_md
 from atomsym.workflows.md.analysis import standard_error
 from atomsym.workflows.md.guard import BlowUpGuard, SimulationBlewUpError
@@ -253,6 +256,25 @@ def test_another_ase_calculator_can_be_run(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "cu.extxyz", bulk("Cu", cubic=True) * (2, 2, 2))
     settings = MdSettings(str(tmp_path / "cu.extxyz"), "ase.calculators.emt:EMT", ensemble="npt", steps=20)
     assert run_md(settings, tmp_path / "run").finished
+
+
+def test_a_calculator_takes_arguments_and_keeps_them_for_a_resumption(tmp_path: Path) -> None:
+    """A well twice as deep doubles the energy of the first frame; the restart is that of the run without a stop."""
+    ase.io.write(tmp_path / "ar.extxyz", bulk("Ar", cubic=True) * (2, 2, 2))
+    energies = []
+    for epsilon in (0.01, 0.02):
+        text = json.dumps({"sigma": 3.4, "epsilon": epsilon, "rc": 5.0})
+        run = ["md", str(tmp_path / "ar.extxyz"), "--model", "ase.calculators.lj:LennardJones", "--kwargs", text]
+        folder = tmp_path / str(epsilon)
+        result = CliRunner().invoke(app, [*run, "--steps", "4", "--trajectory-every", "2", "-o", str(folder), "--json"])
+        assert result.exit_code == 0, result.output
+        energies.append(ase.io.read(folder / "trajectory.extxyz", 0).get_potential_energy())
+    assert energies[1] == pytest.approx(2 * energies[0])
+    settings = MdSettings.from_file(folder / "settings.json")
+    assert settings.kwargs == {"sigma": 3.4, "epsilon": 0.02, "rc": 5.0}
+    assert not run_md(settings, tmp_path / "parts", should_stop=StopAt(3)).finished
+    assert resume_md(tmp_path / "parts").finished
+    assert_same_run(folder, tmp_path / "parts")
 
 
 def test_nve_conserves_the_energy(settings: MdSettings, tmp_path: Path) -> None:

@@ -124,11 +124,7 @@ def describe(
 
 
 def protostructure_of(crystal: Crystal, symprec: float) -> Protostructure | None:
-    """Of a crystal in the standard setting; None if no space group is found.
-
-    Raises:
-        MissingDependencyError: if moyopy is not installed.
-    """
+    """Of a crystal in the standard setting; None if no space group is found."""
     try:
         found = analyse(crystal.cell, crystal.fractional_positions, crystal.numbers, symprec=symprec)
     except InputError:

@@ -9,13 +9,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from atomsym.calculators.ase.load import parse_kwargs
 from atomsym.core import ConfigError
+from atomsym.generators.conditions import MAX_ATOMS
 from atomsym.workflows.calculator_output import output_aside
 from atomsym.workflows.generate import options
 from atomsym.workflows.generate.prototypes import AFLOW
 from atomsym.workflows.generate.settings import GenerateSettings
 from atomsym.workflows.run_folders import require_run_of
-from atomsym.workflows.run_options import AsJson, Device, Dtype, MaxMinutes, Resume
+from atomsym.workflows.run_options import AsJson, Device, Dtype, Kwargs, MaxMinutes, Resume
 from atomsym.workflows.run_settings import refuse_changes
 from atomsym.workflows.status_line import counted, status_line
 from atomsym.workflows.stopping import StoppedError, exit_stopped, stoppable
@@ -42,6 +44,7 @@ def generate_command(
     prototypes: options.Prototypes = None,
     no_prototypes: options.NoPrototypes = False,
     relax: options.Relax = None,
+    kwargs: Kwargs = None,
     free: options.Free = False,
     fmax: options.Fmax = None,
     max_steps: options.MaxSteps = None,
@@ -68,7 +71,7 @@ def generate_command(
         "n": n, "elements": elements, "require": require, "exclude": exclude, "formula": formula,
         "space_groups": space_group, "n_atoms": n_atoms, "max_atoms": max_atoms, "generator": generator,
         "temperature": temperature, "targets": target, "guidance": guidance, "realisations": realisations,
-        "relax": relax, "free": free or None, "fmax": fmax,
+        "relax": relax, "kwargs": parse_kwargs(kwargs) or None, "free": free or None, "fmax": fmax,
         "max_steps": max_steps, "time_limit": time_limit, "seed": seed, "symprec": symprec, "device": device,
         "dtype": dtype, "system": system, "prototypes": prototypes, "no_prototypes": no_prototypes or None,
     }  # fmt: skip
@@ -169,6 +172,9 @@ def _settings(given: dict[str, Any], output: Path | None, resume: Path | None) -
         str(Path(source).absolute()) if source != AFLOW and Path(source).exists() else source
         for source in chosen.get("prototypes", (AFLOW,))
     )  # the run can then go on from any folder
+    if chosen.get("n_atoms", 0) > chosen.get("max_atoms", MAX_ATOMS):
+        most = chosen.get("max_atoms", MAX_ATOMS)
+        raise ConfigError(f"--n-atoms {chosen['n_atoms']} is more than the {most} atoms that there may be")
     if "space_groups" in chosen:
         chosen["space_groups"] = parse_groups(chosen["space_groups"])
     return GenerateSettings(**chosen), output or Path("atomsym-generate")

@@ -149,7 +149,7 @@ def _load(settings: GenerateSettings) -> ProtostructureGenerator:
 def _calculator(settings: GenerateSettings) -> BaseCalculator | None:
     if not settings.relax:
         return None
-    return make_calculator(settings.relax, settings.device, settings.dtype)
+    return make_calculator(settings.relax, settings.device, settings.dtype, kwargs=settings.kwargs)
 
 
 def _protostructures(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from atomsym.core import ConfigError, InputError
 from atomsym.core.elements import atomic_number_of
@@ -39,6 +40,7 @@ class GenerateSettings:
         prototypes: known crystals whose geometries are tried first: ``aflow``, tables, folders or files of structures,
             known sets; empty: none.
         relax: name of a model, ``chgnet``, or ``module:factory`` of an ASE calculator; empty: geometries stay as drawn.
+        kwargs: keyword arguments of that factory, or of ``AtomsymCalculator``.
         free: relax without symmetry after the relaxation within it.
         fmax: of both relaxations, eV/Å.
         max_steps: of each of both.
@@ -74,6 +76,7 @@ class GenerateSettings:
     seed: int = 0
     device: str = "cpu"
     dtype: str = "float64"
+    kwargs: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("elements", "exclude", "require", "space_groups", "prototypes", "targets"):
@@ -89,6 +92,8 @@ class GenerateSettings:
                 raise ConfigError(f"there is no space group {group}; they are 1 to {N_GROUPS}")
         if self.free and not self.relax:
             raise ConfigError("a free relaxation needs a calculator: name one with --relax")
+        if self.kwargs and not self.relax:
+            raise ConfigError("arguments of a calculator need one: name it with --relax")
         if not (math.isfinite(self.guidance) and self.guidance >= 0):
             raise ConfigError(f"guidance must be a number from 0 on; found {self.guidance}")
         self.conditions()

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from atomsym.calculators.ase.load import parse_kwargs
 from atomsym.core import ConfigError
 from atomsym.workflows.md import options
 from atomsym.workflows.md.analysis import SHORTEST
@@ -17,7 +18,7 @@ from atomsym.workflows.md.settings import MdSettings
 from atomsym.workflows.md.simulation import MdResult, resume_md, run_md
 from atomsym.workflows.md.systems import default_settings, with_overrides
 from atomsym.workflows.run_folders import require_run_of
-from atomsym.workflows.run_options import AsJson, Device, Dtype, MaxMinutes, Model, Output, System
+from atomsym.workflows.run_options import AsJson, Device, Dtype, Kwargs, MaxMinutes, Model, Output, System
 from atomsym.workflows.run_settings import refuse_changes
 from atomsym.workflows.stopping import Stop, exit_stopped, stoppable
 
@@ -25,6 +26,7 @@ from atomsym.workflows.stopping import Stop, exit_stopped, stoppable
 def md_command(
     system: System = None,
     model: Model = None,
+    kwargs: Kwargs = None,
     ensemble: options.Ensemble = None,
     temperature: options.Temperature = None,
     pressure: options.Pressure = None,
@@ -62,7 +64,7 @@ def md_command(
         "steps": steps, "equilibration_steps": equilibration_steps, "thermostat_time": thermostat_time,
         "barostat_time": barostat_time, "log_every": log_every, "trajectory_every": trajectory_every,
         "checkpoint_every": checkpoint_every, "repeat": repeat, "seed": seed, "device": device, "dtype": dtype,
-        "allow_discontinuous": allow_discontinuous,
+        "allow_discontinuous": allow_discontinuous, "kwargs": parse_kwargs(kwargs) or None,
     }  # fmt: skip
     references = [read_reference(text) for text in reference or ()]
     if resume is not None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from atomsym.core import ConfigError
 from atomsym.workflows.run_settings import read_settings, require_dtype, require_positive, settings_to_json
@@ -23,6 +23,7 @@ class MdSettings:
     Attributes:
         system: name of a built-in system or a file that ASE can read (its last frame is taken).
         model: name or path of a model, or ``module:factory`` of another ASE calculator.
+        kwargs: keyword arguments of that factory, or of ``AtomsymCalculator``.
         ensemble: of production: ``nve`` (velocity Verlet), ``nvt-langevin`` (short: ``nvt``), ``nvt-nose-hoover``
             (a chain of three), ``npt-isotropic`` (short: ``npt``; Langevin piston on the volume) or ``npt-full-cell``
             (the same on lengths and angles).
@@ -62,6 +63,7 @@ class MdSettings:
     device: str = "cpu"
     dtype: str = "float64"
     allow_discontinuous: bool = False
+    kwargs: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ensemble", SHORT_NAMES.get(self.ensemble, self.ensemble))

@@ -178,7 +178,9 @@ class _Simulation:
 
     def _adopt(self, atoms: Atoms, content_hash: str | None) -> None:
         settings = self.settings
-        atoms.calc = make_calculator(settings.model, settings.device, settings.dtype, content_hash)
+        atoms.calc = make_calculator(
+            settings.model, settings.device, settings.dtype, content_hash, kwargs=settings.kwargs
+        )
         require_known_charge(atoms)
         if not settings.allow_discontinuous:
             require_continuous(atoms.calc, settings.model)

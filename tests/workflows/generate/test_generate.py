@@ -59,6 +59,21 @@ def test_an_exact_composition(generator_file: Path, tmp_path: Path) -> None:
         assert counts[29] == 3 * counts[79]
 
 
+def test_the_calculator_takes_arguments(generator_file: Path, tmp_path: Path) -> None:
+    lj = {"relax": "ase.calculators.lj:LennardJones", "max_steps": 1, "realisations": 1, "prototypes": ()}
+    settings = settings_of(generator_file, n=2, **lj)
+    weak, strong = (
+        run_generate(replace(settings, kwargs={"sigma": 2.3, "rc": 6.0, "epsilon": epsilon}), tmp_path / str(epsilon))
+        for epsilon in (1.0, 2.0)
+    )
+    read = GenerateSettings.from_file(tmp_path / "2.0" / "settings.json")
+    assert read.kwargs == {"sigma": 2.3, "rc": 6.0, "epsilon": 2.0}
+    for one, other in zip(weak.references, strong.references, strict=True):
+        assert one.energy is not None
+        assert other.energy is not None
+    assert [each.energy for each in strong.references] != [each.energy for each in weak.references]
+
+
 def test_the_seed_decides(generator_file: Path, tmp_path: Path) -> None:
     first, second, other = (
         run_generate(settings_of(generator_file, n=3, seed=seed), tmp_path / name)
@@ -131,6 +146,10 @@ def test_the_command_writes_what_it_says(generator_file: Path, tmp_path: Path) -
         (["--formula", "TiO2", "--exclude", "O"], "may not occur"),
         (["--system", "Ti-O", "--elements", "Ti"], "--system says"),
         (["--free"], "needs a calculator"),
+        (["--kwargs", '{"fixed_cutoff": true}'], "name it with --relax"),
+        (["--relax", EMT, "--kwargs", "[1]"], "must be a JSON object"),
+        (["--n-atoms", "80", "--max-atoms", "40"], "--n-atoms 80 is more than the 40"),
+        (["--n-atoms", "500"], "--n-atoms 500 is more than the 120"),
         (["--temperature", "0"], "temperature must be positive"),
         (["--target", "mass=3"], "'mass' is not a property"),
         (["--target", "formation_energy_per_atom"], "NAME=VALUE"),
