@@ -10,7 +10,10 @@ from pathlib import Path
 from atomsym.core import ArtifactError, InputError
 from atomsym.workflows.convert.mace_config import refuse_accelerated
 
-SUPPORTED = "models of mace-torch as saved by its training program (*.model)"
+SUPPORTED = (
+    "models of mace-torch as saved by its training program (*.model), and inference checkpoints (*.pt) of fairchem's "
+    "eSEN and UMA"
+)
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of files that torch.save wrote before zip archives
 _PLAIN_PACKAGES = {"torch", "collections", "numpy", "_codecs", "builtins", "__builtin__", "copyreg", "copy_reg"}
 
@@ -19,6 +22,7 @@ class Checkpoint(StrEnum):
     """Kinds that can be told apart from outside."""
 
     MACE = "a mace-torch model"
+    FAIRCHEM = "a checkpoint of fairchem"
     UNKNOWN_PICKLE = "a pickle in torch's old format"
 
 
@@ -59,6 +63,8 @@ def _kind_of_archive(path: Path) -> Checkpoint:
     refuse_accelerated(packages)
     if "mace" in packages:
         return Checkpoint.MACE
+    if "fairchem" in packages:
+        return Checkpoint.FAIRCHEM
     if packages <= _PLAIN_PACKAGES:
         raise _not_yet(
             path, "weights without a model (a state dict, such as Orb-v3's, or a training checkpoint of mace-torch)"

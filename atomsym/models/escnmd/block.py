@@ -6,12 +6,19 @@ import torch
 from torch import Tensor, nn
 
 from atomsym.kernels.silu import silu
-from atomsym.kernels.so2_convolution import gather_linear, n_order_factors, n_order_rows, sum_out_of_frames
+from atomsym.kernels.so2_convolution import (
+    OrderLinear,
+    gather_linear,
+    n_order_factors,
+    n_order_rows,
+    order_linear,
+    sum_out_of_frames,
+)
 from atomsym.models.escnmd.config import ESCNMDConfig
 from atomsym.models.escnmd.gates import degree_gate, order_gate
 from atomsym.models.escnmd.networks import RadialNetwork
 from atomsym.models.esen.edges import Edges, sum_over_blocks
-from atomsym.nn import EquivariantLinear, MergedLayerNorm, SO2Linear
+from atomsym.nn import EquivariantLinear, MergedLayerNorm
 from atomsym.symmetry import Irrep, Irreps
 
 EPSILON = 1e-5  # of the norms of features
@@ -47,20 +54,25 @@ class DegreeEmbedding(nn.Module):
         return sum_out_of_frames(along.unflatten(1, (-1, self._channels)), edges.frames, edges.weights, edges.topology)
 
 
-class BiasedSO2Linear(SO2Linear):
-    """``SO2Linear`` without mirror, plus a bias of what turns about the edge leave alone: order 0 and the scalars.
+class AffineSO2(nn.Module):
+    """``nn.SO2Linear`` without mirror, plus a bias of what turns about the edge leave alone: order 0 and the scalars.
 
     Args:
         max_degree, max_order, channels_in, channels_out, n_scalars: as of ``SO2Linear``.
 
     Attributes:
+        weights: of all orders, one matrix after the other (see ``OrderLinear``), drawn with unit variance: in one
+            piece, since that is what the kernels read.
         bias: shape (n_scalars + (L + 1) · channels_out,); zeros at first.
+        description: sizes and where rows lie.
     """
 
     def __init__(
         self, max_degree: int, max_order: int, channels_in: int, channels_out: int, n_scalars: int = 0
     ) -> None:
-        super().__init__(max_degree, max_order, channels_in, channels_out, n_scalars=n_scalars, mirror=False)
+        super().__init__()
+        self.description = OrderLinear(max_degree, max_order, channels_in, channels_out, n_scalars, mirror=False)
+        self.weights = nn.Parameter(torch.randn(self.description.n_weights))
         self.bias = nn.Parameter(torch.zeros(n_scalars + (max_degree + 1) * channels_out))
 
     def with_bias(self, rows: Tensor) -> Tensor:
@@ -68,8 +80,8 @@ class BiasedSO2Linear(SO2Linear):
         return rows + nn.functional.pad(self.bias, (0, rows.shape[1] - self.bias.shape[0]))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """As ``SO2Linear.forward``."""
-        return self.with_bias(super().forward(rows))
+        """(n, description.in_width) → (n, description.out_width): the further scalars, then rows by order."""
+        return self.with_bias(order_linear(rows, self.weights, self.description))
 
 
 class Messages(nn.Module):
@@ -90,8 +102,8 @@ class Messages(nn.Module):
         self._n_rows, self._n_factors = n_order_rows(degree, order), n_order_factors(degree, order)
         ends = 2 * config.channels
         self.radial = RadialNetwork(config.n_radial, config.edge_channels, self._n_factors * ends)
-        self.first = BiasedSO2Linear(degree, order, ends, self._within, degree * self._within)
-        self.second = BiasedSO2Linear(degree, order, self._within, config.channels)
+        self.first = AffineSO2(degree, order, ends, self._within, degree * self._within)
+        self.second = AffineSO2(degree, order, self._within, config.channels)
 
     def forward(self, features: Tensor, edges: Edges, ends: tuple[Tensor, Tensor], species: Tensor) -> Tensor:
         """Sums of the messages.
@@ -114,7 +126,7 @@ class Messages(nn.Module):
             features,
             edges.frames,
             factors.unflatten(1, (self._n_factors, -1)),
-            first.packed(),
+            first.weights,
             topology,
             first.description,
         )

@@ -30,8 +30,8 @@ class ESCNMD(Backbone):
 
     Source: Fu, Wood, Barroso-Luque, Levine, Gao, Dzamba, Zitnick, "Learning smooth and expressive interatomic
     potentials for physical property prediction" (2025, arXiv 2502.12147); Wood et al., "UMA: A family of universal
-    models for atoms" (2025, arXiv 2506.23971). Here weights of linear maps are drawn with unit variance and divided by
-    the square root of the fan-in where they are applied.
+    models for atoms" (2025, arXiv 2506.23971). Here the linear maps of features are divided by the square root of their
+    fan-in where they are applied.
 
     Attributes:
         embedding: scalars of each element, shape (n_species, channels).
@@ -122,6 +122,6 @@ class ESCNMD(Backbone):
 
     def decay_parameters(self) -> frozenset[str]:
         """The matrices of linear maps."""
-        maps = (".weights.", ".first.weight", ".second.weight", ".third.weight", "readout.layers")
+        maps = (".weights", ".first.weight", ".second.weight", ".third.weight", "readout.layers")
         names = (name for name, _ in self.named_parameters() if any(part in name for part in maps))
         return frozenset(name for name in names if not name.endswith("bias"))

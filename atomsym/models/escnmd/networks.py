@@ -14,24 +14,24 @@ _EPSILON = 1e-5  # of layer norms
 
 
 class Affine(nn.Module):
-    """x W / sqrt(n_in) + b.
+    """x W + b.
 
     Args:
         n_in, n_out: sizes.
 
     Attributes:
-        weight: W, shape (n_in, n_out), drawn with unit variance.
+        weight: W, shape (n_in, n_out), drawn with the variance 1 / n_in.
         bias: b, shape (n_out,), zeros at first.
     """
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(n_in, n_out))
+        self.weight = nn.Parameter(torch.randn(n_in, n_out) * n_in**-0.5)
         self.bias = nn.Parameter(torch.zeros(n_out))
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, n_in) → (…, n_out)."""
-        return matrix_product(x, self.weight * self.weight.shape[0] ** -0.5) + self.bias
+        return matrix_product(x, self.weight) + self.bias
 
 
 class RadialNetwork(nn.Module):
@@ -69,13 +69,13 @@ class RadialNetwork(nn.Module):
         Returns:
             Shape (n_edges, n_out).
         """
-        weight = self.first.weight * self.first.weight.shape[0] ** -0.5
-        of_basis, of_sender, of_receiver = weight.split(self._sizes)
+        of_basis, of_sender, of_receiver = self.first.weight.split(self._sizes)
         by_sender, by_receiver = ends[0] @ of_sender + self.first.bias, ends[1] @ of_receiver
         x = matrix_product(basis, of_basis)
         x = x + by_sender.index_select(0, species[0]) + by_receiver.index_select(0, species[1])
         x = self.second(silu(self.norms[0](x)))
-        return self.third(silu(self.norms[1](x)))  # type: ignore[no-any-return]
+        found: Tensor = self.third(silu(self.norms[1](x)))
+        return found
 
 
 class Readout(nn.Module):

@@ -1,7 +1,9 @@
-"""Extracted models that the tests convert without mace-torch."""
+"""Extracted models that the tests convert without mace-torch, and modules beside the tests made importable."""
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,15 @@ import pytest
 
 from atomsym.workflows.convert.isolated import read_extraction
 from atomsym.workflows.convert.mace_config import ForeignMACE
+
+for _name in ("fairchem_arrays", "fairchem_peer"):
+    if _name not in sys.modules:
+        _spec = importlib.util.spec_from_file_location(_name, Path(__file__).parent / f"{_name}.py")
+        assert _spec is not None
+        assert _spec.loader is not None
+        _module = importlib.util.module_from_spec(_spec)
+        sys.modules[_name] = _module
+        _spec.loader.exec_module(_module)
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
