@@ -48,7 +48,7 @@ class Evaluator:
             ``autograd`` never does.
 
     Raises:
-        InputError: if the skin is negative or the engine is unknown.
+        InputError: if the skin is negative, the engine is unknown or the model gives no energies.
     """
 
     def __init__(
@@ -66,6 +66,11 @@ class Evaluator:
             raise InputError(f"engine must be one of {', '.join(ENGINES)}; found {engine!r}")
         if not 0 <= skin < float("inf"):
             raise InputError(f"skin must be a length in Å, 0 or more; found {skin}")
+        if potential.quantity != "energy":
+            raise InputError(
+                f"this model gives the {potential.quantity} ({potential.unit}), not energies; read it with "
+                "atomsym.heads.intensive_property(model, graph)"
+            )
         self.potential = adapted(potential, device, dtype)
         self.device, self.dtype = device, dtype
         self.backend, self.allow_overlap = backend, allow_overlap

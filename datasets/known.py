@@ -15,6 +15,7 @@ from typing import Any
 from atomsym.core import ConfigError, DataError, LabelledStructure
 from atomsym.core.elements import atomic_number_of
 from atomsym.datasets.dataset import Dataset
+from atomsym.datasets.elastic_moduli import Modulus, divided_by_formula, read_elastic_moduli
 from atomsym.datasets.labels import AUTO, Group, LabelKeys
 from atomsym.datasets.read import read_dataset
 from atomsym.datasets.split import split
@@ -49,6 +50,7 @@ class KnownSet:
         group: as in ``read_dataset``.
         isolated: file of isolated atoms, "" for none.
         shipped: whether the files come with the package.
+        reader: of files that ``read_dataset`` does not read; None: that.
     """
 
     name: str
@@ -67,6 +69,7 @@ class KnownSet:
     group: Group = AUTO
     isolated: str = ""
     shipped: bool = False
+    reader: Callable[[Path], Dataset] | None = field(default=None, repr=False)
 
 
 def known_sets() -> dict[str, KnownSet]:
@@ -96,7 +99,7 @@ def load_known(name: str, *, folder: str | os.PathLike[str] | None = None, seed:
     for part, names in known.files.items():
         path = _find(known, names, folder, required=part not in known.optional)
         if path is not None:
-            parts[part] = read_dataset(path, keys=known.keys, units=known.units, group=known.group)
+            parts[part] = _read(known, path)
     return known.recipe(parts, seed)
 
 
@@ -111,6 +114,12 @@ def load_isolated_energies(name: str, *, folder: str | os.PathLike[str] | None =
         raise DataError(f"{name} comes without energies of isolated atoms; fit them with reference_energies")
     path = _find(known, (known.isolated,), folder, required=True)
     return isolated_energies(read_dataset(path or "", units=known.units))
+
+
+def _read(known: KnownSet, path: Path) -> Dataset:
+    if known.reader is not None:
+        return known.reader(path)
+    return read_dataset(path, keys=known.keys, units=known.units, group=known.group)
 
 
 def _known(name: str) -> KnownSet:
@@ -385,6 +394,27 @@ def _fcc111(left_out: str = "") -> KnownSet:
     )
 
 
+def _elastic(modulus: Modulus, name: str) -> KnownSet:
+    words = name.replace("-", " ")
+    return KnownSet(
+        name=f"mp-binary-{name}",
+        title=f"log10 of the {words} in GPa (Voigt-Reuss-Hill) of binary crystals",
+        citation="de Jong et al., Sci. Data 2, 150009 (2015); Materials Project; chosen by MatCalc",
+        licence="CC BY 4.0",
+        origin="https://github.com/materialsvirtuallab/matcalc, folder benchmark_data",
+        level_of_theory="PBE",
+        folder="matcalc_benchmarks",
+        files={"all": ("mp-binary-pbe-elasticity-2025.1.json",)},
+        recipe=lambda parts, seed: divided_by_formula(parts["all"]),
+        protocol=(
+            "cells of at most 12 atoms, both moduli at least 1 GPa, Poisson ratio from 0 to 0.45; about 70 % for "
+            "training, 10 % for validation, 20 % for the test by the hash of the reduced formula, so that no formula "
+            f"is in two parts, whatever the seed; labels are n log10({words} / GPa) of n atoms in place of the energy"
+        ),
+        reader=lambda path: read_elastic_moduli(path, modulus),
+    )
+
+
 _MOLECULES = (
     "aspirin", "azobenzene", "benzene", "ethanol", "malonaldehyde", "naphthalene", "paracetamol", "salicylic",
     "toluene", "uracil",
@@ -404,5 +434,7 @@ _SETS: dict[str, KnownSet] = {
         _ORGANIC_SMALL,
         _fcc111(),
         *(_fcc111(metal) for metal in _METALS),
+        _elastic("bulk_modulus_vrh", "bulk-modulus"),
+        _elastic("shear_modulus_vrh", "shear-modulus"),
     )
 }

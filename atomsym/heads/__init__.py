@@ -7,5 +7,15 @@ from atomsym.heads.hessian import (
     HessianPotential,
     HessianPotentialConfig,
 )
+from atomsym.heads.intensive import IntensiveProperty, IntensivePropertyConfig, intensive_property
 
-__all__ = ["HessianBlocks", "HessianHead", "HessianHeadConfig", "HessianPotential", "HessianPotentialConfig"]
+__all__ = [
+    "HessianBlocks",
+    "HessianHead",
+    "HessianHeadConfig",
+    "HessianPotential",
+    "HessianPotentialConfig",
+    "IntensiveProperty",
+    "IntensivePropertyConfig",
+    "intensive_property",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, TypedDict
 
@@ -50,12 +50,17 @@ class Potential(torch.nn.Module):
         direct_outputs: what it predicts besides energies instead of differentiating them, such as "hessian"; an
             instance can have others than its class.
         continuous: whether the energy is a continuous function of positions; molecular dynamics asks.
+        quantity: what its "energies" are: "energy", or the name of a property that a network reads out in its place,
+            see ``atomsym.heads.IntensiveProperty``; calculators refuse the latter.
+        unit: of that.
     """
 
     architecture: ClassVar[str]
     Config: ClassVar[type[PotentialConfig]]
     direct_outputs: ClassVar[tuple[str, ...]] = ()
     continuous: ClassVar[bool] = True
+    quantity: str = "energy"
+    unit: str = "eV"
 
     def __init__(self, config: PotentialConfig) -> None:
         super().__init__()
@@ -72,6 +77,14 @@ class Potential(torch.nn.Module):
     @property
     def energy_model(self) -> Potential:
         """The part whose energies these are, without heads that energies do not pass through; usually itself."""
+        return self
+
+    def second_order(self, graph: AtomGraph) -> Callable[[AtomGraph], PotentialOutput]:
+        """A function of graphs whose energies, with their first and second derivatives, are this potential's.
+
+        It may be made for one set of positions, those of ``graph``, and be wrong elsewhere; edges and atoms are the
+        graph's. For Hessians, where it is cheaper to differentiate than the potential. Here: the potential itself.
+        """
         return self
 
     @classmethod

@@ -70,6 +70,9 @@ class Sum(Potential):
         classes = [(architecture(name), dict(entries)) for name, entries in config.parts]
         self.parts = torch.nn.ModuleList(cls(cls.Config(**entries)) for cls, entries in classes)
         self.continuous = all(part.continuous for part in self.parts)  # type: ignore[misc]
+        others = [str(part.quantity) for part in self.parts if part.quantity != "energy"]
+        if others:
+            raise ConfigError(f"a sum of energies has no room for the {others[0]}")
 
     @classmethod
     def of(cls, *potentials: Potential) -> Sum:

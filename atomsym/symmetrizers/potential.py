@@ -86,6 +86,7 @@ class SymmetrizedPotential(Potential):
         self.symmetrizer: Symmetrizer = symmetrizer_class(settings, tuple(config.elements), config.cutoff)
         self.continuous = self.model.continuous and self.symmetrizer.continuous  # type: ignore[misc]
         self.direct_outputs = tuple(name for name in self.model.direct_outputs if name == "forces")  # type: ignore[misc]
+        self.quantity, self.unit = self.model.quantity, self.model.unit
 
     @classmethod
     def of(

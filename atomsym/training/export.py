@@ -39,7 +39,10 @@ def save_trained_model(
     """
     where = description or config.data.known_set or ", ".join(file_names(config.data.train)) or "unnamed structures"
     data = f"{where}: {sizes[0]} structures for training, {sizes[1]} for validation"
-    return save_model(potential, path, filled_card(config.output, data, training_record(config, progress, sizes)))
+    record = training_record(config, progress, sizes)
+    if potential.quantity != "energy":
+        record["units"]["energy"] = potential.unit  # what stands in place of the energy per atom
+    return save_model(potential, path, filled_card(config.output, data, record))
 
 
 def filled_card(output: OutputSection, training_data: str, record: dict[str, Any]) -> ModelCard:

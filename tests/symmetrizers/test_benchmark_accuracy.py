@@ -11,13 +11,15 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from atomsym.core import ConfigError
+from atomsym.artifacts import load_model
+from atomsym.core import AtomGraph, ConfigError
 from atomsym.datasets import load_known
+from atomsym.heads import intensive_property
 from atomsym.symmetry.frames import random_elements
 from atomsym.workflows.benchmarks import symmetrizer_accuracy as benchmark
 from atomsym.workflows.benchmarks.symmetrizer_accuracy import AccuracySettings, CoreClock, run_accuracy
 from atomsym.workflows.benchmarks.symmetrizer_accuracy_cases import ACCURACY_SETS, accuracy_cases, accuracy_set
-from atomsym.workflows.benchmarks.symmetrizer_accuracy_measures import turned
+from atomsym.workflows.benchmarks.symmetrizer_accuracy_measures import seconds_each, turned
 from atomsym.workflows.cli import app
 
 METALS = {"Pt": 2.8, "Cu": 2.55, "Ag": 2.9}
@@ -84,6 +86,60 @@ def test_methods_are_trained_measured_and_read_the_second_time(tmp_path: Path) -
     other = command("adsorption", "--epochs", "3", "-o", str(folder))
     assert isinstance(other.exception, ConfigError)
     assert "take another folder" in str(other.exception)
+
+
+def crystals() -> list[dict[str, Any]]:
+    """Pairs of atoms, once or twice in a cell; their moduli follow from the elements and the length of the cell."""
+    generator, entries = np.random.default_rng(0), []
+    for x, first in enumerate(("Li", "Na", "Mg", "Al", "Si")):
+        for y, second in enumerate(("O", "S", "Se", "F", "Cl")):
+            symbols, a = (first, second) * (1 + (x + y) % 2), generator.uniform(3.0, 3.4)
+            sites = [
+                {"species": [{"element": s, "occu": 1.0}], "abc": [k / len(symbols), 0.5, 0.1 * k]}
+                for k, s in enumerate(symbols)
+            ]
+            lattice = [[a * len(symbols) / 2, 0.0, 0.0], [0.3, a, 0.0], [0.0, 0.2, a]]
+            bulk = 10.0 ** (1.5 + 0.1 * x + 0.05 * y - (a - 3.2))
+            structure = {"lattice": {"matrix": lattice}, "sites": sites}
+            entries.append({"structure": structure, "bulk_modulus_vrh": bulk, "shear_modulus_vrh": bulk / 1.8})
+    return entries
+
+
+def test_moduli_are_trained_under_their_names_and_measured_in_their_unit(tmp_path: Path, data: Path) -> None:
+    (data / "matcalc_benchmarks").mkdir()
+    file = data / "matcalc_benchmarks/mp-binary-pbe-elasticity-2025.1.json"
+    file.write_text(json.dumps(crystals()))
+    faenet = ("channels=56", "filters=8", "n_layers=1", "n_gaussians=4", "cutoff=3.6")
+    for method, changes in (("mace", ("cutoff=3.6",)), ("weighted", faenet)):
+        asked = ["elasticity", "--epochs", "1", "--only", method, "-o", str(tmp_path / method)]
+        for change in changes:
+            asked += ["--set", f"model.model.{change}"]
+        found = CliRunner().invoke(app, ["benchmark", "symmetrizer-accuracy", *asked])
+        assert found.exit_code == 0, found.output
+    assert "log10(GPa)" in found.output
+    assert "meV" not in found.output
+    assert (tmp_path / "weighted/symmetrizer-accuracy.png").stat().st_size > 10_000
+    for method in ("mace", "weighted"):
+        result = json.loads((tmp_path / method / "result.json").read_text())
+        assert [row["outcome"]["part"] for row in result["rows"]] == ["bulk-modulus", "shear-modulus"]
+        for row in result["rows"]:
+            part = row["outcome"]["part"]
+            file = tmp_path / method / f"{method}-{part}" / "model.safetensors"
+            model = load_model(file)
+            assert (model.quantity, model.unit) == (f"log10 of the {part.replace('-', ' ')}", "log10(GPa)")
+            parts = load_known(f"mp-binary-{part}", folder=data)
+            labels, train = ([(s.energy or 0.0) / s.n_atoms for s in parts[name]] for name in ("test", "train"))
+            assert seconds_each(file, parts["test"][:2], ("energy",)) > 0
+            graphs = [
+                AtomGraph.from_arrays(s.positions, s.numbers, s.cell, s.pbc, dtype=torch.float32) for s in parts["test"]
+            ]
+            values = [float(intensive_property(model, graph)) for graph in graphs]
+            errors = np.abs(np.array(values) - labels)
+            assert row["outcome"]["energy_mae"] == pytest.approx(errors.mean(), rel=1e-3)
+            assert row["outcome"]["turned_change"] < 1e-4
+            mean = np.abs(np.mean(train) - np.array(labels)).mean()
+            assert result["baseline"][part] == pytest.approx(mean)
+            assert 0 < result["composition"][part] < mean  # moduli follow from the elements here
 
 
 def test_a_stopped_training_goes_on(tmp_path: Path) -> None:

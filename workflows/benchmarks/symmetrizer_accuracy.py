@@ -13,6 +13,7 @@ import torch
 
 from atomsym.artifacts import config_from_dict, load_model, write_atomically
 from atomsym.core import ConfigError, InputError, LabelledStructure
+from atomsym.heads import IntensiveProperty
 from atomsym.models import Potential
 from atomsym.symmetrizers import SymmetrizedPotential
 from atomsym.training import Observer, TrainingData, read_log, resume, train
@@ -26,6 +27,7 @@ from atomsym.workflows.benchmarks.symmetrizer_accuracy_cases import (
 )
 from atomsym.workflows.benchmarks.symmetrizer_accuracy_measures import (
     baseline_error,
+    composition_error,
     errors_of,
     mean_frames,
     seconds_each,
@@ -68,11 +70,11 @@ class AccuracySettings:
 class AccuracyOutcome:
     """A finished training and the errors of its model on the test set.
 
-    Energies in meV by what the set divides them by, forces in meV/Å; None where there are no labels.
+    Energies, or what stands in their place, in ``AccuracySet.unit``, forces in meV/Å; None where there are no labels.
 
     Attributes:
         method, part: see ``AccuracyCase``.
-        architecture: without the symmetrizer.
+        architecture: of the network, without the symmetrizer.
         exact, continuous: what the model says of itself.
         weights: number of its parameters.
         epochs, best_epoch: trained, and which of them the model is of.
@@ -81,7 +83,7 @@ class AccuracyOutcome:
         turned_energy_mae, turned_energy_rmse, turned_forces_mae, turned_forces_rmse: of the same, turned at random.
         turned_change: root mean square change of the energy by turning.
         curve: core seconds and validation error (mean absolute; forces where there are some, else energies in
-            meV/atom) after each epoch.
+            meV/atom, or the intensive property in its unit) after each epoch.
     """
 
     method: str
@@ -131,8 +133,9 @@ class AccuracyComparison:
     Attributes:
         settings: what was asked for.
         rows: a method and part each.
-        baseline: mean absolute error of the mean energy of each adsorbate in the training structures, meV by adsorbed
-            atom and part; empty for sets of molecules.
+        baseline: mean absolute error of the mean of the training structures by part, see ``baseline_error``; empty for
+            sets of molecules.
+        composition: likewise of a fitted value of each element, for intensive properties only.
         threads: of the timing.
         finished: whether nothing is left to train.
     """
@@ -140,6 +143,7 @@ class AccuracyComparison:
     settings: AccuracySettings
     rows: tuple[AccuracyRow, ...]
     baseline: Mapping[str, float]
+    composition: Mapping[str, float]
     threads: int
     finished: bool
 
@@ -175,12 +179,15 @@ def run_accuracy(
     require_same_settings(folder, {**fixed, "changes": list(settings.changes)})
     outcomes: list[AccuracyOutcome] = []
     baseline: dict[str, float] = {}
+    composition: dict[str, float] = {}
     data: dict[str, TrainingData] = {}
     for case in cases:
         if case.part not in data:
             own = data[case.part] = load_data(case.config)
             if not chosen.forces:
                 baseline[case.part] = baseline_error(own, chosen)
+            if chosen.intensive:
+                composition[case.part] = composition_error(own)
         found = _finished(folder / case.name) or _trained(
             case, data[case.part], chosen, folder / case.name, on_progress, stop
         )
@@ -189,9 +196,8 @@ def run_accuracy(
         outcomes.append(found)
     tests = {part: own.tests["test"] for part, own in data.items()}
     rows = _timed(outcomes, tests, chosen, folder, settings, on_progress)
-    return AccuracyComparison(
-        settings, tuple(rows), baseline, torch.get_num_threads(), finished=len(outcomes) == len(cases)
-    )
+    finished = len(outcomes) == len(cases)
+    return AccuracyComparison(settings, tuple(rows), baseline, composition, torch.get_num_threads(), finished)
 
 
 # Training -----------------------------------------------------------------------------------------------------------
@@ -266,16 +272,19 @@ def _outcome(
 ) -> AccuracyOutcome:
     test = data.tests["test"]
     wrapped = model if isinstance(model, SymmetrizedPotential) else None
-    invariant = "" if model.architecture == "faenet" else "E3"
+    network = wrapped.model if wrapped else model
+    network = network.model if isinstance(network, IntensiveProperty) else network
+    invariant = "" if network.architecture == "faenet" else "E3"
     first, energies = errors_of(model, test, chosen)
     second, turned_energies = errors_of(model, turned(test, chosen.group, case.config.seed), chosen)
     key = "validation_forces_mae_meV/A" if chosen.forces else "validation_energy_mae_meV/atom"
     seconds = json.loads((folder / CLOCK).read_text())
-    errors = [row[key] for row in read_log(folder / "log.csv")]
+    unit = chosen.factor / 1e3  # the log's errors are in thousandths
+    errors = [unit * row[key] for row in read_log(folder / "log.csv")]
     return AccuracyOutcome(
         method=case.method,
         part=case.part,
-        architecture=(wrapped.model if wrapped else model).architecture,
+        architecture=network.architecture,
         exact=wrapped.symmetrizer.exact if wrapped else invariant,
         continuous=model.continuous,
         weights=sum(weight.numel() for weight in model.parameters()),

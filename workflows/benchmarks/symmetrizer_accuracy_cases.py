@@ -10,6 +10,7 @@ from typing import Any
 from atomsym.artifacts import config_from_dict
 from atomsym.core import ConfigError, LabelledStructure
 from atomsym.core.elements import atomic_number_of
+from atomsym.heads.intensive import INTENSIVE
 from atomsym.symmetry.frames import Group
 from atomsym.training import TrainingConfig
 from atomsym.training.config_files import parse_yaml, with_overrides
@@ -44,8 +45,11 @@ class AccuracySet:
         known_sets: data sets by a short name; each is trained on separately.
         group: of the random rotations by which test structures are turned.
         forces: whether there are forces.
-        per: what energies are divided by, in words; see ``counted``.
+        per: what energies are divided by, in words; see ``counted``. Where the recipe's model is an intensive property:
+            its unit.
         methods: by name.
+        intensive: whether labels are intensive properties instead of energies.
+        part_changes: further entries of the configs of a data set, by its short name.
     """
 
     name: str
@@ -56,11 +60,25 @@ class AccuracySet:
     forces: bool
     per: str
     methods: Mapping[str, AccuracyMethod]
+    intensive: bool = False
+    part_changes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def unit(self) -> str:
+        """Of errors in tables."""
+        return self.per if self.intensive else f"meV per {self.per}"
+
+    @property
+    def factor(self) -> float:
+        """From labels to that unit."""
+        return 1.0 if self.intensive else 1e3
 
     def counted(self, structure: LabelledStructure) -> int:
-        """How many adsorbed atoms a structure has, or 1: it is one molecule."""
+        """How many adsorbed atoms a structure has; 1 if it is one molecule; all atoms for an intensive property."""
         if self.forces:
             return 1
+        if self.intensive:
+            return structure.n_atoms
         return max(int((structure.numbers != atomic_number_of(structure.group)).sum()), 1)
 
 
@@ -117,6 +135,18 @@ ACCURACY_SETS: dict[str, AccuracySet] = {
             True,
             "molecule",
             {**_faenet("SE3", threshold=0.75), **_equivariant()},
+        ),
+        AccuracySet(
+            "elasticity",
+            "elastic moduli of binary crystals",
+            "elasticity.yaml",
+            {"bulk-modulus": "mp-binary-bulk-modulus", "shear-modulus": "mp-binary-shear-modulus"},
+            "SE3",
+            False,
+            "log10(GPa)",
+            {**_faenet("E3", threshold=0.75, samples=8, training_samples=1), **_equivariant()},
+            intensive=True,
+            part_changes={"shear-modulus": ("model.quantity=log10 of the shear modulus",)},
         ),
     )
 }
@@ -176,6 +206,7 @@ def accuracy_cases(
     Raises:
         ConfigError: if a method is unknown, or an entry of a config is wrong.
     """
+    changes = tuple(changes)
     names = tuple(only) or tuple(chosen.methods)
     unknown = [name for name in names if name not in chosen.methods]
     if unknown:
@@ -190,16 +221,19 @@ def accuracy_cases(
                 entries["output"] = {**entries.get("output", {}), "name": name}
                 if epochs is not None:
                     entries["epochs"] = epochs
-                config = config_from_dict(TrainingConfig, with_overrides(entries, changes))
+                every = (*chosen.part_changes.get(part, ()), *changes)
+                config = config_from_dict(TrainingConfig, with_overrides(entries, every))
                 cases.append(AccuracyCase(name, part, config))
     return cases
 
 
 def _with_method(recipe: Mapping[str, Any], method: AccuracyMethod) -> dict[str, Any]:
     model = {name: value for name, value in recipe["model"].items() if name != "symmetrizer"}
+    if "model" in method.replaced:
+        network = model["model"] if model["architecture"] == INTENSIVE else model
+        common = {name: network[name] for name in _ANY_POTENTIAL if name in network}
+        network = {**common, **method.replaced["model"]}
+        model = {**model, "model": network} if model["architecture"] == INTENSIVE else network
     if method.symmetrizer is not None:
         model["symmetrizer"] = method.symmetrizer
-    if "model" in method.replaced:
-        common = {name: model[name] for name in _ANY_POTENTIAL if name in model}
-        model = {**common, **method.replaced["model"]}
     return {**recipe, **method.replaced, "model": model}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -75,10 +76,12 @@ def symmetrizer_accuracy_command(
 
 def _errors(result: AccuracyComparison) -> Table:
     chosen = accuracy_set(result.settings.set_name)
-    unit = f"energies in meV per {chosen.per}{', forces in meV/Å' if chosen.forces else ''}"
+    what = "energies in " if not chosen.intensive else ""
+    unit = f"{what}{chosen.unit}{', forces in meV/Å' if chosen.forces else ''}"
     table = Table(title=f"{chosen.title}: MAE / RMSE on the test set, {unit}")
     table.add_column("method", no_wrap=True)
-    for name in ("energy", "turned", *(("forces", "turned") if chosen.forces else ()), "change by turning"):
+    first = "as they are" if chosen.intensive else "energy"
+    for name in (first, "turned", *(("forces", "turned") if chosen.forces else ()), "change by turning"):
         table.add_column(name, justify="right")
     for row in result.rows:
         found = row.outcome
@@ -91,8 +94,10 @@ def _errors(result: AccuracyComparison) -> Table:
         cells = ("–" if None in pair else "{:.3g} / {:.3g}".format(*pair) for pair in pairs)
         table.add_row(_name(row), *cells, f"{found.turned_change:.2g}")
     if result.baseline:
-        means = (f"{part} {error:.0f}".strip() for part, error in result.baseline.items())
-        table.caption = f"MAE of the mean of each adsorbate: {', '.join(means)}"
+        of = "" if chosen.intensive else " of each adsorbate"
+        table.caption = f"MAE of the mean{of}: {_listed(result.baseline)}"
+    if result.composition:
+        table.caption = f"{table.caption}; of a value of each element: {_listed(result.composition)}"
     return table
 
 
@@ -100,7 +105,8 @@ def _costs(result: AccuracyComparison) -> Table:
     chosen = accuracy_set(result.settings.set_name)
     table = Table(title=f"Time on {result.threads} thread(s)")
     table.add_column("method", no_wrap=True)
-    error = "forces, meV/Å" if chosen.forces else "energies, meV/atom"
+    energies = chosen.unit if chosen.intensive else "energies, meV/atom"
+    error = "forces, meV/Å" if chosen.forces else energies
     for name in ("frames", "a structure (ms)", "training (core min)", f"validation at equal time ({error})"):
         table.add_column(name, justify="right")
     for row in result.rows:
@@ -108,6 +114,10 @@ def _costs(result: AccuracyComparison) -> Table:
         minutes = f"{row.outcome.core_seconds / 60:.1f}"
         table.add_row(_name(row), f"{row.frames:.3g}", f"{row.milliseconds:.3g}", minutes, equal)
     return table
+
+
+def _listed(errors: Mapping[str, float]) -> str:
+    return ", ".join(f"{part} {error:.3g}".strip() for part, error in errors.items())
 
 
 def _name(row: AccuracyRow) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from atomsym.artifacts import load_model
 from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.core import AtomGraph, LabelledStructure
 from atomsym.core.elements import atomic_number_of
+from atomsym.heads import intensive_property
 from atomsym.kernels.neighbors import connect
 from atomsym.models import Potential
 from atomsym.symmetrizers import SymmetrizedPotential
 from atomsym.symmetry.frames import Group, random_elements
-from atomsym.training import TrainingData
+from atomsym.training import TrainingData, reference_energies
 from atomsym.workflows.benchmarks.machine import best_seconds
 from atomsym.workflows.benchmarks.symmetrizer_accuracy_cases import AccuracySet
 from atomsym.workflows.evaluate.run import evaluate_structures
@@ -30,11 +31,12 @@ from atomsym.workflows.evaluate.run import evaluate_structures
 def errors_of(
     model: Potential, structures: Sequence[LabelledStructure], chosen: AccuracySet
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    """Errors in meV and meV/Å, and the predicted energies, meV by what they are divided by."""
+    """Errors in the unit of the set and meV/Å, and the predicted energies in that unit."""
     found = evaluate_structures(model, structures, each=True)
     counts = np.array([chosen.counted(structure) for structure in structures])
-    predicted = 1e3 * np.array([row.predicted_energy for row in found.structures]) / counts
-    difference = predicted - 1e3 * np.array([row.energy for row in found.structures], dtype=float) / counts
+    scale = chosen.factor / counts
+    predicted = scale * np.array([row.predicted_energy for row in found.structures])
+    difference = predicted - scale * np.array([row.energy for row in found.structures], dtype=float)
     forces = found.errors.table()["all"].get("forces") if chosen.forces else None
     return {
         "energy_mae": float(np.abs(difference).mean()),
@@ -62,25 +64,57 @@ def turned(structures: Sequence[LabelledStructure], group: Group, seed: int) -> 
 
 
 def baseline_error(data: TrainingData, chosen: AccuracySet) -> float:
-    """Mean absolute error of the mean energy of each adsorbate, meV by adsorbed atom."""
+    """Mean absolute error of a mean over the training structures, in the unit of the set.
+
+    Of the intensive property, or of the energy of each adsorbate, by adsorbed atom.
+    """
     means: dict[int, list[float]] = {}
     for structure in data.train:
-        means.setdefault(_adsorbate(structure), []).append((structure.energy or 0.0) / chosen.counted(structure))
+        means.setdefault(_kind(structure, chosen), []).append((structure.energy or 0.0) / chosen.counted(structure))
     errors = [
-        abs(float(np.mean(means[_adsorbate(structure)])) - (structure.energy or 0.0) / chosen.counted(structure))
+        abs(float(np.mean(means[_kind(structure, chosen)])) - (structure.energy or 0.0) / chosen.counted(structure))
         for structure in data.tests["test"]
-        if _adsorbate(structure) in means
+        if _kind(structure, chosen) in means
     ]
-    return 1e3 * float(np.mean(errors))
+    return chosen.factor * float(np.mean(errors))
 
 
-def _adsorbate(structure: LabelledStructure) -> int:
-    """Atomic number of what is not the metal."""
+def composition_error(data: TrainingData) -> float:
+    """Mean absolute error of Σ_z x_z y_z: atomic fractions x, and values y of the elements fitted to the training part.
+
+    That is what a model of an intensive property begins with.
+
+    Raises:
+        DataError: if the test has an element that the training lacks.
+    """
+    fitted = reference_energies(data.train, method="least_squares")
+    errors = [((s.energy or 0.0) - fitted.of(s.numbers)) / s.n_atoms for s in data.tests["test"]]
+    return float(np.abs(errors).mean())
+
+
+def _kind(structure: LabelledStructure, chosen: AccuracySet) -> int:
+    """Atomic number of what is not the metal; the same for all crystals."""
+    if chosen.intensive:
+        return 0
     return int(structure.numbers[structure.numbers != atomic_number_of(structure.group)][0])
 
 
 def seconds_each(model: Path, structures: Sequence[LabelledStructure], properties: Sequence[str]) -> float:
-    """Time of one structure in the ASE calculator, neighbor list included, in the precision of the model."""
+    """Time of one structure in the precision of the model, neighbor list included.
+
+    In the ASE calculator, or by ``intensive_property`` if the model gives no energies.
+    """
+    potential = load_model(model)
+    if potential.quantity == "energy":
+        every = _calculations(model, structures, properties)
+    else:
+        every = _properties(potential, structures)
+    return best_seconds(every) / len(structures)
+
+
+def _calculations(
+    model: Path, structures: Sequence[LabelledStructure], properties: Sequence[str]
+) -> Callable[[], None]:
     calculator = AtomsymCalculator(model, dtype="auto")
     atoms = [Atoms(s.numbers, s.positions, cell=s.cell, pbc=s.pbc) for s in structures]
 
@@ -88,7 +122,18 @@ def seconds_each(model: Path, structures: Sequence[LabelledStructure], propertie
         for one in atoms:
             calculator.calculate(one, list(properties))
 
-    return best_seconds(every) / len(atoms)
+    return every
+
+
+def _properties(potential: Potential, structures: Sequence[LabelledStructure]) -> Callable[[], None]:
+    dtype = next(potential.parameters()).dtype
+    graphs = [AtomGraph.from_arrays(s.positions, s.numbers, s.cell, s.pbc, dtype=dtype) for s in structures]
+
+    def every() -> None:
+        for graph in graphs:
+            intensive_property(potential, graph)
+
+    return every
 
 
 def mean_frames(model: Path, structures: Sequence[LabelledStructure]) -> float:

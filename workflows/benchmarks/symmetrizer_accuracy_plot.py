@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ def write_picture(result: AccuracyComparison, path: Path) -> Path:
     """Draw the picture of a comparison with at least one row and return its path."""
     chosen = accuracy_set(result.settings.set_name)
     with plot_style():
-        if len(chosen.known_sets) > 1:
+        if chosen.intensive:
+            figure = Figure(figsize=(10.0, 5.0), layout="constrained")
+            _draw_properties(figure, result, chosen)
+        elif len(chosen.known_sets) > 1:
             figure = Figure(figsize=(6.6, 4.0), layout="constrained")
             _draw_parts(figure.subplots(), result, chosen)
         else:
@@ -74,13 +78,12 @@ def _draw_speed(axes: Axes, result: AccuracyComparison, chosen: AccuracySet, loo
         axes.plot(row.milliseconds, after, marker, color=color, markerfacecolor="white", markersize=8, zorder=2)
         axes.plot(row.milliseconds, before, marker, color=color, markersize=5, zorder=3)
     axes.margins(0.12, 0.12)
-    what, unit = ("force", "meV/Å") if chosen.forces else ("energy", f"meV per {chosen.per}")
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel=f"time of one structure, {'energy and forces' if chosen.forces else 'energy'} (ms)",
-        ylabel=f"{what} MAE ({unit})",
-    )
+    timed = "" if chosen.intensive else f", {'energy and forces' if chosen.forces else 'energy'}"
+    if chosen.intensive:
+        error = f"MAE ({chosen.unit})"
+    else:
+        error = "force MAE (meV/Å)" if chosen.forces else f"energy MAE ({chosen.unit})"
+    axes.set(xscale="log", yscale="log", xlabel=f"time of one structure{timed} (ms)", ylabel=error)
     axes.set_title("Accuracy on the test set against speed")
     _plain_axes(axes)
 
@@ -96,7 +99,7 @@ def _draw_learning(axes: Axes, result: AccuracyComparison, chosen: AccuracySet, 
     _plain_axes(axes)
 
 
-def _legend(figure: Figure, rows: tuple[AccuracyRow, ...], looks: list[dict[str, Any]]) -> None:
+def _legend(figure: Figure, rows: tuple[AccuracyRow, ...], looks: list[dict[str, Any]], *others: Line2D) -> None:
     handles = [
         Line2D([], [], label=f"{_NAMES.get(row.outcome.method, row.outcome.method)}: {_KINDS[_kind(row)][1]}",
                linewidth=1.2, markersize=5, **look)
@@ -110,7 +113,22 @@ def _legend(figure: Figure, rows: tuple[AccuracyRow, ...], looks: list[dict[str,
         "markersize": 8,
     }
     handles.append(Line2D([], [], label="open: structures turned at random", **open_marker))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5, handlelength=3)
+    figure.legend(handles=[*handles, *others], loc="outside lower center", ncols=3, fontsize=8.5, handlelength=3)
+
+
+def _draw_properties(figure: Figure, result: AccuracyComparison, chosen: AccuracySet) -> None:
+    """Accuracy against speed of each property; dashed: the fitted values of the elements, which models begin with."""
+    parts = list(dict.fromkeys(row.outcome.part for row in result.rows))
+    for axes, part in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
+        rows = tuple(row for row in result.rows if row.outcome.part == part)
+        of_part = replace(result, rows=rows)
+        axes.axhline(result.composition[part], color=GREY, linestyle="--", linewidth=1.0)
+        _draw_speed(axes, of_part, chosen, _looks(rows))
+        axes.set_title(f"{part.replace('-', ' ')} (its mean: {result.baseline[part]:.2f})")
+        if part == parts[0]:
+            elements = Line2D([], [], color=GREY, linestyle="--", linewidth=1.0, label="a value of each element")
+            _legend(figure, rows, _looks(rows), elements)
+    figure.suptitle(f"Trained alike, {result.rows[0].outcome.epochs} epochs: {chosen.title}")
 
 
 def _draw_parts(axes: Axes, result: AccuracyComparison, chosen: AccuracySet) -> None:
