@@ -73,6 +73,11 @@ def atom_energies(potential: EnergyFunction, graph: AtomGraph) -> tuple[Tensor, 
     return energies, others
 
 
+def second_order(potential: EnergyFunction, graph: AtomGraph) -> EnergyFunction:
+    """What to differentiate twice at the positions of a graph: the potential, or what it offers in its place."""
+    return potential.second_order(graph) if isinstance(potential, Potential) else potential
+
+
 def gradients(
     energies: Tensor, inputs: tuple[Tensor, ...], graph: AtomGraph, *, create_graph: bool
 ) -> tuple[Tensor, ...]:

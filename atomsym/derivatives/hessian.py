@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from math import ceil
 from typing import Literal, get_args
 
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from atomsym.core import AtomGraph, AtomsymWarning, InputError, OutOfMemoryError
 from atomsym.derivatives.energies import EnergyFunction, differentiable, prepared
+from atomsym.derivatives.hessian_operator import HessianOperator
 from atomsym.derivatives.hessian_rows import RowFunction, rows_by_autograd, rows_by_finite_difference, rows_by_vmap
-from atomsym.derivatives.memory import free_memory, in_words, kept_bytes
+from atomsym.derivatives.memory import free_memory, in_words, is_small, kept_bytes
 from atomsym.heads import HessianPotential
 
 HessianMethod = Literal["auto", "rows", "vmap", "finite-difference", "predicted"]
@@ -20,8 +22,8 @@ HessianMethod = Literal["auto", "rows", "vmap", "finite-difference", "predicted"
 _STEP = {torch.float32: 2e-2, torch.float64: 2e-3}  # Å; truncation ~ step⁴ against rounding ~ eps / step
 _ASYMMETRY_WARNING = {torch.float32: 1e-3, torch.float64: 1e-6}
 _USABLE = 0.8  # of the free memory
-_WORKING_SET = {"cpu": 64e6, "cuda": 2e9}  # bytes of a vectorised chunk; larger ones are not faster
-_MAX_CHUNK = {"cpu": 16, "cuda": 128}
+_WORKING_SET = {"cpu": 256e6, "cuda": 2e9}  # bytes of a vectorised chunk; larger ones are not faster
+_MAX_CHUNK = {"cpu": 32, "cuda": 128}
 _FIXED = 5  # peak of one backward pass through the gradient / what autograd keeps; measured for pair potentials
 _COPY = 2  # the same for one plain force evaluation, with the copy of the graph
 _ROW_GROUP = 64  # rows between writes into the matrix where a chunk has no cost
@@ -194,14 +196,17 @@ def _plan(
         each = 4 * _COPY * kept_bytes(potential, graph, twice=False)
         chunk = _chunk(room, 0, each, chunk_size, graph)
         return rows_by_finite_difference(potential, graph, step or _STEP[graph.dtype]), chunk
-    kept = kept_bytes(potential, graph, twice=True)
+    operator = HessianOperator(potential, graph) if is_small(graph) else None
+    kept = kept_bytes(potential, graph, twice=True) if operator is None else operator.kept_bytes
     if method == "auto":
         method = "vmap" if room >= (_FIXED + 2) * kept and _useful(kept, graph) > 1 else "rows"
     if method == "rows":
         _chunk(room, (_FIXED - 1) * kept, kept, 1, graph)
-        return rows_by_autograd(potential, graph), _ROW_GROUP
+        return rows_by_autograd(operator or HessianOperator(potential, graph)), _ROW_GROUP
     chunk = _chunk(room, _FIXED * kept, kept, chunk_size, graph)
-    return rows_by_vmap(potential, graph), chunk
+    if chunk_size is None:
+        chunk = _even(chunk, moving)
+    return rows_by_vmap(operator or HessianOperator(potential, graph)), chunk
 
 
 def _chunk(room: float, fixed: float, each: float, wanted: int | None, graph: AtomGraph) -> int:
@@ -224,9 +229,15 @@ def _chunk(room: float, fixed: float, each: float, wanted: int | None, graph: At
 
 
 def _useful(each: float, graph: AtomGraph) -> int:
-    """Rows at a time beyond which a device gains nothing, measured for pair potentials on a CPU."""
+    """Rows at a time beyond which a device gains nothing, measured for MACE on a CPU."""
     kind = "cpu" if graph.device.type == "cpu" else "cuda"
     return max(1, min(_MAX_CHUNK[kind], int(_WORKING_SET[kind] / max(each, 1))))
+
+
+def _even(chunk: int, moving: list[Tensor]) -> int:
+    """The smallest chunk that takes as many passes, since a short last one costs nearly what the others do."""
+    n_rows = max((len(degrees) for degrees in moving), default=0)
+    return max(1, ceil(n_rows / max(1, ceil(n_rows / chunk))))
 
 
 def _assembled(rows: RowFunction, graph: AtomGraph, moving: list[Tensor], chunk: int) -> list[Tensor]:

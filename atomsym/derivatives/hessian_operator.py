@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from atomsym.core import AtomGraph, InputError
-from atomsym.derivatives.energies import EnergyFunction, atom_energies, differentiable, gradients, prepared
+from atomsym.derivatives.energies import (
+    EnergyFunction,
+    atom_energies,
+    differentiable,
+    gradients,
+    prepared,
+    second_order,
+)
+from atomsym.derivatives.memory import counted_saves
 
 
 class HessianOperator:
@@ -21,6 +29,9 @@ class HessianOperator:
     Args:
         potential: a ``Potential`` or a function from a graph to the energies of its atoms, twice differentiable.
         graph: one system or a batch, with edges.
+
+    Attributes:
+        kept_bytes: memory that the recorded gradient holds.
 
     Raises:
         InputError: if the graph does not fit the potential.
@@ -38,8 +49,11 @@ class HessianOperator:
         with differentiable(graph.device):
             graph = prepared(potential, graph)
             self._positions = graph.positions.detach().requires_grad_()
-            energies, _ = atom_energies(potential, graph.with_positions(self._positions))
-            (self._gradient,) = gradients(energies, (self._positions,), graph, create_graph=True)
+            expanded = second_order(potential, graph)
+            with counted_saves() as saved:
+                energies, _ = atom_energies(expanded, graph.with_positions(self._positions))
+                (self._gradient,) = gradients(energies, (self._positions,), graph, create_graph=True)
+        self.kept_bytes = saved.n_bytes + self._gradient.nbytes
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -74,15 +88,26 @@ class HessianOperator:
         columns = [self._product(column.reshape(n_atoms, 3)).reshape(size) for column in vectors.unbind(dim=1)]
         return torch.stack(columns, dim=1) if columns else torch.zeros_like(vectors)
 
+    def products(self, vectors: Tensor) -> Tensor:
+        """H v for several vectors in one vectorised pass, shape (k, n_atoms, 3); memory grows with their number."""
+        if not self._gradient.requires_grad:
+            return torch.zeros_like(vectors)
+        with differentiable(self.device), torch.no_grad():
+            seeds = vectors.clone() if vectors.is_inference() else vectors.detach()
+            return torch.func.vmap(self._pulled_back)(seeds).detach()
+
+    def _pulled_back(self, seed: Tensor) -> Tensor:
+        (product,) = torch.autograd.grad(
+            self._gradient, self._positions, seed, retain_graph=True, materialize_grads=True, allow_unused=True
+        )
+        return product
+
     def _product(self, vector: Tensor) -> Tensor:
         if not self._gradient.requires_grad:  # no edges, or an energy linear in the positions
             return torch.zeros_like(vector)
         with differentiable(self.device):
             seed = vector.clone() if vector.is_inference() else vector.detach()
-            (product,) = torch.autograd.grad(
-                self._gradient, self._positions, seed, retain_graph=True, materialize_grads=True, allow_unused=True
-            )
-        return product.detach()
+            return self._pulled_back(seed).detach()
 
     def to_scipy(self) -> Any:
         """The same operator for ``scipy.sparse.linalg`` (``eigsh``, ``cg`` …), in numpy arrays on the host.

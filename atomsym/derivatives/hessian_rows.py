@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from atomsym.core import AtomGraph
-from atomsym.derivatives.energies import EnergyFunction, atom_energies
+from atomsym.derivatives.energies import EnergyFunction
 from atomsym.derivatives.evaluate import evaluate
 from atomsym.derivatives.hessian_operator import HessianOperator
 
@@ -20,27 +20,14 @@ RowFunction: TypeAlias = Callable[[Tensor], Tensor]
 _STENCIL = ((-2.0, -1 / 12), (-1.0, 2 / 3), (1.0, -2 / 3), (2.0, 1 / 12))
 
 
-def rows_by_autograd(potential: EnergyFunction, graph: AtomGraph) -> RowFunction:
+def rows_by_autograd(operator: HessianOperator) -> RowFunction:
     """One backward pass through the gradient for each displacement: least memory."""
-    operator = HessianOperator(potential, graph)
     return lambda seeds: torch.stack([operator @ seed for seed in seeds])
 
 
-def rows_by_vmap(potential: EnergyFunction, graph: AtomGraph) -> RowFunction:
+def rows_by_vmap(operator: HessianOperator) -> RowFunction:
     """All displacements in one vectorised backward pass: fastest, memory grows with their number."""
-
-    def energy(positions: Tensor) -> Tensor:
-        return atom_energies(potential, graph.with_positions(positions))[0].sum()
-
-    gradient = torch.func.grad(energy)
-    with torch.no_grad():  # torch.func differentiates on its own; this keeps weights out of a second record
-        pullback = torch.func.vjp(gradient, graph.positions.detach())[1]
-
-    def rows(seeds: Tensor) -> Tensor:
-        with torch.no_grad():
-            return torch.func.vmap(lambda seed: pullback(seed)[0])(seeds).detach()
-
-    return rows
+    return operator.products
 
 
 def rows_by_finite_difference(potential: EnergyFunction, graph: AtomGraph, step: float) -> RowFunction:

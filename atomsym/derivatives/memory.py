@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor
 
 from atomsym.core import AtomGraph
-from atomsym.derivatives.energies import EnergyFunction, atom_energies, gradients
+from atomsym.derivatives.energies import EnergyFunction, atom_energies, gradients, second_order
 
 _PROBE_EDGES = 20_000  # larger graphs are measured on a part of them
 
@@ -53,24 +55,52 @@ def kept_bytes(potential: EnergyFunction, graph: AtomGraph, *, twice: bool) -> i
     measured on its first edges and scaled up, so that the measurement itself stays small.
     """
     part = _leading_part(graph)
-    seen: dict[int, int] = {}
+    positions = part.positions.detach().requires_grad_()
+    with counted_saves() as saved:
+        energies, _ = atom_energies(
+            second_order(potential, part) if twice else potential, part.with_positions(positions)
+        )
+        kept = gradients(energies, (positions,), part, create_graph=twice)
+    total = saved.n_bytes + sum(tensor.nbytes for tensor in kept)
+    return int(total * max(1.0, graph.n_edges / max(part.n_edges, 1)))
 
-    def count(tensor: Tensor) -> Tensor:
+
+class Saves:
+    """What autograd has saved for backward, each storage once.
+
+    Attributes:
+        sizes: bytes by address.
+    """
+
+    def __init__(self) -> None:
+        self.sizes: dict[int, int] = {}
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(self.sizes.values())
+
+    def add(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        seen[storage.data_ptr()] = storage.nbytes()
+        self.sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    positions = part.positions.detach().requires_grad_()
-    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        energies, _ = atom_energies(potential, part.with_positions(positions))
-        kept = gradients(energies, (positions,), part, create_graph=twice)
-    total = sum(seen.values()) + sum(tensor.nbytes for tensor in kept)
-    return int(total * max(1.0, graph.n_edges / max(part.n_edges, 1)))
+
+@contextmanager
+def counted_saves() -> Iterator[Saves]:
+    """Counts what autograd saves inside; the recorded graph can be differentiated as ever."""
+    saves = Saves()
+    with torch.autograd.graph.saved_tensors_hooks(saves.add, lambda tensor: tensor):
+        yield saves
+
+
+def is_small(graph: AtomGraph) -> bool:
+    """Whether a graph is measured as a whole."""
+    return graph.n_edges <= _PROBE_EDGES
 
 
 def _leading_part(graph: AtomGraph) -> AtomGraph:
     """The first edges and the atoms that they touch."""
-    if graph.n_edges <= _PROBE_EDGES:
+    if is_small(graph):
         return graph
     edges = graph.edge_index[:, :_PROBE_EDGES]
     atoms, renumbered = edges.unique(return_inverse=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -97,6 +97,10 @@ class HessianPotential(Potential):
     def forward(self, graph: AtomGraph) -> PotentialOutput:
         """Energies of the backbone; the head is not run."""
         return self.backbone.forward(graph)
+
+    def second_order(self, graph: AtomGraph) -> Callable[[AtomGraph], PotentialOutput]:
+        """That of the backbone."""
+        return self.backbone.second_order(graph)
 
     def with_hessians(self, graph: AtomGraph, systems: Tensor | None = None) -> EnergiesAndHessians:
         """Energies of all systems and predicted Hessians of some.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from atomsym.kernels.tensor_product import ChannelwiseProduct
 from atomsym.models.mace.config import MACEConfig
 from atomsym.nn import EquivariantLinear, Perceptron, SpeciesLinear
 from atomsym.nn.edge_product import convolve_edges, edge_product, product_irreps, product_weights
+from atomsym.nn.expansion import Expansion
 from atomsym.symmetry import Irreps
 
 
@@ -28,13 +30,16 @@ class Edges:
         basis: radial basis, shape (n_edges, n_radial).
         cutoff: weight that vanishes at the cutoff, shape (n_edges,).
         frames: of the edges, if the product is taken in them.
+        radial: weights of the paths and channels of each layer, and the density of each edge or None; None: the
+            networks of the layers give them.
     """
 
     topology: EdgeTopology
     harmonics: Tensor
-    basis: Tensor
-    cutoff: Tensor
+    basis: Tensor | None
+    cutoff: Tensor | None
     frames: EdgeFrames | None = None
+    radial: tuple[tuple[Tensor, Tensor | None], ...] | None = None
 
 
 class Interaction(torch.nn.Module):
@@ -56,7 +61,7 @@ class Interaction(torch.nn.Module):
     def __init__(self, config: MACEConfig, layer: int) -> None:
         super().__init__()
         features, messages, channels = config.features(layer), config.messages(layer), config.channels
-        self.config, self.messages = config, messages
+        self.config, self.layer, self.messages = config, layer, messages
         self.residual = (config.first_interaction if layer == 0 else config.interaction) == "residual"
         self.product = edge_product(config.product, features, config.harmonics, messages)
         self._n_weights = product_weights(self.product)
@@ -80,24 +85,36 @@ class Interaction(torch.nn.Module):
 
     def forward(self, features: Tensor, species: Tensor, edges: Edges) -> tuple[Tensor, Tensor | None]:
         """Messages, shape (n_atoms, messages.dim, channels), and what to add to the layer's output, or None."""
-        weights = self.radial(edges.basis)
-        if self.config.cutoff_on_weights:
-            weights = weights * edges.cutoff.unsqueeze(-1)
+        weights, near = self._radial(edges) if edges.radial is None else edges.radial[self.layer]
         weights = weights.unflatten(1, (self._n_weights, self.config.channels))
         summed = convolve_edges(self.product, self.up(features), edges.harmonics, edges.frames, weights, edges.topology)
-        messages = self.normalized(self.down(summed), edges)
+        messages = self._normalized(self.down(summed), near, edges.topology)
         if self.residual:
             return messages, self.skip(features, species)
         return self.skip(messages, species), None
 
-    def normalized(self, messages: Tensor, edges: Edges) -> Tensor:
-        """Messages over the average, or over 1 + Σ_j tanh(f(b_ij)²), number of neighbors."""
-        if self.density is None:
-            return messages / self.config.average_neighbors
-        near = torch.tanh(self.density(edges.basis).square())
+    def expanded(self, basis: Expansion, cutoff: Expansion) -> tuple[Expansion, Expansion | None]:
+        """Weights of the paths and channels, and the density of each edge or None, as polynomials of the distance."""
+        weights = basis.through(self.radial)
+        near = None if self.density is None else basis.through(self.density).mapped(_near)
         if self.config.cutoff_on_weights:
-            near = near * edges.cutoff.unsqueeze(-1)
-        density = segment_sum(near, edges.topology.receiver, edges.topology.n_nodes)
+            weights, near = weights.times(cutoff), None if near is None else near.times(cutoff)
+        return weights, near
+
+    def _radial(self, edges: Edges) -> tuple[Tensor, Tensor | None]:
+        """The same as tensors, shapes (n_edges, n_weights · channels) and (n_edges, 1)."""
+        weights = self.radial(edges.basis)
+        near = None if self.density is None else _near(self.density(edges.basis))
+        if self.config.cutoff_on_weights:
+            cutoff = cast(Tensor, edges.cutoff).unsqueeze(-1)
+            weights, near = weights * cutoff, None if near is None else near * cutoff
+        return weights, near
+
+    def _normalized(self, messages: Tensor, near: Tensor | None, topology: EdgeTopology) -> Tensor:
+        """Messages over the average, or over 1 + Σ_j tanh(f(b_ij)²), number of neighbors."""
+        if near is None:
+            return messages / self.config.average_neighbors
+        density = segment_sum(near, topology.receiver, topology.n_nodes)
         return messages / (density + 1).unsqueeze(-1)
 
 
@@ -148,6 +165,11 @@ class Readout(torch.nn.Module):
         """(n_atoms, irreps.dim, channels) → (n_atoms,)."""
         energies: Tensor = self.network(features[:, 0]).squeeze(-1)
         return energies
+
+
+def _near(x: Tensor) -> Tensor:
+    """How much of a neighbor an edge counts as, from the output of the density's network."""
+    return torch.tanh(x.square())
 
 
 def _drawn(contraction: SymmetricContraction, n_species: int, channels: int) -> Tensor:

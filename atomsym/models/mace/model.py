@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -14,9 +18,11 @@ from atomsym.models.backbone import Backbone, Description
 from atomsym.models.mace.config import MACEConfig
 from atomsym.models.mace.layer import Edges, Interaction, ProductBasis, Readout
 from atomsym.models.mace.radial import RadialBasis
+from atomsym.models.potential import PotentialOutput
 from atomsym.models.registry import register_architecture
 from atomsym.models.zbl import Screening, bond_lengths, ending_repulsion, zbl_energy
 from atomsym.nn import edge_lengths, polynomial_cutoff, polynomial_envelope
+from atomsym.nn.expansion import Expansion
 from atomsym.symmetry import Irreps
 
 # MACE's rounded constants; with them imported weights keep their energies.
@@ -28,6 +34,20 @@ ROUNDED_SCREENING = Screening(
 )
 _ROUNDED_COULOMB = 14.3996  # eV Å
 _SMOOTH_ORDER = 6  # five continuous derivatives, and a few meV at the shortest O–H distances of liquid water
+
+
+@dataclass(frozen=True, eq=False)
+class _Expanded:
+    """All that depends on the distances of edges alone, as polynomials: of each layer, and the repulsion or None."""
+
+    layers: tuple[tuple[Expansion, Expansion | None], ...]
+    repulsion: Expansion | None
+
+    def radial(self, distance: Tensor) -> tuple[tuple[Tensor, Tensor | None], ...]:
+        """As ``Edges.radial``."""
+        return tuple(
+            (weights.at(distance), None if near is None else near.at(distance)) for weights, near in self.layers
+        )
 
 
 @register_architecture
@@ -83,18 +103,53 @@ class MACE(Backbone):
 
     def describe(self, graph: AtomGraph) -> Description:
         """Energies, and features with the receptive field of all layers; see ``feature_irreps``."""
+        return self._described(graph, None)
+
+    def second_order(self, graph: AtomGraph) -> Callable[[AtomGraph], PotentialOutput]:
+        """See ``Potential``: radial networks and the repulsion are their polynomials of second order."""
+        self.require_edges(graph)
+        with torch.no_grad():
+            distance = edge_lengths(graph.edge_vectors())
+        expanded = self._expanded(distance, self._edge_numbers(graph))
+        return lambda moved: {"energies": self._described(moved, expanded).energies}
+
+    def _expanded(self, distance: Tensor, numbers: tuple[Tensor, Tensor]) -> _Expanded:
+        n = self.config.n_radial
+
+        def radial(d: Tensor) -> Tensor:
+            basis, cutoff = self.radial_basis(d, *numbers)
+            return torch.cat((basis, cutoff.unsqueeze(1)), dim=1)
+
+        both = Expansion.of(radial, distance)
+        basis, cutoff = both.columns(slice(0, n)), both.columns(slice(n, n + 1))
+        layers = tuple(cast(Interaction, interaction).expanded(basis, cutoff) for interaction in self.interactions)
+        repelled = None
+        if self.config.repulsion != "none":
+            repelled = Expansion.of(lambda d: self.repulsion(d, *numbers).unsqueeze(1), distance)
+        return _Expanded(layers, repelled)
+
+    @staticmethod
+    def _edge_numbers(graph: AtomGraph) -> tuple[Tensor, Tensor]:
+        return graph.numbers[graph.edge_index[0]], graph.numbers[graph.edge_index[1]]
+
+    def _described(self, graph: AtomGraph, expanded: _Expanded | None) -> Description:
         self.require_edges(graph)
         config = self.config
         vectors = graph.edge_vectors()
         distance = edge_lengths(vectors)
-        numbers = (graph.numbers[graph.edge_index[0]], graph.numbers[graph.edge_index[1]])
+        numbers = self._edge_numbers(graph)
         frames = edge_frames(vectors, self._degree, zero_length="scalar") if config.product == "so2" else None
-        basis, cutoff = self.radial_basis(distance, *numbers)
-        edges = Edges(graph.topology, spherical_harmonics(vectors, config.max_degree), basis, cutoff, frames)
+        harmonics = spherical_harmonics(vectors, config.max_degree)
+        if expanded is None:
+            basis, cutoff = self.radial_basis(distance, *numbers)
+            edges = Edges(graph.topology, harmonics, basis, cutoff, frames)
+        else:
+            edges = Edges(graph.topology, harmonics, None, None, frames, expanded.radial(distance))
         species = self.species(graph.numbers)
         energies, features = self._learned(species, edges)
         if config.repulsion != "none":
-            pairs = self.repulsion(distance, *numbers)
+            repelled = None if expanded is None else expanded.repulsion
+            pairs = self.repulsion(distance, *numbers) if repelled is None else repelled.at(distance).squeeze(1)
             energies = energies + segment_sum(pairs, graph.edge_index[0], graph.n_atoms)
         return Description(self.total(energies, species), features)
 
