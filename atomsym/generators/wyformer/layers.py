@@ -8,14 +8,31 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import dropout, scaled_dot_product_attention
+from torch.nn.functional import dropout, linear, scaled_dot_product_attention
 
 
 class Remembered(NamedTuple):
-    """Keys and values of the known tokens in one layer, shape (n, heads, n_known, channels / heads)."""
+    """What queries attend to in one layer.
 
-    keys: Tensor
-    values: Tensor
+    Attributes:
+        pairs: keys and values of the known tokens, shape (n, n_known, 2, heads, channels / heads).
+    """
+
+    pairs: Tensor
+
+    @property
+    def keys(self) -> Tensor:
+        """Shape (n, heads, n_known, channels / heads)."""
+        return self.pairs[:, :, 0].transpose(1, 2)
+
+    @property
+    def values(self) -> Tensor:
+        """Likewise."""
+        return self.pairs[:, :, 1].transpose(1, 2)
+
+    def select(self, rows: Tensor) -> Remembered:
+        """Of some of the crystals."""
+        return Remembered(self.pairs.index_select(0, rows))
 
 
 class SetLayer(torch.nn.Module):
@@ -51,13 +68,19 @@ class SetLayer(torch.nn.Module):
             absent: 0 for tokens that are there and -inf for padding, shape (n, 1, 1, n_known); None: there is no
                 padding.
         """
-        query, key, value = self._heads(states)
-        mixed = scaled_dot_product_attention(query, key, value, attn_mask=absent)
-        return self._rest(states, mixed), Remembered(key, value)
+        normal = self.attention_norm(states)
+        remembered = self._remembered(normal)
+        query = self._projected(normal, 0, 1)[:, :, 0].transpose(1, 2)
+        mixed = scaled_dot_product_attention(query, remembered.keys, remembered.values, attn_mask=absent)
+        return self._rest(states, mixed), remembered
+
+    def remembered(self, states: Tensor) -> Remembered:
+        """What ``known`` remembers, where nobody reads what the known tokens become: in the last layer."""
+        return self._remembered(self.attention_norm(states))
 
     def asked(self, states: Tensor, remembered: Remembered, absent: Tensor | None) -> Tensor:
         """Queries about the known tokens, shape (n, n_queries, channels)."""
-        query, key, value = self._heads(states)
+        query, key, value = self._projected(self.attention_norm(states), 0, 3).permute(2, 0, 3, 1, 4)
         query = query / math.sqrt(query.shape[-1])
         scores = query @ remembered.keys.transpose(-1, -2)
         if absent is not None:
@@ -66,11 +89,19 @@ class SetLayer(torch.nn.Module):
         weights = torch.cat((scores, own), dim=-1).softmax(dim=-1)
         return self._rest(states, weights[..., :-1] @ remembered.values + weights[..., -1:] * value)
 
-    def _heads(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        n, length, channels = states.shape
-        projected = self.project(self.attention_norm(states)).view(n, length, 3, self.heads, channels // self.heads)
-        query, key, value = projected.permute(2, 0, 3, 1, 4)
-        return query, key, value
+    def _remembered(self, normal: Tensor) -> Remembered:
+        return Remembered(self._projected(normal, 1, 3))
+
+    def _projected(self, normal: Tensor, first: int, end: int) -> Tensor:
+        """Of queries (0), keys (1) and values (2) those from ``first`` to before ``end``, contiguous.
+
+        Returns:
+            Shape (n, n_tokens, end - first, heads, channels / heads).
+        """
+        n, length, channels = normal.shape
+        rows = slice(first * channels, end * channels)
+        found = linear(normal, self.project.weight[rows], self.project.bias[rows])
+        return found.view(n, length, end - first, self.heads, channels // self.heads)
 
     def _rest(self, states: Tensor, mixed: Tensor) -> Tensor:
         joined = mixed.transpose(1, 2).flatten(2)

@@ -42,7 +42,7 @@ class Known(NamedTuple):
 
     def select(self, rows: Tensor) -> Known:
         """Some of the crystals."""
-        layers = tuple(Remembered(layer.keys[rows], layer.values[rows]) for layer in self.layers)
+        layers = tuple(layer.select(rows) for layer in self.layers)
         absent = None if self.absent is None else self.absent[rows]
         return Known(self.groups[rows], absent, layers, self.elements[rows], self.sites[rows], self.positions[rows])
 
@@ -123,10 +123,12 @@ class OrbitNetwork(torch.nn.Module):
         absent = None
         if not there.all():
             absent = torch.zeros_like(there, dtype=states.dtype).masked_fill(~there, -torch.inf)[:, None, None, :]
+        *before, last = self._encoder()
         layers = []
-        for layer in self._encoder():
+        for layer in before:
             states, remembered = layer.known(states, absent)
             layers.append(remembered)
+        layers.append(last.remembered(states))
         return Known(
             groups, absent, tuple(layers), _occurrences(elements, present, N_ELEMENTS, states.dtype).clamp(max=1),
             _occurrences(sites, present, self.sizes[1], states.dtype).clamp(max=1),
