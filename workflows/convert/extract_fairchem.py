@@ -25,7 +25,7 @@ import torch
 MISSING_PACKAGE = 3
 FORMAT = "fairchem-arrays-1"
 _LARGEST = 118  # atomic number
-_ANY = {6: 1, 1: 4, 8: 1}  # a composition for experts whose mixture does not depend on it
+_MIXTURES = ("MOLE", "MOLEDGL")  # classes of linear maps that mix experts
 
 Arrays = dict[str, np.ndarray]
 Plain = dict[str, Any]
@@ -134,7 +134,7 @@ def _is_plain(description: Plain, selection: Plain) -> bool:
 
 
 def reference(unit: Any, description: Plain, selection: Plain) -> Arrays:
-    """Structures and what the model says of them; the first evaluation merges its experts.
+    """Structures and what the model says of them, its experts not merged but mixed for each of them.
 
     Energies of isolated atoms are given apart, since the interaction is what has to agree.
     """
@@ -167,12 +167,10 @@ def reference(unit: Any, description: Plain, selection: Plain) -> Arrays:
 
 
 def _structures(description: Plain, selection: Plain) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Positions, numbers and cells: a cluster, a crowded molecule, two crystals; with every element, or of formula
-    units of the composition that is asked for."""
+    """Positions, numbers and cells: a cluster, a crowded molecule, two crystals; of all elements, or of the composition
+    that is asked for, which is that of the whole system: in some models the mixture depends on its size, too."""
     rng = np.random.default_rng(0)
     composition = {int(z): int(n) for z, n in (selection["composition"] or {}).items()}
-    if not composition and description["experts"] > 0:
-        composition = _ANY
     unit = [z for z, count in sorted(composition.items()) for _ in range(count)]
     chosen = []
     for n_atoms, spacing, cell in (
@@ -182,14 +180,13 @@ def _structures(description: Plain, selection: Plain) -> list[tuple[np.ndarray, 
         (3, 1.8, np.array([[3.2, 0.2, 0.0], [-0.4, 3.1, 0.1], [0.5, 0.6, 3.4]])),
     ):
         if unit:
-            n_units = max(round(n_atoms / len(unit)), 1) if cell is None else 1
-            numbers = np.array(unit * n_units)
+            numbers = np.array(unit)
         elif cell is None:
             elements = description["elements"]
             numbers = np.array([elements[k % len(elements)] for k in range(n_atoms)])
         else:
             numbers = rng.choice(description["elements"], size=n_atoms)
-        if cell is not None:  # as much room for an atom as before, however many the formula unit has
+        if cell is not None:  # as much room for an atom as before
             cell = cell * (len(numbers) / n_atoms) ** (1 / 3)
         side = math.ceil(len(numbers) ** (1 / 3))
         grid = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -200,10 +197,10 @@ def _structures(description: Plain, selection: Plain) -> list[tuple[np.ndarray, 
 
 
 def weights(model: Any, description: Plain) -> Arrays:
-    """Weights of the model, experts merged, and the vector that stands for charge, spin and data set."""
+    """Weights of the model, experts merged as they were mixed for the last structure that it was evaluated on, and the
+    vector that stands for charge, spin and data set."""
     backbone, (head,) = model.backbone, _energy_heads(model)
-    arrays = {f"backbone.{name}": _array(value) for name, value in backbone.named_parameters()}
-    arrays.update({f"head.{name}": _array(value) for name, value in head.energy_block.named_parameters()})
+    arrays = _merged(backbone, "backbone") | _merged(head.energy_block, "head")
     charge, spin = (torch.tensor([description[name]], dtype=torch.float64) for name in ("charge", "spin"))
     with torch.no_grad():
         arrays["system"] = _array(backbone.csd_embedding(charge=charge, spin=spin, dataset=[description["head"]])[0])
@@ -211,6 +208,16 @@ def weights(model: Any, description: Plain) -> Arrays:
     arrays["gaussian.factor"] = np.asarray(float(backbone.distance_expansion.coeff))
     arrays["envelope.power"] = np.asarray(float(backbone.envelope.p))
     arrays["degree.divisor"] = np.asarray(float(backbone.edge_degree_embedding.rescale_factor))
+    return arrays
+
+
+def _merged(module: Any, prefix: str) -> Arrays:
+    """Parameters by name; where a linear map mixes experts, Σ_e c_e W_e in the place of all W."""
+    arrays = {f"{prefix}.{name}": _array(value) for name, value in module.named_parameters()}
+    for name, part in module.named_modules():
+        if type(part).__name__ in _MIXTURES:
+            shares = _array(part.global_mole_tensors.expert_mixing_coefficients)[0]
+            arrays[f"{prefix}.{name}.weight"] = np.einsum("e,eoi->oi", shares, arrays.pop(f"{prefix}.{name}.weights"))
     return arrays
 
 
@@ -238,7 +245,7 @@ def main(path: str, folder: str, selection_json: str) -> int:
         write(folder, {"format": FORMAT, "class": type(held).__name__, "not_a_module": True}, {})
         return 0
     settings = inference.InferenceSettings(
-        activation_checkpointing=False, merge_mole=True, compile=False, base_precision_dtype=torch.float64
+        activation_checkpointing=False, merge_mole=False, compile=False, base_precision_dtype=torch.float64
     )
     unit = predict.MLIPPredictUnit(path, device="cpu", inference_settings=settings)
     description = describe(unit.model.module, selection["head"])

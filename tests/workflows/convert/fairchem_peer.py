@@ -40,6 +40,7 @@ def model_config(settings: Plain) -> Plain:
         "module": f"{_MODULE}.escn_moe.DatasetSpecificMoEWrapper",
         "dataset_mapping": {name: name for name in datasets},
         "head_cls": f"{_MODULE}.escn_md.MLP_EFS_Head",
+        "head_kwargs": {"wrap_property": False},
     }
     return {
         "_target_": "fairchem.core.models.base.HydraModel",
