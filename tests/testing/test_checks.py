@@ -26,6 +26,7 @@ from atomsym.testing import (
     run_check,
     run_checks,
 )
+from atomsym.testing.dimers import check_dimers
 
 SETTINGS = Settings(timestep=2.0, temperature=400.0, duration=1.0)
 
@@ -98,6 +99,15 @@ MUTANTS: list[tuple[Any, str, str]] = [
     (subjects.Hole, "F-18", ""),
     (subjects.Infinite, "F-18", "finite energy"),
 ]
+
+
+def test_models_of_many_elements_are_looked_at_evenly() -> None:
+    pairs = tuple((a, b, 2.0) for a in range(1, 60) for b in range(a, 60))
+    finding = check_dimers(subjects.PairPotential(), replace(samples(), pairs=pairs), Settings())
+    assert finding.good.startswith("36 of 1770 pairs")
+    names = set(finding.data["curves"])
+    assert {"H–H", "Pr–Pr"} <= names
+    assert len({name.split("–")[0] for name in names}) > 15
 
 
 @pytest.mark.parametrize(("make", "identifier", "words"), MUTANTS)

@@ -121,6 +121,31 @@ def test_what_a_calculator_declares_is_used() -> None:
     assert verdicts(card) == {"F-1": Verdict.PASS, "F-8": Verdict.NOT_APPLICABLE}
 
 
+class OneAttractingPair(Declared):
+    """Carbon and fluorine fall into each other; every other pair repels."""
+
+    def calculate(self, atoms: Atoms | None = None, properties: Any = None, system_changes: Any = all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)
+        assert atoms is not None
+        if sorted(atoms.symbols) == ["C", "F"]:
+            self.results = {name: -value for name, value in self.results.items()}
+
+
+def test_close_atoms_of_all_declared_elements_are_looked_at() -> None:
+    elements = ["H", "C", "N", "O", "F"]
+    samples = samples_for(AseEvaluator(Declared(elements)))
+    assert samples.cluster is not None
+    assert set(samples.cluster.numbers.tolist()) == {1, 8}
+    assert len({(a, b) for a, b, _ in samples.pairs}) == len(samples.pairs) == 15
+    assert len(samples_for(AseEvaluator(Declared(elements)), elements=["H", "O"]).pairs) == 3
+    only = CheckOptions(only=("F-18",))
+    assert verdicts(run_check(Declared(elements), only)) == {"F-18": Verdict.PASS}
+    (result,) = run_check(OneAttractingPair(elements), only).results
+    assert result.verdict is Verdict.FAIL
+    assert result.worst is not None
+    assert "C–F" in result.worst.name
+
+
 def test_undeclared_elements_are_found_by_trying() -> None:
     calculator = Declared(["O", "H"])
     del calculator.elements

@@ -13,6 +13,7 @@ from atomsym.testing.outcome import CheckResult, Verdict
 from atomsym.workflows.plot_style import BLUE, GREY, INK, ORANGE, PALE_BLUE, RED, plot_style
 
 LOWEST = 1e-17  # errors below are drawn here, as zero has no logarithm
+ROWS_OF_LEGEND = 12
 
 
 def plot_svg(result: CheckResult) -> str | None:
@@ -194,7 +195,10 @@ def _dimers(figure: Figure, result: CheckResult) -> None:
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set(xlabel="distance (Å)", ylabel="energy (eV)", xlim=(0.3, 6.0))
     axes.grid()
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    columns = 1 + (len(axes.lines) - 1) // ROWS_OF_LEGEND
+    axes.legend(
+        loc="center left", bbox_to_anchor=(1.0, 0.5), ncols=columns, fontsize="x-small" if columns > 1 else None
+    )
 
 
 PLOTS: dict[str, Callable[[Figure, CheckResult], None]] = {

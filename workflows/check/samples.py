@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations_with_replacement
 from pathlib import Path
 
@@ -53,7 +54,8 @@ def samples_for(
     Args:
         evaluator: the calculator, asked whether it supports an element and where its crystal has lowest energy.
         file: a structure that ASE reads; it replaces the automatic crystal or molecule.
-        elements: symbols to use; default what the evaluator declares, or the first of a list that works.
+        elements: symbols to use; default what the evaluator declares, or the first of a list that works. Pairs of
+            atoms are then those of all elements that it declares.
         seed: for rattling.
 
     Raises:
@@ -74,9 +76,13 @@ def samples_for(
     if problem is not None:
         raise ConfigError(f"{evaluator.name} does not evaluate {', '.join(symbols)} ({problem}); give other --elements")
     if symbols in MOLECULES:
-        return _molecular_samples(evaluator, MOLECULES[symbols], numbers, rng)
-    crystal = fitted(evaluator, simple_crystal(numbers))
-    return samples_from_crystal(crystal, _bonds(numbers, nearest_distance(crystal)), rng)
+        samples = _molecular_samples(evaluator, MOLECULES[symbols], numbers, rng)
+    else:
+        crystal = fitted(evaluator, simple_crystal(numbers))
+        samples = samples_from_crystal(crystal, _bonds(numbers, nearest_distance(crystal)), rng)
+    if elements or evaluator.elements is None:
+        return samples
+    return replace(samples, pairs=samples.pairs + _other_pairs(numbers, evaluator.elements))
 
 
 def _require_evaluable(evaluator: Evaluator, structure: Structure, file: Path) -> None:
@@ -173,6 +179,12 @@ def _bonds(numbers: Sequence[int], near: float) -> list[tuple[int, int, float]]:
     pairs = list(combinations_with_replacement(sorted(numbers), 2))[:LARGEST_PAIRS]
     scale = near / float(np.mean([radii[a] + radii[b] for a, b in pairs]))
     return [(a, b, scale * (radii[a] + radii[b])) for a, b in pairs]
+
+
+def _other_pairs(numbers: Sequence[int], declared: Sequence[int]) -> tuple[tuple[int, int, float], ...]:
+    """Pairs of declared elements that are not all among ``numbers``, at the sums of their covalent radii."""
+    pairs = combinations_with_replacement(sorted(declared), 2)
+    return tuple((a, b, float(covalent_radii[a] + covalent_radii[b])) for a, b in pairs if not {a, b} <= set(numbers))
 
 
 def _molecular_samples(evaluator: Evaluator, name: str, numbers: Sequence[int], rng: np.random.Generator) -> Samples:
