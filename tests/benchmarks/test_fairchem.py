@@ -60,8 +60,8 @@ def peer_module() -> ModuleType:
 def models(python: str, folder: Path, size: dict[str, Any]) -> tuple[Path, Path]:
     """A random checkpoint and the file that it is converted to."""
     foreign, own = folder / "foreign.pt", folder / "own.safetensors"
-    settings = json.dumps({"backbone": size, "elements": [1, 6, 7, 8, 29]})
-    subprocess.run([python, peer_module().__file__, "make", str(foreign), settings], check=True)
+    settings = json.dumps({"foreign": {"backbone": size, "elements": [1, 6, 7, 8, 29]}})
+    subprocess.run([python, peer_module().__file__, "make", str(folder), settings], check=True, capture_output=True)
     convert(foreign, own, trust=True, python=python)
     return foreign, own
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from atomsym.core import InputError
 from atomsym.models.escnmd import ESCNMD
-from atomsym.models.escnmd.block import AffineSO2, Block, FeedForward
+from atomsym.models.escnmd.affine import AffineSO2
+from atomsym.models.escnmd.block import Block, FeedForward
 from atomsym.models.escnmd.networks import Affine, RadialNetwork
 from atomsym.nn import MergedLayerNorm
 from atomsym.workflows.convert.fairchem_config import ForeignESCNMD, config_of

@@ -6,14 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from atomsym.kernels.silu import silu
-from atomsym.kernels.so2_convolution import (
-    OrderLinear,
-    gather_linear,
-    n_order_factors,
-    n_order_rows,
-    order_linear,
-    sum_out_of_frames,
-)
+from atomsym.kernels.so2_convolution import gather_linear, n_order_factors, n_order_rows, sum_out_of_frames
+from atomsym.models.escnmd.affine import AffineSO2
 from atomsym.models.escnmd.config import ESCNMDConfig
 from atomsym.models.escnmd.gates import degree_gate, order_gate
 from atomsym.models.escnmd.networks import RadialNetwork
@@ -52,36 +46,6 @@ class DegreeEmbedding(nn.Module):
     def _of_block(self, senders: Tensor, receivers: Tensor, species: Tensor, edges: Edges) -> Tensor:
         along = self.radial(edges.scalars, (senders, receivers), ends_of(edges, species))
         return sum_out_of_frames(along.unflatten(1, (-1, self._channels)), edges.frames, edges.weights, edges.topology)
-
-
-class AffineSO2(nn.Module):
-    """``nn.SO2Linear`` without mirror, plus a bias of what turns about the edge leave alone: order 0 and the scalars.
-
-    Args:
-        max_degree, max_order, channels_in, channels_out, n_scalars: as of ``SO2Linear``.
-
-    Attributes:
-        weights: of all orders, one matrix after the other (see ``OrderLinear``), drawn with unit variance: in one
-            piece, since that is what the kernels read.
-        bias: shape (n_scalars + (L + 1) · channels_out,); zeros at first.
-        description: sizes and where rows lie.
-    """
-
-    def __init__(
-        self, max_degree: int, max_order: int, channels_in: int, channels_out: int, n_scalars: int = 0
-    ) -> None:
-        super().__init__()
-        self.description = OrderLinear(max_degree, max_order, channels_in, channels_out, n_scalars, mirror=False)
-        self.weights = nn.Parameter(torch.randn(self.description.n_weights))
-        self.bias = nn.Parameter(torch.zeros(n_scalars + (max_degree + 1) * channels_out))
-
-    def with_bias(self, rows: Tensor) -> Tensor:
-        """Add the bias to what the linear map gave, shape (n, description.out_width)."""
-        return rows + nn.functional.pad(self.bias, (0, rows.shape[1] - self.bias.shape[0]))
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """(n, description.in_width) → (n, description.out_width): the further scalars, then rows by order."""
-        return self.with_bias(order_linear(rows, self.weights, self.description))
 
 
 class Messages(nn.Module):

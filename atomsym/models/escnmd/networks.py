@@ -30,8 +30,8 @@ class Affine(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, n_in) → (…, n_out)."""
-        return matrix_product(x, self.weight) + self.bias
+        """(n, n_in) → (n, n_out)."""
+        return torch.addmm(self.bias, x, self.weight)
 
 
 class RadialNetwork(nn.Module):

@@ -2,10 +2,10 @@
 
 Run with a Python that has fairchem-core, which needs nothing of atomsym:
 
-    python fairchem_peer.py make CHECKPOINT SETTINGS     writes a checkpoint with random weights
+    python fairchem_peer.py make FOLDER SETTINGS         writes checkpoints with random weights, NAME.pt for each name
     python fairchem_peer.py serve CHECKPOINT OPTIONS     answers structures on stdin, one JSON object a line
 
-SETTINGS and OPTIONS are JSON. ``Peer`` starts the second one from a Python that has no fairchem.
+SETTINGS (by name) and OPTIONS are JSON. ``Peer`` starts the second one from a Python that has no fairchem.
 """
 
 from __future__ import annotations
@@ -83,7 +83,13 @@ def tasks_config(settings: Plain) -> list[Plain]:
     return found
 
 
-def make(path: str, settings: Plain) -> None:
+def make(folder: str, all_settings: Plain) -> None:
+    """Write checkpoints."""
+    for name, settings in all_settings.items():
+        make_one(os.path.join(folder, f"{name}.pt"), settings)
+
+
+def make_one(path: str, settings: Plain) -> None:
     """Write a checkpoint. Biases and weights of norms, which fairchem starts from 0 and 1, are random, too."""
     import hydra
     import torch
