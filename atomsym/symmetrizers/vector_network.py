@@ -10,6 +10,8 @@ from atomsym.core.elements import MAX_ATOMIC_NUMBER
 from atomsym.kernels.spherical_harmonics import spherical_harmonics
 from atomsym.nn import Perceptron, bessel_basis, edge_lengths, polynomial_envelope
 
+_ROUNDING = 64  # units in the last place of the summands, below which a vector is noise
+
 
 class VectorNetwork(torch.nn.Module):
     """v_k = Σ_i Σ_c g_kc(s_i) V_ic over the atoms of a system: three vectors that turn and mirror with it.
@@ -19,7 +21,8 @@ class VectorNetwork(torch.nn.Module):
         s_i ← s_i + MLP(Σ_j R(d_ij) s_j, |V_i|²),    V_i ← V_i + Σ_j R'(d_ij) s_j Y(r_ij) + Σ_j R''(d_ij) V_j.
 
     All functions of the distance vanish at the cutoff with three derivatives. A system with a centre of inversion has
-    vectors of zero, as every network of this kind.
+    vectors of zero, as every network of this kind: a vector that is not longer than the rounding of its summands is
+    set to zero, with no derivative, since that of the direction of noise would drown all others.
 
     Args:
         elements: atomic numbers that are known.
@@ -55,6 +58,7 @@ class VectorNetwork(torch.nn.Module):
         directions = spherical_harmonics(edges, 1, normalization="norm")[:, 1:].unsqueeze(2)
         scalars = self.embedding.index_select(0, row[graph.numbers])
         vectors = scalars.new_zeros(graph.n_atoms, 3, self.channels)
+        sizes = scalars.new_zeros(graph.n_atoms, self.channels)  # sums of the lengths of what the vectors are sums of
         for radial, update in zip(self.radial, self.update, strict=True):
             first, second, third = radial(basis).chunk(3, dim=1)
             neighbors = scalars.index_select(0, sender)
@@ -63,7 +67,14 @@ class VectorNetwork(torch.nn.Module):
                 0, sender
             )
             vectors = vectors + torch.zeros_like(vectors).index_add(0, receiver, pushed)
+            longest = (second * neighbors).detach().abs() + third.detach().abs() * sizes.index_select(0, sender)
+            sizes = sizes + torch.zeros_like(sizes).index_add(0, receiver, longest)
             scalars = scalars + update(torch.cat([heard, vectors.square().sum(1)], dim=1))
         gates = self.readout(scalars).reshape(graph.n_atoms, 3, self.channels)
         of_atoms = torch.einsum("nkc,nxc->nkx", gates, vectors)
-        return of_atoms.new_zeros(graph.n_systems, 3, 3).index_add(0, graph.system_index, of_atoms)
+        found = of_atoms.new_zeros(graph.n_systems, 3, 3).index_add(0, graph.system_index, of_atoms)
+        summed = torch.einsum("nkc,nc->nk", gates.detach().abs(), sizes)
+        summed = summed.new_zeros(graph.n_systems, 3).index_add(0, graph.system_index, summed)
+        lengths = found.detach().square().sum(2).sqrt()
+        noise = lengths <= _ROUNDING * torch.finfo(found.dtype).eps * summed
+        return torch.where(noise.unsqueeze(2), torch.zeros_like(found), found)

@@ -77,6 +77,11 @@ def test_methods_are_trained_measured_and_read_the_second_time(tmp_path: Path) -
     assert rows["none"]["frames"] == 1
     assert result["baseline"][""] > 0
     assert any(row["equal_time"] is not None for row in rows.values())
+    curves = {name: row["outcome"]["curve"] for name, row in rows.items()}
+    worst = max(curve[-1][1] for curve in curves.values())
+    for name, row in rows.items():
+        enough = [seconds for seconds, error in curves[name] if error <= worst]
+        assert row["equal_error"] == enough[0]
     times = {name: (folder / name / "checkpoint.safetensors").stat().st_mtime_ns for name in names}
     again = command(*asked)
     assert json.loads(again.stdout)["rows"] == result["rows"]

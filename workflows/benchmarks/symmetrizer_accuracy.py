@@ -118,12 +118,15 @@ class AccuracyRow:
             set has some.
         equal_time: validation error of the epoch that was done when the quickest training of the set ended; as in
             ``AccuracyOutcome.curve``. None if there was none.
+        equal_error: core seconds until the validation error was first as small as the largest that a method of the
+            part ends with: the time of the training at equal accuracy.
     """
 
     outcome: AccuracyOutcome
     frames: float
     milliseconds: float
     equal_time: float | None
+    equal_error: float
 
 
 @dataclass(frozen=True)
@@ -319,8 +322,9 @@ def _timed(
         structures = [test[index] for index in range(0, len(test), step)][: settings.timed]
         model = folder / name / "model.safetensors"
         reached = [error for seconds, error in outcome.curve if seconds <= quickest]
+        largest = max(other.curve[-1][1] for other in outcomes if other.part == outcome.part)
+        enough = next(seconds for seconds, error in outcome.curve if error <= largest)
         milliseconds = 1e3 * seconds_each(model, structures, ("energy", "forces") if chosen.forces else ("energy",))
-        rows.append(
-            AccuracyRow(outcome, mean_frames(model, structures), milliseconds, reached[-1] if reached else None)
-        )
+        equal = reached[-1] if reached else None
+        rows.append(AccuracyRow(outcome, mean_frames(model, structures), milliseconds, equal, enough))
     return rows

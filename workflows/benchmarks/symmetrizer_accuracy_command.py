@@ -107,12 +107,17 @@ def _costs(result: AccuracyComparison) -> Table:
     table.add_column("method", no_wrap=True)
     energies = chosen.unit if chosen.intensive else "energies, meV/atom"
     error = "forces, meV/Å" if chosen.forces else energies
-    for name in ("frames", "a structure (ms)", "training (core min)", f"validation at equal time ({error})"):
+    columns = (
+        "frames", "a structure (ms)", "training (core min)", "to the error of the worst (core min)",
+        f"validation at equal time ({error})",
+    )  # fmt: skip
+    for name in columns:
         table.add_column(name, justify="right")
     for row in result.rows:
         equal = "–" if row.equal_time is None else f"{row.equal_time:.3g}"
         minutes = f"{row.outcome.core_seconds / 60:.1f}"
-        table.add_row(_name(row), f"{row.frames:.3g}", f"{row.milliseconds:.3g}", minutes, equal)
+        enough = f"{row.equal_error / 60:.2f}"
+        table.add_row(_name(row), f"{row.frames:.3g}", f"{row.milliseconds:.3g}", minutes, enough, equal)
     return table
 
 
