@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -14,6 +15,7 @@ from atomsym.workflows.plot_style import BLUE, GREY, INK, ORANGE, PALE_BLUE, RED
 
 LOWEST = 1e-17  # errors below are drawn here, as zero has no logarithm
 ROWS_OF_LEGEND = 12
+LINES = ("-", "--", ":", "-.")  # one after the other as colors come back
 
 
 def plot_svg(result: CheckResult) -> str | None:
@@ -183,12 +185,13 @@ def _dimers(figure: Figure, result: CheckResult) -> None:
     axes = figure.subplots()
     distances = np.array(result.data["distances"])
     deepest = 0.0
-    for name, curve in result.data["curves"].items():
+    colors = len(rcParams["axes.prop_cycle"])
+    for i, (name, curve) in enumerate(result.data["curves"].items()):
         energies = np.array([np.nan if e is None else e for e in curve["energies"]], dtype=np.float64)
         relative = energies - energies[-1]
         usual = relative[distances > 0.6 * curve["bond"]]
         deepest = min(deepest, float(np.nanmin(usual)))
-        axes.plot(distances, relative, linewidth=1.5, label=name)
+        axes.plot(distances, relative, LINES[i // colors % len(LINES)], linewidth=1.5, label=name)
     top = max(3 * abs(deepest), 1e-3)
     lowest = min(float(np.nanmin(line.get_ydata())) for line in axes.lines)
     axes.set_ylim(max(1.4 * deepest, 1.4 * lowest) if lowest >= deepest else max(1.3 * lowest, -2 * top), top)
