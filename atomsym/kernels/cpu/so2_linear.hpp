@@ -30,35 +30,62 @@ inline std::vector<LinearBlock> linear_blocks(const std::vector<std::int64_t> &t
     return blocks;
 }
 
-// Weights as panels for products with many rows: source W block by block, or the transpose of that.
+// Whether four blocks from this one on are those of an order without mirror: y+ = x+ A - x- B, y- = x- A + x+ B.
+inline bool is_complex(const std::vector<LinearBlock> &blocks, std::size_t i) {
+    if (i + 4 > blocks.size()) return false;
+    const LinearBlock &plus = blocks[i], &minus = blocks[i + 1], &up = blocks[i + 2], &down = blocks[i + 3];
+    return minus.weight == plus.weight && down.weight == up.weight && up.in == plus.in && up.out == minus.out &&
+           down.in == minus.in && down.out == plus.out && down.scale == -up.scale && up.scale == plus.scale;
+}
+
+// Weights as panels for products with many rows: source W block by block, or the transpose of that. An order without
+// mirror takes three products in the place of four (Gauss): with t = (x+ + x-) A,
+// y+ = t - x- (A + B), y- = t + x+ (B - A). Transposed it is the same with the transposes of A and -B.
 template <class T> class PackedLinear {
   public:
     PackedLinear(const T *weights, const std::vector<LinearBlock> &blocks, bool transpose)
-        : blocks_(blocks), transpose_(transpose), packed_(size(blocks, transpose) + 1) {
-        std::int64_t at = 0;
-        for (const LinearBlock &block : blocks) {
-            const std::int64_t n = columns(block), inner = this->inner(block);
-            const Matrix<T> matrix{weights + block.weight, transpose ? 1 : block.stride, transpose ? block.stride : 1};
-            for (std::int64_t j = 0; j < n; j += W, at += W * inner) {
-                T *const panel = packed_.get() + at;
-                pack_panel<T>(matrix, 0, inner, j, int(std::min(W, n - j)), panel);
-                for (std::int64_t k = 0; k < inner * W; ++k) panel[k] *= T(block.scale);
+        : blocks_(blocks), transpose_(transpose), packed_(size(blocks) + 1) {
+        T *panel = packed_.get();
+        Scratch<T> crossed(widest(blocks) * W + 1);
+        for (std::size_t i = 0; i < blocks.size(); ++i) {
+            const LinearBlock &block = blocks[i];
+            const bool complex = is_complex(blocks, i);
+            const std::int64_t n = columns(block), length = inner(block) * W;
+            const T scale = T(block.scale), turned = transpose ? -scale : scale;
+            for (std::int64_t j = 0; j < n; j += W) {
+                const int count = int(std::min(W, n - j));
+                pack_panel<T>(matrix(weights, block), 0, inner(block), j, count, panel);
+                if (complex) {
+                    pack_panel<T>(matrix(weights, blocks[i + 2]), 0, inner(block), j, count, crossed.get());
+                    for (std::int64_t k = 0; k < length; ++k) {
+                        const T a = panel[k] * scale, b = crossed.get()[k] * turned;
+                        panel[k] = a, panel[length + k] = -a - b, panel[2 * length + k] = b - a;
+                    }
+                } else {
+                    for (std::int64_t k = 0; k < length; ++k) panel[k] *= scale;
+                }
+                panel += (complex ? 3 : 1) * length;
             }
+            if (complex) i += 3;
         }
     }
 
     // Target rows from source rows; rows of these widths follow each other in memory.
     void run(const T *source, std::int64_t source_width, T *target, std::int64_t target_width, std::int64_t n) const {
         const T *panel = packed_.get();
-        for (const LinearBlock &block : blocks_) {
-            const std::int64_t count = columns(block), inner = this->inner(block);
-            const Matrix<T> rows{source + (transpose_ ? block.out : block.in), source_width, 1};
-            T *const result = target + (transpose_ ? block.in : block.out);
+        for (std::size_t i = 0; i < blocks_.size(); ++i) {
+            const LinearBlock &block = blocks_[i];
+            if (is_complex(blocks_, i)) {
+                run_complex(block, blocks_[i + 1], source, source_width, target, target_width, n, panel);
+                i += 3;
+                continue;
+            }
+            const std::int64_t count = columns(block);
+            const Matrix<T> rows{source + from(block), source_width, 1};
             const bool first = transpose_ ? block.first_in : block.first_out;
-            for (std::int64_t j = 0; j < count; j += W, panel += W * inner)
-                for (std::int64_t k0 = 0; k0 < inner; k0 += inner_block)
-                    multiply_panel<T>(rows, 0, n, k0, std::min(inner_block, inner - k0), panel + k0 * W, result + j,
-                                      target_width, int(std::min(W, count - j)), first && k0 == 0);
+            for (std::int64_t j = 0; j < count; j += W, panel += W * inner(block))
+                multiply(rows, n, inner(block), panel, target + to(block) + j, target_width,
+                         int(std::min(W, count - j)), first);
         }
     }
 
@@ -66,11 +93,51 @@ template <class T> class PackedLinear {
     static constexpr std::int64_t W = panel_width<T>;
     std::int64_t columns(const LinearBlock &block) const { return transpose_ ? block.n_in : block.n_out; }
     std::int64_t inner(const LinearBlock &block) const { return transpose_ ? block.n_out : block.n_in; }
-    static std::size_t size(const std::vector<LinearBlock> &blocks, bool transpose) {
+    std::int64_t from(const LinearBlock &block) const { return transpose_ ? block.out : block.in; }
+    std::int64_t to(const LinearBlock &block) const { return transpose_ ? block.in : block.out; }
+    Matrix<T> matrix(const T *weights, const LinearBlock &block) const {
+        return {weights + block.weight, transpose_ ? 1 : block.stride, transpose_ ? block.stride : 1};
+    }
+    std::size_t size(const std::vector<LinearBlock> &blocks) const {
         std::int64_t total = 0;
-        for (const LinearBlock &block : blocks)
-            total += ((transpose ? block.n_in : block.n_out) + W - 1) / W * W * (transpose ? block.n_out : block.n_in);
+        for (const LinearBlock &block : blocks) total += (columns(block) + W - 1) / W * W * inner(block);
         return std::size_t(total);
+    }
+    std::size_t widest(const std::vector<LinearBlock> &blocks) const {
+        std::int64_t most = 0;
+        for (const LinearBlock &block : blocks) most = std::max(most, inner(block));
+        return std::size_t(most);
+    }
+
+    // At most W columns of the target from all columns of the source.
+    static void multiply(const Matrix<T> &rows, std::int64_t n, std::int64_t inner, const T *panel, T *result,
+                         std::int64_t width, int columns, bool first) {
+        for (std::int64_t k = 0; k < inner; k += inner_block)
+            multiply_panel<T>(rows, 0, n, k, std::min(inner_block, inner - k), panel + k * W, result, width, columns,
+                              first && k == 0);
+    }
+
+    // Both signs of an order; the panel is moved behind its own.
+    void run_complex(const LinearBlock &plus, const LinearBlock &minus, const T *source, std::int64_t source_width,
+                     T *target, std::int64_t target_width, std::int64_t n, const T *&panel) const {
+        const std::int64_t length = inner(plus), count = columns(plus);
+        Scratch<T> sums(std::size_t(n * length) + 1);
+        for (std::int64_t row = 0; row < n; ++row) {
+            const T *const x = source + row * source_width;
+            T *const sum = sums.get() + row * length;
+            for (std::int64_t k = 0; k < length; ++k) sum[k] = x[from(plus) + k] + x[from(minus) + k];
+        }
+        const Matrix<T> both{sums.get(), length, 1}, x_plus{source + from(plus), source_width, 1},
+            x_minus{source + from(minus), source_width, 1};
+        for (std::int64_t j = 0; j < count; j += W, panel += 3 * W * length) {
+            const int width = int(std::min(W, count - j));
+            T *const y_plus = target + to(plus) + j, *const y_minus = target + to(minus) + j;
+            multiply(both, n, length, panel, y_plus, target_width, width, true);
+            for (std::int64_t row = 0; row < n; ++row)
+                std::copy_n(y_plus + row * target_width, width, y_minus + row * target_width);
+            multiply(x_minus, n, length, panel + W * length, y_plus, target_width, width, false);
+            multiply(x_plus, n, length, panel + 2 * W * length, y_minus, target_width, width, false);
+        }
     }
 
     std::vector<LinearBlock> blocks_;
