@@ -80,8 +80,8 @@ class _Weights:
         Raises:
             InputError: naming the first one.
         """
-        embeddings = ("charge_embedding.", "spin_embedding.", "dataset_embedding.", "mix_csd.")
-        embeddings += ("composition_embedding.", "routing_mlp.")
+        system = ("charge_embedding.", "spin_embedding.", "dataset_embedding.", "mix_csd.")
+        embeddings = (*system, "composition_embedding.", "routing_mlp.")
         left = sorted(name for name in self._left if not name.removeprefix("backbone.").startswith(embeddings))
         if left:
             raise InputError(f"the model has weights '{left[0]}', for which there is no place")
