@@ -164,6 +164,8 @@ def _settings(given: dict[str, Any], output: Path | None, resume: Path | None) -
     for name in ("elements", "require", "exclude"):
         if name in chosen:
             chosen[name] = tuple(part for part in chosen[name].replace(" ", "").split(",") if part)
+            if not chosen[name]:
+                raise ConfigError(f"--{name} names no element")
     if chosen.pop("no_prototypes", False):
         if "prototypes" in chosen:
             raise ConfigError("--no-prototypes takes random geometries only; it cannot be given with --prototypes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.neighborlist import neighbor_list
+from numpy.typing import NDArray
+from scipy.spatial.distance import pdist, squareform
 from scipy.spatial.transform import Rotation
 
 from atomsym.artifacts import write_atomically
@@ -23,6 +26,8 @@ from atomsym.core import InputError, MissingDependencyError
 Value = str | int | float | None
 
 _ON_FACE = 1e-3  # fractions of the cell
+_LONGEST_BOND = 4.0  # Å
+_FIRST_SHELL = 1.25  # of the distance of the nearest atom
 _OBLIQUE = Rotation.from_euler("zx", [-24, -78], degrees=True).as_matrix().T  # for row vectors: c upwards
 
 
@@ -37,6 +42,7 @@ class Column:
         digits: decimals of floats.
         on_map: whether the map of properties offers it; numbers only.
         description: one line, shown where the pointer rests.
+        markup: HTML of a text in the table; what a reader sees and searches for is in it as text.
     """
 
     name: str
@@ -45,6 +51,7 @@ class Column:
     digits: int = 3
     on_map: bool = False
     description: str = ""
+    markup: Callable[[str], str] = escape
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,15 +147,18 @@ def viewer_dataset(gallery: Gallery) -> dict[str, Any]:
     axes = [label for label in labels if label in properties]
     while len(axes) < 2:
         axes.append("number")
+    filled = [filled_cell(atoms) for atoms in gallery.crystals]
     dataset: dict[str, Any] = chemiscope.create_input(
-        structures=[filled_cell(atoms) for atoms in gallery.crystals],
+        structures=[shown for shown, _ in filled],
         metadata={"name": gallery.title},
         properties=properties,
         settings={
             "map": {"x": {"property": axes[0]}, "y": {"property": axes[1]}, "color": {"property": axes[-1]}},
-            "structure": [{"unitCell": True, "bonds": False, "spaceFilling": False, "keepOrientation": False}],
+            "structure": [{"unitCell": True, "bonds": True, "spaceFilling": False, "keepOrientation": False}],
         },
     )
+    for structure, atoms, (shown, which) in zip(dataset["structures"], gallery.crystals, filled, strict=True):
+        structure["bonds"] = [[first, second, 1] for first, second in bonds(atoms, shown, which)]
     return dataset
 
 
@@ -156,22 +166,45 @@ def _missing() -> MissingDependencyError:
     return MissingDependencyError.for_package("chemiscope", "generate", "the gallery")
 
 
-def filled_cell(atoms: Atoms) -> Atoms:
+def filled_cell(atoms: Atoms) -> tuple[Atoms, NDArray[np.int64]]:
     """The crystal as drawings show it: atoms on faces, edges and corners with their images, seen from an oblique angle.
 
     Args:
         atoms: periodic in three directions.
+
+    Returns:
+        What is shown, and which of the atoms each of them is.
     """
     scaled = atoms.get_scaled_positions(wrap=True)
     scaled[scaled > 1 - _ON_FACE] -= 1
-    numbers, places = [atoms.numbers], [scaled]
+    which, places = [np.arange(len(atoms))], [scaled]
     for corner in product((0, 1), repeat=3):
         if any(corner):
             shown = (np.abs(scaled[:, np.array(corner) == 1]) < _ON_FACE).all(axis=1)
-            numbers.append(atoms.numbers[shown])
+            which.append(np.flatnonzero(shown))
             places.append(scaled[shown] + corner)
     cell = np.asarray(atoms.cell) @ _OBLIQUE
-    return Atoms(np.concatenate(numbers), positions=np.concatenate(places) @ cell, cell=cell, pbc=True)
+    index = np.concatenate(which)
+    return Atoms(atoms.numbers[index], positions=np.concatenate(places) @ cell, cell=cell, pbc=True), index
+
+
+def bonds(atoms: Atoms, shown: Atoms, which: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Pairs of shown atoms of which each is about as near to the other as its nearest neighbor in the crystal.
+
+    Covalent radii would join the cations of oxides; this rule has the first shell of each atom, in salts and in metals.
+
+    Args:
+        atoms: the crystal.
+        shown, which: see ``filled_cell``.
+    """
+    centers, distances = neighbor_list("id", atoms, _LONGEST_BOND)
+    nearest = np.zeros(len(atoms))
+    for index in range(len(atoms)):
+        own = distances[centers == index]
+        nearest[index] = own.min() if len(own) else 0.0
+    reach = _FIRST_SHELL * nearest[which]
+    near = squareform(pdist(shown.positions)) <= np.minimum(np.minimum.outer(reach, reach), _LONGEST_BOND)
+    return [(first, second) for first, second in np.argwhere(np.triu(near, 1)).tolist()]
 
 
 def _script_safe(text: str) -> str:
@@ -195,6 +228,6 @@ def _cell(value: Value, column: Column) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return '<td class="n missing" data-value="NaN">–</td>'
     if isinstance(value, str):
-        return f"<td>{escape(value)}</td>"
+        return f"<td>{column.markup(value)}</td>"
     text = f"{value:.{column.digits}f}" if isinstance(value, float) else f"{value:d}"
     return f'<td class="n" data-value="{value!r}">{text.replace("-", "−")}</td>'

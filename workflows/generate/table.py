@@ -3,19 +3,56 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 
 from atomsym.core.elements import symbol_of
 from atomsym.workflows.generate.entry import LOOSE_SYMPREC
 from atomsym.workflows.generate.gallery import Column, Value
 from atomsym.workflows.generate.ranking import Ranked
 
+
+def formula_markup(formula: str) -> str:
+    """Numbers as subscripts.
+
+    Example:
+        >>> formula_markup("TiO2")
+        'TiO<sub>2</sub>'
+    """
+    return re.sub(r"(\d+)", r"<sub>\1</sub>", escape(formula))
+
+
+def group_markup(group: str) -> str:
+    """Number and symbol of a space group as the International Tables print them: screw axes, and bars for minus signs.
+
+    Args:
+        group: as ``values_of`` gives it.
+
+    Example:
+        >>> group_markup("193 P63/mcm"), group_markup("89 P422")
+        ('193 P6<sub>3</sub>/mcm', '89 P422')
+    """
+    number, _, symbol = group.partition(" ")
+    if not symbol:
+        return escape(group)
+    axes = re.sub(r"(\d)(\d)", r"\1<sub>\2</sub>", escape(_symbol_with_spaces(int(number)))).replace(" ", "")
+    return f"{number} " + re.sub(r"-(\d)", r'<span class="bar"><i>-</i>\1</span>', axes)
+
+
 COLUMNS = (
     Column("rank", "rank", description="best first"),
-    Column("formula", "formula"),
-    Column("space_group", "space group", description="that was drawn, and that the relaxation keeps"),
-    Column("nearly", f"within {LOOSE_SYMPREC:g} Å", description="space group that the final geometry nearly has"),
+    Column("formula", "formula", markup=formula_markup),
+    Column(
+        "space_group", "space group", description="that was drawn, and that the relaxation keeps", markup=group_markup
+    ),
+    Column(
+        "nearly",
+        f"within {LOOSE_SYMPREC:g} Å",
+        description="space group that the final geometry nearly has",
+        markup=group_markup,
+    ),
     Column("above_hull", "above hull", "eV/atom", 3, True, "of the crystals of this run and of the elements"),
     Column("formation_energy", "formation energy", "eV/atom", 3, True, "to simple crystals of the elements"),
     Column("energy", "energy", "eV/atom", 3, True, "of the calculator"),
@@ -26,7 +63,7 @@ COLUMNS = (
     Column("geometry", "geometry from", description="known prototype that the geometry began from, or random"),
     Column("contact", "contact", "", 2, True, "smallest distance over the sum of covalent radii, as drawn"),
     Column("likelihood", "log likelihood", "", 1, True, "of the draw, nats"),
-    Column("number", "number", on_map=True, description="of the space group"),
+    Column("number", "group number", on_map=True, description="of the space group"),
     Column("found", "found group", description="by the analysis of the final geometry, within --symprec"),
     Column("same_as", "same as rank", description="the better crystal that this one has relaxed into"),
     Column("steps", "steps", description="evaluations of the calculator in the relaxations"),
@@ -102,9 +139,14 @@ def symbol_of_group(space_group: int) -> str:
         >>> symbol_of_group(136)
         'P42/mnm'
     """
+    return _symbol_with_spaces(space_group).replace(" ", "")
+
+
+def _symbol_with_spaces(space_group: int) -> str:
+    """A space between the axes."""
     from ase.spacegroup import Spacegroup
 
-    return str(Spacegroup(space_group).symbol).replace(" ", "")
+    return str(Spacegroup(space_group).symbol)
 
 
 def _positions(each: Ranked) -> str:

@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from atomsym.core import InputError
-from atomsym.workflows.generate.gallery import Column, Gallery, filled_cell, gallery_page, write_gallery
+from atomsym.workflows.generate.gallery import Column, Gallery, bonds, filled_cell, gallery_page, write_gallery
 from atomsym.workflows.generate.plots import distribution_plots
 
 pytest.importorskip("chemiscope")
@@ -53,11 +53,33 @@ def test_what_is_no_gallery_is_refused(tmp_path: Path) -> None:
 
 
 def test_atoms_on_faces_are_drawn_with_their_images() -> None:
-    shown = filled_cell(bulk("Cu", a=3.6, cubic=True))
+    shown, which = filled_cell(bulk("Cu", a=3.6, cubic=True))
     assert len(shown) == 14
+    assert np.bincount(which).tolist() == [8, 2, 2, 2]
     assert shown.cell.volume == pytest.approx(3.6**3)
-    inside = filled_cell(Atoms("He", cell=4 * np.eye(3), positions=[[2, 2, 2]], pbc=True))
+    inside, _ = filled_cell(Atoms("He", cell=4 * np.eye(3), positions=[[2, 2, 2]], pbc=True))
     assert len(inside) == 1
+
+
+def test_bonds_join_an_atom_to_its_first_shell() -> None:
+    """Anatase: each cation that is inside the cell has its six anions or those of them that are shown, no cation."""
+    anatase = Atoms(
+        "Ti4O8", cell=[3.785, 3.785, 9.514], pbc=True,
+        scaled_positions=[
+            (0, 0, 0), (0.5, 0.5, 0.5), (0, 0.5, 0.25), (0.5, 0, 0.75), (0, 0, 0.208), (0.5, 0.5, 0.708),
+            (0, 0.5, 0.458), (0.5, 0, 0.958), (0, 0, 0.792), (0.5, 0.5, 0.292), (0, 0.5, 0.042), (0.5, 0, 0.542),
+        ],
+    )  # fmt: skip
+    shown, which = filled_cell(anatase)
+    found = bonds(anatase, shown, which)
+    assert all({shown.numbers[i], shown.numbers[j]} == {8, 22} for i, j in found)
+    center = int(np.flatnonzero(which == 1)[0])
+    assert sum(center in pair for pair in found) == 6
+    copper = bulk("Cu", a=3.6, cubic=True)
+    shown, which = filled_cell(copper)
+    assert len(bonds(copper, shown, which)) == 36  # of the tetrahedra of a cell's fourteen atoms
+    alone = Atoms("He", cell=9 * np.eye(3), positions=[[0, 0, 0]], pbc=True)
+    assert bonds(alone, *filled_cell(alone)) == []
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the browser chromium")
@@ -74,6 +96,7 @@ def test_a_browser_opens_it(tmp_path: Path) -> None:
     ]  # fmt: skip
     dom = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True).stdout
     assert 'data-ready="yes"' in dom
+    assert re.search(r'id="legend"[^>]*><span><i style="background: rgb[^>]*></i>Cu</span></div>', dom)
     assert not re.search(r'id="problem"[^>]*display: block', dom)
     body = dom[dom.index("<tbody>") : dom.index("</tbody>")]
     assert re.findall(r"Cu&lt;(\d)&gt;", body) == ["0", "2", "1"]  # downwards, what is not known last

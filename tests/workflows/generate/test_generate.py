@@ -141,6 +141,7 @@ def test_the_command_writes_what_it_says(generator_file: Path, tmp_path: Path) -
         (["--space-group", "231"], "no space group 231"),
         (["--space-group", "a"], "space groups are numbers"),
         (["-n", "0"], "n must be 1 to"),
+        (["--elements", ","], "--elements names no element"),
         (["--elements", "Xx"], "'Xx' is not a chemical element"),
         (["--formula", "Ti!"], "not a chemical formula"),
         (["--formula", "TiO2", "--exclude", "O"], "may not occur"),
