@@ -86,7 +86,11 @@ class DifferentiableOperator:
         if backward is not None:
             torch.library.register_autograd(qualified, self._pull, setup_context=self._keep, lib=LIBRARY)
         self.raw: Any = getattr(torch.ops.atomsym, name).default
-        self.apply: Callable[..., Any] = self._function(name).apply
+        function = self._function(name)
+        self.apply: Callable[..., Any] = function.apply
+        # What ``apply`` ends in outside of function transforms, without binding the arguments to a signature first:
+        # that would cost more than small kernels.
+        self._record: Callable[..., Any] = super(Function, function).apply  # type: ignore[misc]
 
     def __call__(self, *inputs: Any) -> Any:
         """The result for inputs in the order of the signature."""
@@ -94,9 +98,11 @@ class DifferentiableOperator:
         if torch.compiler.is_dynamo_compiling():
             _refuse_forward_mode(inputs)
             return self.raw(*inputs)
-        if _nothing_to_record(inputs):
-            return self._compute(inputs)
-        return self.apply(*inputs)
+        if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+            return self.apply(*inputs)
+        if torch.is_grad_enabled() and any(x.requires_grad for x in inputs if isinstance(x, Tensor)):
+            return self._record(*inputs)
+        return self._compute(inputs)
 
     def _compute(self, inputs: Inputs) -> Any:
         """The result without a derivative: by the kernel itself where the dispatcher would do nothing but find it.
@@ -174,13 +180,6 @@ def _is_wrapped(value: Tensor) -> bool:
     return bool(
         torch._C._functorch.is_functorch_wrapped_tensor(value) or torch._C._functorch.is_legacy_batchedtensor(value)
     )
-
-
-def _nothing_to_record(inputs: Inputs) -> bool:
-    """No derivative of any kind will be asked for, and no function transform is at work."""
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
-        return False
-    return not (torch.is_grad_enabled() and any(x.requires_grad for x in inputs if isinstance(x, Tensor)))
 
 
 def _asked_for(ctx: Any) -> Sequence[bool]:

@@ -125,7 +125,7 @@ def reference_convolution(
 
 def cpp_product(first: Tensor, second: Tensor, product: CPProduct) -> Tensor:
     """Term by term in scratch memory."""
-    return pointwise_product((first, second), f"cp_product {product.handle}")
+    return pointwise_product("cpp", (first, second), f"cp_product {product.handle}")
 
 
 def compiled_convolution(
@@ -148,7 +148,8 @@ def _product_tables(handle: str) -> ProductTables:
 
 def _convolution_tables(handle: str) -> ConvolutionTables:
     a, b, c = factors_of(cp_product_of(handle))
-    return ConvolutionTables(Sampling.dense(a.mT.contiguous()), b, (len(b),), Sampling.dense(c.mT.contiguous()))
+    sample, edge, project = (Sampling.dense(factor.mT.contiguous()) for factor in (a, b, c))
+    return ConvolutionTables(sample, edge, (len(b),), project)
 
 
 def _check(operands: dict[str, tuple[Tensor, tuple[int, ...] | None]]) -> None:

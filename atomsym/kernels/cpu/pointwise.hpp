@@ -29,16 +29,19 @@ template <class T> struct Sampling {
     bool shared = false;
 };
 
-// Multiplies what is there already.
-template <class T> struct TimesVector {
-    void put(T *p, Vec<T> v) const { store(p, load(p) * v); }
-};
-
 // Adds to what is there already.
 template <class T, class Access> struct PlusVector {
     Access access;
     void put(T *p, Vec<T> v) const { access.put(p, access.get(p) + v); }
 };
+
+// Multiplications a channel.
+template <class T> inline std::int64_t products_of(const Sampling<T> &sampling) {
+    std::int64_t count = 0;
+    for (const auto *maps : {&sampling.first, &sampling.second})
+        for (const RowMap<T> &map : *maps) count += std::int64_t(map.matrix.size());
+    return count;
+}
 
 template <class T, int V, int R, class Source, class Target>
 inline void map_tile(const T *a, std::int64_t a_source, std::int64_t a_target, const int *source, int n, const T *from,
@@ -103,10 +106,11 @@ inline void apply_transposed(const std::vector<RowMap<T>> &maps, const T *from, 
                        from_stride, m.source.data(), int(m.source.size()), to, to_stride, read, write);
 }
 
-// Rows of features, written as `write` says: set, or multiplied with what is there.
-template <class T, int V, class Access, class Write>
-inline void sample(const Sampling<T> &map, const T *features, std::int64_t stride, T *middle, T *rows, Access access,
-                   Write write) {
+// Rows of features.
+template <class T, int V, class Access>
+inline void sample(const Sampling<T> &map, const T *features, std::int64_t stride, T *middle, T *rows,
+                   Access access) {
+    const WholeVector<T> write;
     constexpr int W = V * lanes<T>;
     if (map.second.empty()) {
         apply<T, V>(map.first, features, stride, rows, W, access, write);

@@ -13,10 +13,11 @@ namespace {
 // edge that have the weight k.
 template <class T> struct PointwiseConvolution {
     int edge_dim, rows, padded;
-    Sampling<T> in, out;
+    Sampling<T> in, out, edge_map;
+    bool by_components;  // how the gradients of an edge are taken
     std::vector<T> edge;
     std::vector<std::vector<int>> groups;
-    std::vector<int> every_row;
+    std::vector<int> every_row;  // 0, 1, ... as far as there are rows or weights
 };
 
 // Operands and results of the gradients; a result whose address is null is not wanted.
@@ -38,113 +39,18 @@ template <class T> inline void edge_rows(const PointwiseConvolution<T> &plan, co
     }
 }
 
-// Weights of an edge for V vectors of channels: in registers where their number K is a constant (not 0).
-template <class T, int V, int K, class Access> struct EdgeWeights {
-    static constexpr int L = lanes<T>;
-    const T *row;
-    std::int64_t stride;
-    int count;
-    Access access;
-    Vec<T> kept[K > 0 ? K : 1][V];
-
-    EdgeWeights(const T *row, std::int64_t stride, int count, Access access)
-        : row(row), stride(stride), count(K > 0 ? K : count), access(access) {
-        if constexpr (K > 0)
-#pragma GCC unroll 4
-            for (int k = 0; k < K; ++k)
-#pragma GCC unroll 4
-                for (int v = 0; v < V; ++v) kept[k][v] = access.get(row + k * stride + v * L);
-    }
-    Vec<T> get(int k, int v) const {
-        if constexpr (K > 0)
-            return kept[k][v];
-        else
-            return access.get(row + k * stride + v * L);
-    }
+// sum += values * f: rows of a filter f, met with those of another array, which lie `values` further.
+template <class T> struct AddTimes {
+    std::ptrdiff_t values;
+    void put(T *sum, Vec<T> f) const { store(sum, load(sum) + load(sum + values) * f); }
 };
 
-// sum[r] += values[r] * f[r]
-template <class T, int V, int K, class Access>
-inline void add_filtered(int rows, int padded, const T *z, const EdgeWeights<T, V, K, Access> &w, const T *values,
-                         T *sum) {
-    constexpr int L = lanes<T>;
-    for (int r = 0; r < rows; ++r, ++z, values += V * L, sum += V * L) {
-#pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) {
-            Vec<T> f = z[0] * w.get(0, v);
-#pragma GCC unroll 4
-            for (int k = 1; k < w.count; ++k) f += z[k * padded] * w.get(k, v);
-            store(sum + v * L, load(sum + v * L) + load(values + v * L) * f);
-        }
-    }
-}
-
-// gradient[k] = sum_r z[k, r] u[r] g[r]
-template <class T, int V, int K, class Access>
-inline void weight_gradient(int rows, int padded, const T *z, int count, const T *u, const T *g, T *gradient,
-                            std::int64_t stride, Access access) {
-    constexpr int L = lanes<T>, N = K > 0 ? K : 1;
-    for (int first = 0; first < count; first += N, z += N * std::int64_t(padded)) {
-        Vec<T> sum[N][V] = {};
-        for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 4
-            for (int v = 0; v < V; ++v) {
-                const Vec<T> product = load(u + (r * V + v) * L) * load(g + (r * V + v) * L);
-#pragma GCC unroll 4
-                for (int k = 0; k < N; ++k) sum[k][v] += z[k * padded + r] * product;
-            }
-#pragma GCC unroll 4
-        for (int k = 0; k < N; ++k)
-#pragma GCC unroll 4
-            for (int v = 0; v < V; ++v) access.put(gradient + (first + k) * stride + v * L, sum[k][v]);
-    }
-}
-
-// q[k, r] = sum over the vectors of u[r] g[r] w[k]: a vector of partial sums over the channels.
-template <class T, int V, int K, class Access>
-inline void row_moments(int rows, const EdgeWeights<T, V, K, Access> &w, const T *u, const T *g, T *q) {
-    constexpr int L = lanes<T>;
-    for (int r = 0; r < rows; ++r) {
-        Vec<T> product[V];
-#pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) product[v] = load(u + (r * V + v) * L) * load(g + (r * V + v) * L);
-#pragma GCC unroll 4
-        for (int k = 0; k < w.count; ++k) {
-            Vec<T> sum = product[0] * w.get(k, 0);
-#pragma GCC unroll 4
-            for (int v = 1; v < V; ++v) sum += product[v] * w.get(k, v);
-            store(q + (std::int64_t(k) * rows + r) * L, sum);
-        }
-    }
-}
-
-// Both at once, where the sums of all weights stay in registers.
-template <class T, int V, int K, class Access>
-inline void weight_gradient_and_moments(int rows, int padded, const T *z, const EdgeWeights<T, V, K, Access> &w,
-                                        const T *u, const T *g, T *gradient, std::int64_t stride, T *q,
-                                        Access access) {
-    constexpr int L = lanes<T>;
-    Vec<T> sum[K][V] = {};
-    for (int r = 0; r < rows; ++r) {
-        Vec<T> product[V], moment[K];
-#pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) product[v] = load(u + (r * V + v) * L) * load(g + (r * V + v) * L);
-#pragma GCC unroll 4
-        for (int k = 0; k < K; ++k) {
-            moment[k] = product[0] * w.get(k, 0);
-            sum[k][0] += z[k * padded + r] * product[0];
-#pragma GCC unroll 4
-            for (int v = 1; v < V; ++v) {
-                moment[k] += product[v] * w.get(k, v);
-                sum[k][v] += z[k * padded + r] * product[v];
-            }
-            store(q + (std::int64_t(k) * rows + r) * L, moment[k]);
-        }
-    }
-#pragma GCC unroll 4
-    for (int k = 0; k < K; ++k)
-#pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) access.put(gradient + k * stride + v * L, sum[k][v]);
+// The filter of an edge, f[r] = sum_k z[k, r] w[k], row by row to where `write` wants it.
+template <class T, int V, class Access, class Write>
+inline void filter_rows(const PointwiseConvolution<T> &plan, const T *z, const T *weights, std::int64_t stride, T *to,
+                        Access access, Write write) {
+    map_rows<T, V>(z, plan.padded, 1, plan.every_row.data(), int(plan.groups.size()), weights, stride,
+                   plan.every_row.data(), plan.rows, to, V * lanes<T>, access, write);
 }
 
 // Sums over the lanes of many vectors, each added to (or set as) a number somewhere: as many vectors at once as a
@@ -175,29 +81,69 @@ template <class T> class LaneSums {
     bool set_;
 };
 
-// The gradient for Y from the moments: first over the rows, then over the lanes.
-template <class T>
-inline void edge_gradient(const PointwiseConvolution<T> &plan, const T *q, T *sums, T *gradient, LaneSums<T> &lane) {
-    constexpr int L = lanes<T>;
-    for (const std::vector<int> &group : plan.groups) {
-        if (!group.empty())
-            map_rows<T, 1>(plan.edge.data() + std::int64_t(group[0]) * plan.padded, 1, plan.padded,
-                           plan.every_row.data(), plan.rows, q, L, group.data(), int(group.size()), sums, L,
-                           WholeVector<T>{}, WholeVector<T>{});
-        q += std::int64_t(plan.rows) * L;
+// Gradients of an edge; null: not wanted.
+template <class T> struct OnEdge {
+    const T *y, *z, *weights;
+    T *grad_edge, *grad_weight;
+    std::int64_t stride;
+};
+
+// From the products p of the rows at both ends, by components of the edge: h = B^T p costs what a sampling does, and
+// both gradients are then short sums. Good where the sampling goes in two steps, or there are few components.
+template <class T, int V, class Access>
+inline void edge_gradients_by_components(const PointwiseConvolution<T> &plan, const OnEdge<T> &on, const T *p,
+                                         T *middle, T *h, LaneSums<T> &lane, Access access) {
+    constexpr int L = lanes<T>, W = V * L;
+    project<T, V>(plan.edge_map, p, middle, h, W, WholeVector<T>{});
+    for (std::size_t k = 0; k < plan.groups.size(); ++k) {
+        Vec<T> w[V], sum[V] = {};
+        const std::int64_t place = std::int64_t(k) * on.stride;
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) w[v] = access.get(on.weights + place + v * L);
+        for (const int j : plan.groups[k]) {
+            const T *const component = h + j * W;
+            Vec<T> product = load(component) * w[0];
+            sum[0] += on.y[j] * load(component);
+#pragma GCC unroll 4
+            for (int v = 1; v < V; ++v) {
+                const Vec<T> value = load(component + v * L);
+                product += value * w[v];
+                sum[v] += on.y[j] * value;
+            }
+            if (on.grad_edge) lane.add(product, on.grad_edge + j);
+        }
+        if (on.grad_weight)
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) access.put(on.grad_weight + place + v * L, sum[v]);
     }
-    for (int j = 0; j < plan.edge_dim; ++j) lane.add(load(sums + j * L), gradient + j);
 }
 
-// Calls with the number of weights as a constant, or with 0 where there are many.
-template <class Call> inline void for_weights(std::size_t count, Call call) {
-    switch (count) {
-    case 1: call(std::integral_constant<int, 1>{}); break;
-    case 2: call(std::integral_constant<int, 2>{}); break;
-    case 3: call(std::integral_constant<int, 3>{}); break;
-    case 4: call(std::integral_constant<int, 4>{}); break;
-    default: call(std::integral_constant<int, 0>{}); break;
+// The same by rows: the weights' gradient is sum_r z[k, r] p[r], that for Y goes by the moments q[k, r] = w[k] p[r],
+// summed over the vectors of a block only, so that its map costs the same whatever the block. Good for few weights.
+template <class T, int V, class Access>
+inline void edge_gradients_by_rows(const PointwiseConvolution<T> &plan, const OnEdge<T> &on, const T *p, T *q, T *sums,
+                                   LaneSums<T> &lane, Access access) {
+    constexpr int L = lanes<T>, W = V * L;
+    if (on.grad_weight)
+        map_rows<T, V>(on.z, 1, plan.padded, plan.every_row.data(), plan.rows, p, W, plan.every_row.data(),
+                       int(plan.groups.size()), on.grad_weight, on.stride, WholeVector<T>{}, access);
+    if (!on.grad_edge) return;
+    for (std::size_t k = 0; k < plan.groups.size(); ++k) {
+        const std::vector<int> &group = plan.groups[k];
+        if (group.empty()) continue;
+        Vec<T> w[V];
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) w[v] = access.get(on.weights + std::int64_t(k) * on.stride + v * L);
+        for (int r = 0; r < plan.rows; ++r) {
+            Vec<T> sum = load(p + r * W) * w[0];
+#pragma GCC unroll 4
+            for (int v = 1; v < V; ++v) sum += load(p + r * W + v * L) * w[v];
+            store(q + r * L, sum);
+        }
+        map_rows<T, 1>(plan.edge.data() + std::int64_t(group[0]) * plan.padded, 1, plan.padded, plan.every_row.data(),
+                       plan.rows, q, L, group.data(), int(group.size()), sums, L, WholeVector<T>{}, WholeVector<T>{});
     }
+    for (int j = 0; j < plan.edge_dim; ++j) lane.add(load(sums + j * L), on.grad_edge + j);
 }
 
 template <class T>
@@ -219,7 +165,7 @@ void forward(const PointwiseConvolution<T> &plan, const ProductCall &call, Opera
 #pragma omp for schedule(static)
                 for (std::int64_t n = 0; n < call.n_nodes; ++n)
                     sample<T, V>(plan.in, x.at(b) + n * plan.in.dim * C + c, C, middle.get(), sampled.get() + n * size,
-                                 access, WholeVector<T>{});
+                                 access);
 #pragma omp for schedule(dynamic)
                 for (std::int64_t task = 0; task < tasks; ++task) {
                     const std::int64_t n_end = std::min((task + 1) * per_task, call.n_nodes);
@@ -227,13 +173,9 @@ void forward(const PointwiseConvolution<T> &plan, const ProductCall &call, Opera
                         std::fill_n(sum.get(), size, T(0));
                         for (std::int64_t e = call.receiver_offsets[n]; e < call.receiver_offsets[n + 1]; ++e) {
                             edge_rows(plan, edge.at(b) + e * plan.edge_dim, z.get());
-                            for_weights(plan.groups.size(), [&](auto count) {
-                                constexpr int K = decltype(count)::value;
-                                const EdgeWeights<T, V, K, decltype(access)> w(
-                                    weight.at(b) + e * w_row + c, C, int(plan.groups.size()), access);
-                                add_filtered<T, V, K>(plan.rows, plan.padded, z.get(), w,
-                                                      sampled.get() + call.sender[e] * size, sum.get());
-                            });
+                            const T *const sent = sampled.get() + call.sender[e] * size;
+                            filter_rows<T, V>(plan, z.get(), weight.at(b) + e * w_row + c, C, sum.get(), access,
+                                              AddTimes<T>{sent - sum.get()});
                         }
                         project<T, V>(plan.out, sum.get(), middle.get(),
                                       out + (b * call.n_nodes + n) * plan.out.dim * C + c, C, access);
@@ -247,7 +189,7 @@ template <class T>
 void gradients(const PointwiseConvolution<T> &plan, const ProductCall &call, const Gradients<T> &on) {
     const std::int64_t C = call.channels, n_weights = std::int64_t(plan.groups.size()), w_row = n_weights * C;
     const std::int64_t per_task = nodes_per_task(call), tasks = (call.n_nodes + per_task - 1) / per_task;
-    const int widest = widest_block<T>(plan.rows), most = std::max(plan.in.middle, plan.out.middle);
+    const int widest = widest_block<T>(plan.rows), most = std::max({plan.in.middle, plan.out.middle, plan.edge_map.middle});
     const std::int64_t block = std::int64_t(widest) * lanes<T>;
     const bool on_edges = on.grad_edge || on.grad_weight;
     Scratch<T> received(std::size_t(call.n_nodes * plan.rows * block + 1));
@@ -258,13 +200,13 @@ void gradients(const PointwiseConvolution<T> &plan, const ProductCall &call, con
 #pragma omp parallel num_threads(call.n_threads) if (call.n_threads > 1)
             {
                 Scratch<T> middle(std::size_t(most * block + 1)), sum(std::size_t(plan.rows * block + 1));
-                Scratch<T> u(std::size_t(plan.rows * block + 1)), z(std::size_t(n_weights * plan.padded) + 1);
-                Scratch<T> q(std::size_t(n_weights * plan.rows * lanes<T>) + 1);
-                Scratch<T> sums(std::size_t(plan.edge_dim * lanes<T>) + 1);
+                Scratch<T> u(std::size_t(plan.rows * block + 1)), p(std::size_t(plan.rows * block + 1));
+                Scratch<T> z(std::size_t(n_weights * plan.padded) + 1), q(std::size_t(plan.rows * lanes<T>) + 1);
+                Scratch<T> h(std::size_t(plan.edge_dim * block + 1));
 #pragma omp for schedule(static)
                 for (std::int64_t n = 0; n < call.n_nodes; ++n)
                     sample<T, V>(plan.out, on.g.at(b) + n * plan.out.dim * C + c, C, middle.get(),
-                                 received.get() + n * size, access, WholeVector<T>{});
+                                 received.get() + n * size, access);
 #pragma omp for schedule(dynamic)
                 for (std::int64_t task = 0; task < tasks; ++task) {
                     const std::int64_t n_end = std::min((task + 1) * per_task, call.n_nodes);
@@ -272,37 +214,29 @@ void gradients(const PointwiseConvolution<T> &plan, const ProductCall &call, con
                     for (std::int64_t n = task * per_task; n < n_end; ++n) {
                         if (on_edges)
                             sample<T, V>(plan.in, on.x.at(b) + n * plan.in.dim * C + c, C, middle.get(), u.get(),
-                                         access, WholeVector<T>{});
+                                         access);
                         std::fill_n(sum.get(), size, T(0));
                         for (std::int64_t i = call.sender_offsets[n]; i < call.sender_offsets[n + 1]; ++i) {
                             const std::int64_t e = call.sender_order[i], place = b * call.n_edges + e;
                             const T *const g = received.get() + call.receiver[e] * size;
-                            if (on.grad_x || on.grad_weight)
-                                edge_rows(plan, on.edge.at(b) + e * plan.edge_dim, z.get());
-                            for_weights(plan.groups.size(), [&](auto count) {
-                                constexpr int K = decltype(count)::value;
-                                const EdgeWeights<T, V, K, decltype(access)> w(on.weight.at(b) + e * w_row + c, C,
-                                                                               int(n_weights), access);
-                                if (on.grad_x) add_filtered<T, V, K>(plan.rows, plan.padded, z.get(), w, g, sum.get());
-                                T *const grad_weight = on.grad_weight ? on.grad_weight + place * w_row + c : nullptr;
-                                if constexpr (K > 0 && 2 * K * V + V < vector_registers)
-                                    if (on.grad_weight && on.grad_edge) {
-                                        weight_gradient_and_moments<T, V, K>(plan.rows, plan.padded, z.get(), w,
-                                                                             u.get(), g, grad_weight, C, q.get(),
-                                                                             access);
-                                        edge_gradient(plan, q.get(), sums.get(),
-                                                      on.grad_edge + place * plan.edge_dim, lane);
-                                        return;
-                                    }
-                                if (on.grad_weight)
-                                    weight_gradient<T, V, K>(plan.rows, plan.padded, z.get(), int(n_weights), u.get(),
-                                                             g, grad_weight, C, access);
-                                if (on.grad_edge) {
-                                    row_moments<T, V, K>(plan.rows, w, u.get(), g, q.get());
-                                    edge_gradient(plan, q.get(), sums.get(),
-                                                  on.grad_edge + place * plan.edge_dim, lane);
-                                }
-                            });
+                            const OnEdge<T> edge{on.edge.at(b) + e * plan.edge_dim,
+                                                 z.get(),
+                                                 on.weight.at(b) + e * w_row + c,
+                                                 on.grad_edge ? on.grad_edge + place * plan.edge_dim : nullptr,
+                                                 on.grad_weight ? on.grad_weight + place * w_row + c : nullptr,
+                                                 C};
+                            if (on.grad_x || !plan.by_components) edge_rows(plan, edge.y, z.get());
+                            if (on.grad_x)
+                                filter_rows<T, V>(plan, z.get(), edge.weights, C, sum.get(), access,
+                                                  AddTimes<T>{g - sum.get()});
+                            if (!on_edges) continue;
+                            for (std::int64_t k = 0; k < size; k += lanes<T>)
+                                store(p.get() + k, load(u.get() + k) * load(g + k));
+                            if (plan.by_components)
+                                edge_gradients_by_components<T, V>(plan, edge, p.get(), middle.get(), h.get(), lane,
+                                                                   access);
+                            else
+                                edge_gradients_by_rows<T, V>(plan, edge, p.get(), q.get(), h.get(), lane, access);
                         }
                         if (on.grad_x)
                             project<T, V>(plan.in, sum.get(), middle.get(),
@@ -320,15 +254,17 @@ ProductCall make_call(const std::vector<Address> &wiring, const std::vector<std:
     return {sizes[0], sizes[1], sizes[2], sizes[3], at(0), at(1), at(2), at(3), at(4), n_threads};
 }
 
-// edge: (edge_dim, rows), row-major; widths: how many components of the edge have each weight, in their order.
+// edge: the matrix of the map of edges, (edge_dim, rows); widths: how many components of the edge have each weight, in
+// their order.
 template <class T>
-Address make_plan(const SamplingTable &in, const SamplingTable &out, const std::vector<double> &edge,
-                  const std::vector<int> &widths) {
+Address make_plan(const SamplingTable &in, const SamplingTable &out, const SamplingTable &edge_map,
+                  const std::vector<double> &edge, const std::vector<int> &widths) {
     static std::vector<std::unique_ptr<PointwiseConvolution<T>>> plans;
     constexpr int L = lanes<T>;
     auto plan = std::make_unique<PointwiseConvolution<T>>();
     plan->in = sampling_of<T>(in);
     plan->out = sampling_of<T>(out);
+    plan->edge_map = sampling_of<T>(edge_map);
     plan->rows = plan->in.rows;
     plan->padded = (plan->rows + L - 1) / L * L;
     plan->edge_dim = int(edge.size()) / std::max(plan->rows, 1);
@@ -340,7 +276,11 @@ Address make_plan(const SamplingTable &in, const SamplingTable &out, const std::
         plan->groups.emplace_back();
         for (int i = 0; i < width; ++i) plan->groups.back().push_back(component++);
     }
-    for (int r = 0; r < plan->rows; ++r) plan->every_row.push_back(r);
+    const std::int64_t n_weights = std::int64_t(widths.size()), most = std::max<std::int64_t>(plan->rows, n_weights);
+    for (int r = 0; r < int(most); ++r) plan->every_row.push_back(r);
+    const std::int64_t vectors = widest_block<T>(plan->rows);
+    plan->by_components = products_of(plan->edge_map) * vectors <=
+                          plan->rows * (2 * n_weights * vectors + plan->edge_dim);
     plans.push_back(std::move(plan));
     return reinterpret_cast<Address>(plans.back().get());
 }

@@ -1,9 +1,9 @@
 // Products of features by rows: factors are sampled, multiplied row by row and projected, for a block of channels at a
 // time; rows exist in scratch memory only.
 //
-// The form with a tensor in every slot, sum over rows of the product of all samples, is linear in each: the kernel
-// leaves out one slot, which is a factor's derivative as well as the product itself. At low degrees most couplings of
-// two factors vanish; then the sum over those that do not is shorter than the way by the rows.
+// The form with a tensor in every slot, sum over rows of the product of all samples, is linear in each. The product
+// leaves out the slot of the result, its gradients those of the factors, which then share their samples. At low degrees
+// most couplings of two factors vanish; then the sum over those that do not is shorter than the way by the rows.
 #include "pointwise_tables.hpp"
 #include <algorithm>
 #include <memory>
@@ -11,9 +11,10 @@
 namespace atomsym {
 namespace {
 
-// result[k] = sum over the terms start[k] ... start[k + 1] of coefficient x[first] y[second].
+// result[k] = sum over the pairs p of k, start[k] <= p < start[k + 1], of
+//             x[first[p]] * sum over the terms t of p, term[p] <= t < term[p + 1], of coefficient[t] y[second[t]].
 template <class T> struct CouplingList {
-    std::vector<int> start, first, second;
+    std::vector<int> start, first, term, second;
     std::vector<T> coefficient;
 };
 
@@ -26,66 +27,159 @@ template <class T> struct PointwiseProduct {
     std::vector<CouplingList<T>> couplings;  // of each slot that is left out; empty: by the rows
 };
 
+// The sum over the terms of a pair.
+template <class T, int V, class Access>
+inline void sum_terms(const CouplingList<T> &list, int pair, const T *y, std::int64_t stride, Access access,
+                      Vec<T> (&sum)[V]) {
+    constexpr int L = lanes<T>;
+    int t = list.term[pair];
+    const T *b = y + list.second[t] * stride;
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) sum[v] = list.coefficient[t] * access.get(b + v * L);
+    for (++t; t < list.term[pair + 1]; ++t) {
+        b = y + list.second[t] * stride;
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) sum[v] += list.coefficient[t] * access.get(b + v * L);
+    }
+}
+
 template <class T, int V, class Access>
 inline void couple(const CouplingList<T> &list, const T *x, const T *y, T *result, std::int64_t stride,
                    Access access) {
     constexpr int L = lanes<T>;
     for (std::size_t k = 0; k + 1 < list.start.size(); ++k, result += stride) {
         Vec<T> sum[V] = {};
-        for (int t = list.start[k]; t < list.start[k + 1]; ++t) {
-            const T *const a = x + list.first[t] * stride, *const b = y + list.second[t] * stride;
-            const Vec<T> coefficient = broadcast<T>(list.coefficient[t]);
+        for (int pair = list.start[k]; pair < list.start[k + 1]; ++pair) {
+            Vec<T> inner[V];
+            sum_terms<T, V>(list, pair, y, stride, access, inner);
+            const T *const a = x + list.first[pair] * stride;
 #pragma GCC unroll 4
-            for (int v = 0; v < V; ++v) sum[v] += (coefficient * access.get(a + v * L)) * access.get(b + v * L);
+            for (int v = 0; v < V; ++v) sum[v] += inner[v] * access.get(a + v * L);
         }
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) access.put(result + v * L, sum[v]);
     }
 }
 
-template <class T, int V> inline void cross_rows(T *x, const T *y, int points) {
+// The slots of two factors x, y at once, by the couplings of that of x: their pairs are those of components of x and y.
+template <class T, int V, class Access>
+inline void couple_both(const CouplingList<T> &list, const T *x, const T *y, const T *g, T *grad_x, T *grad_y,
+                        int y_dim, std::int64_t stride, Access access) {
+    constexpr int L = lanes<T>;
+    for (int j = 0; j < y_dim; ++j)
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) access.put(grad_y + j * stride + v * L, Vec<T>{});
+    for (std::size_t i = 0; i + 1 < list.start.size(); ++i, x += stride, grad_x += stride) {
+        Vec<T> own[V], sum[V] = {};
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) own[v] = access.get(x + v * L);
+        for (int pair = list.start[i]; pair < list.start[i + 1]; ++pair) {
+            Vec<T> inner[V];
+            sum_terms<T, V>(list, pair, g, stride, access, inner);
+            const std::int64_t place = list.first[pair] * stride;
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) {
+                sum[v] += inner[v] * access.get(y + place + v * L);
+                access.put(grad_y + place + v * L, access.get(grad_y + place + v * L) + inner[v] * own[v]);
+            }
+        }
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) access.put(grad_x + v * L, sum[v]);
+    }
+}
+
+// values = the cross product of two fields.
+template <class T, int V> inline void cross_rows(const T *x, const T *y, T *values, int points) {
     constexpr int L = lanes<T>, W = V * L;
     const std::int64_t next = std::int64_t(points) * W;
     for (std::int64_t i = 0; i < next; i += L) {
         const Vec<T> x0 = load(x + i), x1 = load(x + next + i), x2 = load(x + 2 * next + i);
         const Vec<T> y0 = load(y + i), y1 = load(y + next + i), y2 = load(y + 2 * next + i);
-        store(x + i, x1 * y2 - x2 * y1);
-        store(x + next + i, x2 * y0 - x0 * y2);
-        store(x + 2 * next + i, x0 * y1 - x1 * y0);
+        store(values + i, x1 * y2 - x2 * y1);
+        store(values + next + i, x2 * y0 - x0 * y2);
+        store(values + 2 * next + i, x0 * y1 - x1 * y0);
     }
 }
 
-// The slot `out` of the form; factors are the other slots, from the next one on and round.
-template <class T>
-void leave_out(const PointwiseProduct<T> &plan, int out, std::int64_t n, std::int64_t channels,
-               const std::vector<const T *> &factors, const std::vector<std::int64_t> &row, T *result, int n_threads) {
+// What a call works on: factors, and for gradients that of the result after them; elements from one row of each to the
+// next, 0 where all are the same; results, of which those whose address is null are not wanted.
+template <class T> struct Rows {
+    std::int64_t n, channels;
+    std::vector<const T *> tensor;
+    std::vector<std::int64_t> step;
+    std::vector<T *> result;
+    int n_threads;
+};
+
+// The rows of all slots for a block of channels, and of a product of them.
+template <class T> struct RowScratch {
+    std::int64_t size;
+    Scratch<T> all, middle;
+    RowScratch(const PointwiseProduct<T> &plan, std::int64_t block)
+        : size(plan.rows * block), all(std::size_t((std::int64_t(plan.sample.size()) + 1) * size + 1)),
+          middle(std::size_t(plan.middle * block + 1)) {}
+    T *slot(int s) const { return all.get() + s * size; }
+};
+
+// Leaves out the slot `out`; all others have been sampled.
+template <class T, int V, class Access>
+void project_others(const PointwiseProduct<T> &plan, int out, const RowScratch<T> &scratch, T *target,
+                    std::int64_t channels, Access access) {
+    constexpr int L = lanes<T>;
+    const int slots = int(plan.sample.size());
+    const Sampling<T> &map = plan.project[std::size_t(out)];
+    const std::int64_t size = std::int64_t(map.rows) * V * L;
+    const auto other = [&](int step) { return scratch.slot((out + step) % slots); };
+    T *const values = scratch.slot(slots);
+    if (plan.cross) {
+        cross_rows<T, V>(other(1), other(2), values, map.rows / 3);
+    } else {
+        const T *a = other(1);
+        for (int step = 2; step < slots; ++step, a = values) {
+            const T *const b = other(step);
+            for (std::int64_t i = 0; i < size; i += L) store(values + i, load(a + i) * load(b + i));
+        }
+    }
+    project<T, V>(map, values, scratch.middle.get(), target, channels, access);
+}
+
+// The product, which leaves out the last slot, or the gradients for those factors that have a result.
+template <class T> void leave_out(const PointwiseProduct<T> &plan, const Rows<T> &on, bool gradients) {
     const bool by_couplings = !plan.couplings.empty();
     const int slots = int(plan.sample.size()), widest = by_couplings ? row_vectors : widest_block<T>(plan.rows);
-    const std::int64_t block = std::int64_t(widest) * lanes<T>;
-    const Sampling<T> &last = plan.project[out];
-#pragma omp parallel num_threads(n_threads) if (n_threads > 1)
+    const std::int64_t block = std::int64_t(widest) * lanes<T>, channels = on.channels;
+    std::vector<int> wanted;  // slots that are left out
+    if (!gradients)
+        wanted.push_back(slots - 1);
+    else
+        for (int s = 0; s + 1 < slots; ++s)
+            if (on.result[std::size_t(s)]) wanted.push_back(s);
+    if (wanted.empty()) return;
+#pragma omp parallel num_threads(on.n_threads) if (on.n_threads > 1)
     {
-        Scratch<T> values(std::size_t(plan.rows * block + 1)), middle(std::size_t(plan.middle * block + 1));
-        Scratch<T> other(std::size_t(plan.cross ? plan.rows * block + 1 : 1));
+        const RowScratch<T> scratch(plan, by_couplings ? 0 : block);
 #pragma omp for schedule(static)
-        for (std::int64_t i = 0; i < n; ++i)
+        for (std::int64_t i = 0; i < on.n; ++i)
             for_channels<T>(channels, widest, [&](auto vectors, std::int64_t c, auto access) {
                 constexpr int V = decltype(vectors)::value;
-                const auto factor = [&](int f) { return factors[f] + i * row[f] + c; };
-                T *const target = result + i * last.dim * channels + c;
-                if (by_couplings)
-                    return couple<T, V>(plan.couplings[out], factor(0), factor(1), target, channels, access);
-                const auto slot = [&](int f) -> const Sampling<T> & { return plan.sample[(out + 1 + f) % slots]; };
-                sample<T, V>(slot(0), factor(0), channels, middle.get(), values.get(), access, WholeVector<T>{});
-                if (plan.cross) {
-                    sample<T, V>(slot(1), factor(1), channels, middle.get(), other.get(), access, WholeVector<T>{});
-                    cross_rows<T, V>(values.get(), other.get(), plan.rows / 3);
-                } else {
-                    for (int f = 1; f + 1 < slots; ++f)
-                        sample<T, V>(slot(f), factor(f), channels, middle.get(), values.get(), access,
-                                     TimesVector<T>{});
+                const auto tensor = [&](int s) { return on.tensor[std::size_t(s)] + i * on.step[std::size_t(s)] + c; };
+                const auto target = [&](int s) {
+                    const std::int64_t row = plan.project[std::size_t(s)].dim * channels;
+                    return on.result[gradients ? std::size_t(s) : 0] + i * row + c;
+                };
+                if (by_couplings) {
+                    if (wanted.size() == 2)
+                        return couple_both<T, V>(plan.couplings[0], tensor(0), tensor(1), tensor(2), target(0),
+                                                 target(1), plan.project[1].dim, channels, access);
+                    const int out = wanted[0];
+                    return couple<T, V>(plan.couplings[std::size_t(out)], tensor((out + 1) % 3), tensor((out + 2) % 3),
+                                        target(out), channels, access);
                 }
-                project<T, V>(last, values.get(), middle.get(), target, channels, access);
+                for (int s = 0; s < slots; ++s)
+                    if (wanted.size() > 1 || wanted[0] != s)
+                        sample<T, V>(plan.sample[std::size_t(s)], tensor(s), channels, scratch.middle.get(),
+                                     scratch.slot(s), access);
+                for (const int s : wanted) project_others<T, V>(plan, s, scratch, target(s), channels, access);
             });
     }
 }
@@ -96,8 +190,8 @@ Address make_plan(bool cross, const std::vector<SamplingTable> &sample, const st
                   const std::vector<CouplingTable> &couplings) {
     static std::vector<std::unique_ptr<PointwiseProduct<T>>> plans;
     auto plan = std::make_unique<PointwiseProduct<T>>(PointwiseProduct<T>{cross, 0, 0, {}, {}, {}});
-    for (const auto &[start, first, second, coefficient] : couplings) {
-        plan->couplings.push_back({start, first, second, {}});
+    for (const auto &[start, first, term, second, coefficient] : couplings) {
+        plan->couplings.push_back({start, first, term, second, {}});
         for (const double value : coefficient) plan->couplings.back().coefficient.push_back(T(value));
     }
     for (const auto &table : sample) plan->sample.push_back(sampling_of<T>(table));
@@ -112,12 +206,25 @@ Address make_plan(bool cross, const std::vector<SamplingTable> &sample, const st
 }
 
 template <class T>
-void call(Address plan, int out, std::int64_t n, std::int64_t channels, const std::vector<Address> &data,
-          const std::vector<std::int64_t> &row, Address result, int n_threads) {
-    std::vector<const T *> factors;
-    for (const Address address : data) factors.push_back(input<T>(address));
+void call(Address plan, bool gradients, std::int64_t n, std::int64_t channels, const std::vector<Address> &data,
+          const std::vector<std::int64_t> &step, const std::vector<Address> &results, int n_threads) {
+    Rows<T> on{n, channels, {}, step, {}, n_threads};
+    for (const Address address : data) on.tensor.push_back(input<T>(address));
+    for (const Address address : results) on.result.push_back(output<T>(address));
     nb::gil_scoped_release release;
-    leave_out<T>(*input<PointwiseProduct<T>>(plan), out, n, channels, factors, row, output<T>(result), n_threads);
+    leave_out<T>(*input<PointwiseProduct<T>>(plan), on, gradients);
+}
+
+template <class T>
+void call_forward(Address plan, std::int64_t n, std::int64_t channels, const std::vector<Address> &data,
+                  const std::vector<std::int64_t> &step, const std::vector<Address> &results, int n_threads) {
+    call<T>(plan, false, n, channels, data, step, results, n_threads);
+}
+
+template <class T>
+void call_gradients(Address plan, std::int64_t n, std::int64_t channels, const std::vector<Address> &data,
+                    const std::vector<std::int64_t> &step, const std::vector<Address> &results, int n_threads) {
+    call<T>(plan, true, n, channels, data, step, results, n_threads);
 }
 
 }  // namespace
@@ -127,6 +234,8 @@ void bind_pointwise_product(nb::module_ &m) {
     using namespace atomsym;
     m.def("pointwise_product_plan_float32", &make_plan<float>);
     m.def("pointwise_product_plan_float64", &make_plan<double>);
-    m.def("pointwise_product_float32", &call<float>);
-    m.def("pointwise_product_float64", &call<double>);
+    m.def("pointwise_product_forward_float32", &call_forward<float>);
+    m.def("pointwise_product_forward_float64", &call_forward<double>);
+    m.def("pointwise_product_gradients_float32", &call_gradients<float>);
+    m.def("pointwise_product_gradients_float64", &call_gradients<double>);
 }

@@ -1,5 +1,5 @@
 // Tables of samplings as Python gives them: (components, rows between, rows, maps, maps of the second step), a map as
-// (targets, sources, matrix). Tables of couplings: (start, first, second, coefficient).
+// (targets, sources, matrix). Tables of couplings: (start, first, term, second, coefficient).
 #pragma once
 #include "bindings.hpp"
 #include "pointwise.hpp"
@@ -11,7 +11,8 @@ namespace atomsym {
 
 using MapTable = std::tuple<std::vector<int>, std::vector<int>, std::vector<double>>;
 using SamplingTable = std::tuple<int, int, int, std::vector<MapTable>, std::vector<MapTable>>;
-using CouplingTable = std::tuple<std::vector<int>, std::vector<int>, std::vector<int>, std::vector<double>>;
+using CouplingTable =
+    std::tuple<std::vector<int>, std::vector<int>, std::vector<int>, std::vector<int>, std::vector<double>>;
 
 template <class T> std::vector<RowMap<T>> maps_of(const std::vector<MapTable> &tables) {
     std::vector<RowMap<T>> maps;

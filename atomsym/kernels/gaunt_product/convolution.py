@@ -160,7 +160,7 @@ def _tables(description: str) -> ConvolutionTables:
     project = (from_grid(convolution.irreps_out, degree, "scalar") * convolution.normalization().unsqueeze(1)).T
     return ConvolutionTables(
         Sampling.on_grid(to_grid(convolution.irreps_in, degree, "scalar"), *grid, convolution.irreps_in.max_degree),
-        to_grid(convolution.irreps_edge, degree, "scalar").T.contiguous(),
+        Sampling.on_grid(to_grid(convolution.irreps_edge, degree, "scalar"), *grid, convolution.irreps_edge.max_degree),
         tuple(irrep.dim for irrep in convolution.irreps_edge),
         Sampling.on_grid(project.contiguous(), *grid, convolution.irreps_out.max_degree),
     )

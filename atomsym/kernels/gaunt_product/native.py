@@ -16,9 +16,9 @@ def multiply(factors: Sequence[Tensor], product: GauntProduct) -> Tensor:
     while len(factors) > MOST_FACTORS:
         first, rest = product.factors[:MOST_FACTORS], product.factors[MOST_FACTORS:]
         between = _whole(first)
-        part = pointwise_product(factors[:MOST_FACTORS], f"gaunt_product {GauntProduct(first, between).handle}")
+        part = pointwise_product("cpp", factors[:MOST_FACTORS], f"gaunt_product {GauntProduct(first, between).handle}")
         factors, product = (part, *factors[MOST_FACTORS:]), GauntProduct((between, *rest), product.irreps_out)
-    return pointwise_product(factors, f"gaunt_product {product.handle}")
+    return pointwise_product("cpp", factors, f"gaunt_product {product.handle}")
 
 
 def _whole(factors: Sequence[Irreps]) -> Irreps:

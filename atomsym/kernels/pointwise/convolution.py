@@ -11,7 +11,7 @@ from torch import Tensor
 
 from atomsym.core.topology import EdgeTopology
 from atomsym.kernels.memory import recycled_empty
-from atomsym.kernels.multilinear_convolution import MultilinearConvolution
+from atomsym.kernels.multilinear_form import MultilinearForm
 from atomsym.kernels.native import cpu_extension, n_threads
 from atomsym.kernels.pointwise.tables import convolution_tables, slot_dims
 
@@ -21,7 +21,7 @@ def _out_shape(operands: Sequence[Tensor], wiring: Sequence[Tensor], handle: str
     return x.shape[-3], slot_dims(handle)[-1], x.shape[-1]
 
 
-CONVOLUTION = MultilinearConvolution("pointwise", {"x": 3, "y": 2, "w": 3}, 3, _out_shape)
+CONVOLUTION = MultilinearForm("pointwise", {"x": 3, "y": 2, "w": 3}, 3, _out_shape)
 """Operands: node features, edge features, weights of shape (n_edges, n_weights, channels)."""
 
 
@@ -31,7 +31,7 @@ def reference_convolution(
     """Rows of nodes and edges, their weighted sum over edges, and back; see ``ConvolutionTables``."""
     tables = convolution_tables(handle)
     sample, edge, project = (
-        table.to(node_features) for table in (tables.sample.matrix, tables.edge, tables.project.matrix)
+        table.to(node_features) for table in (tables.sample.matrix, tables.edge.matrix.mT, tables.project.matrix)
     )
     sent = (sample @ node_features)[topology.sender]
     parts = zip(edge_features.split(tables.widths, 1), edge.split(tables.widths, 0), strict=True)
@@ -42,19 +42,20 @@ def reference_convolution(
 
 
 @cache
-def _plan_address(handle: str, suffix: str) -> int:
-    tables = convolution_tables(handle)
-    make = getattr(cpu_extension(), f"pointwise_convolution_plan_{suffix}")
-    address: int = make(
-        tables.sample.table(), tables.project.table(), tables.edge.flatten().tolist(), list(tables.widths)
-    )
-    return address
-
-
 def _kernel(name: str, dtype: torch.dtype, handle: str) -> tuple[Any, int]:
+    """The kernel and the address of the compiled tables."""
     suffix = "float32" if dtype == torch.float32 else "float64"
     kernel = getattr(cpu_extension(), f"pointwise_convolution_{name}_{suffix}")
     return kernel, _plan_address(handle, suffix)
+
+
+@cache
+def _plan_address(handle: str, suffix: str) -> int:
+    tables = convolution_tables(handle)
+    make = getattr(cpu_extension(), f"pointwise_convolution_plan_{suffix}")
+    matrix = tables.edge.matrix.mT.flatten().tolist()
+    address: int = make(tables.sample.table(), tables.project.table(), tables.edge.table(), matrix, list(tables.widths))
+    return address
 
 
 def _sizes(x: Tensor, y: Tensor) -> list[int]:

@@ -15,6 +15,9 @@ from atomsym.core.errors import BackendError
 _NOTHING = 1e-13
 """Elements of maps below it, relative to the largest one, are rounding errors of zeros."""
 
+_COUPLING_OVER_ROW = 1.5
+"""About the time of a product of a coupling, which loads its factors, over that of one of a tile of rows."""
+
 _TURNS = ((1, (0, 1, 2)), (1, (1, 2, 0)), (1, (2, 0, 1)), (-1, (0, 2, 1)), (-1, (2, 1, 0)), (-1, (1, 0, 2)))
 """The permutations of three components and their signs: a cross product and a scalar product."""
 
@@ -120,21 +123,29 @@ class ProductTables:
         sample, project = ([sampling.table() for sampling in step] for step in (self.sample, self.project))
         return self.cross, sample, project, self._coupling_tables()
 
-    def _coupling_tables(self) -> list[tuple[list[int], list[int], list[int], list[float]]]:
-        """The couplings of two factors for each slot that is left out; nothing where rows are fewer products."""
+    def _coupling_tables(self) -> list[tuple[list[int], list[int], list[int], list[int], list[float]]]:
+        """The couplings of two factors for each slot that is left out; nothing where rows are fewer products.
+
+        Those of a slot are its components, for each the pairs with components of the next slot, and for each pair the
+        terms with components of the one after: where pairs and terms begin, and what they are.
+        """
         if len(self.sample) != 3:
             return []
         cube = self.couplings()
         by_rows = sum(sampling.n_products for sampling in self.sample) + self.sample[0].matrix.shape[0]
-        if 2 * int(cube.count_nonzero()) >= by_rows:
+        by_couplings = int(cube.count_nonzero()) + int(cube.any(1).count_nonzero())
+        if _COUPLING_OVER_ROW * by_couplings >= by_rows:
             return []
         tables = []
         for out in range(3):
             turned = cube.permute(out, (out + 1) % 3, (out + 2) % 3)
-            result, first, second = turned.nonzero().unbind(1)
+            result, first = turned.any(2).nonzero().unbind(1)
             start = torch.searchsorted(result, torch.arange(turned.shape[0] + 1))
-            values = turned[result, first, second]
-            tables.append((start.tolist(), first.tolist(), second.tolist(), values.tolist()))
+            of_pairs = turned[result, first]
+            pair, second = of_pairs.nonzero().unbind(1)
+            term = torch.searchsorted(pair, torch.arange(len(first) + 1))
+            values = of_pairs[pair, second]
+            tables.append((start.tolist(), first.tolist(), term.tolist(), second.tolist(), values.tolist()))
         return tables
 
     def couplings(self) -> Tensor:
@@ -157,13 +168,13 @@ class ConvolutionTables:
 
     Attributes:
         sample: S.
-        edge: the rows of all B_k one after the other, transposed, shape (edge_dim, rows), float64.
+        edge: all B_k beside each other.
         widths: components of the edge that have the weight k, in their order.
         project: P.
     """
 
     sample: Sampling
-    edge: Tensor
+    edge: Sampling
     widths: tuple[int, ...]
     project: Sampling
 

@@ -18,10 +18,11 @@ _ROWS, _LARGEST_BLOCK = 16, 128
 def _tables(handle: str, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """S, Pᵀ, and the edge's matrix as (n_weights, edge_dim, rows) with zeros where a component has another weight."""
     tables = convolution_tables(handle)
-    edge = torch.zeros(len(tables.widths), *tables.edge.shape, dtype=torch.float64)
+    matrix = tables.edge.matrix.mT
+    edge = torch.zeros(len(tables.widths), *matrix.shape, dtype=torch.float64)
     first = 0
     for k, width in enumerate(tables.widths):
-        edge[k, first : first + width] = tables.edge[first : first + width]
+        edge[k, first : first + width] = matrix[first : first + width]
         first += width
     matrices = (tables.sample.matrix, tables.project.matrix.mT.contiguous(), edge)
     sample, project, edge = (matrix.to(device, dtype) for matrix in matrices)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from atomsym.core.topology import EdgeTopology
 from atomsym.kernels.memory import recycled_empty
-from atomsym.kernels.multilinear_convolution import MultilinearConvolution
+from atomsym.kernels.multilinear_form import MultilinearForm
 from atomsym.kernels.native import cpu_extension, n_threads
 from atomsym.kernels.so2_convolution.frames import frame_size
 from atomsym.kernels.so2_convolution.product import SO2Product, so2_product_of
@@ -24,7 +24,7 @@ def _out_shape(operands: Sequence[Tensor], wiring: Sequence[Tensor], handle: str
 
 
 # The frame turns features in and messages back: two operands, so that the form is linear in each.
-_CONVOLUTION = MultilinearConvolution("so2", {"x": 3, "frames_in": 2, "w": 3, "frames_out": 2}, 3, _out_shape)
+_CONVOLUTION = MultilinearForm("so2", {"x": 3, "frames_in": 2, "w": 3, "frames_out": 2}, 3, _out_shape)
 
 
 def convolution(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from atomsym.core.topology import EdgeTopology
 from atomsym.kernels.memory import recycled_empty
-from atomsym.kernels.multilinear_convolution import MultilinearConvolution
+from atomsym.kernels.multilinear_form import MultilinearForm
 from atomsym.kernels.native import cpu_extension, n_threads
 from atomsym.kernels.so2_convolution.frames import EdgeFrames
 from atomsym.kernels.so2_convolution.linear_description import OrderLinear, order_linear_of
@@ -57,12 +57,12 @@ def _sum_shape(operands: Sequence[Tensor], wiring: Sequence[Tensor], handle: str
     return wiring[2].shape[0] - 1, (_degrees(handle)[0] + 1) ** 2, operands[0].shape[-1]
 
 
-_GATHER = MultilinearConvolution("so2_gather", {"x": 3, "frames": 2, "factors": 3, "matrices": 1}, 2, _gather_shape)
-_SUM = MultilinearConvolution("so2_sum", {"rows": 3, "frames": 2, "weights": 1}, 3, _sum_shape)
+_GATHER = MultilinearForm("so2_gather", {"x": 3, "frames": 2, "factors": 3, "matrices": 1}, 2, _gather_shape)
+_SUM = MultilinearForm("so2_sum", {"rows": 3, "frames": 2, "weights": 1}, 3, _sum_shape)
 
 
 def _run(
-    form: MultilinearConvolution,
+    form: MultilinearForm,
     kind: str,
     tensors: Sequence[Tensor | None],
     wiring: Sequence[Tensor],
@@ -94,7 +94,7 @@ def _run(
     )
 
 
-def _forward(form: MultilinearConvolution, *args: Any) -> Tensor:
+def _forward(form: MultilinearForm, *args: Any) -> Tensor:
     n = len(form.operands)
     operands, wiring, handle = args[:n], args[n : n + _N_WIRING], args[-1]
     out = recycled_empty(form.out_shape(operands, wiring, handle), operands[0].dtype)
@@ -103,7 +103,7 @@ def _forward(form: MultilinearConvolution, *args: Any) -> Tensor:
     return out
 
 
-def _gradients(form: MultilinearConvolution, *args: Any) -> tuple[Tensor, ...]:
+def _gradients(form: MultilinearForm, *args: Any) -> tuple[Tensor, ...]:
     n = len(form.operands)
     operands, wiring, handle, needs = args[: n + 1], args[n + 1 : n + 1 + _N_WIRING], args[-n - 1], args[-n:]
     shapes = form.gradient_shapes(operands[0], operands[1:], needs)
@@ -112,7 +112,7 @@ def _gradients(form: MultilinearConvolution, *args: Any) -> tuple[Tensor, ...]:
     return results
 
 
-def _second(form: MultilinearConvolution, n_along: int, *args: Any) -> tuple[Tensor, ...]:
+def _second(form: MultilinearForm, n_along: int, *args: Any) -> tuple[Tensor, ...]:
     n = len(form.operands)
     tensors, needs = args[: 2 * n + 1], args[-n - 1 :]
     wiring, handle = args[2 * n + 1 : 2 * n + 1 + _N_WIRING], args[-n - 2]

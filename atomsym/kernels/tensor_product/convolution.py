@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -10,11 +12,11 @@ from atomsym.core.topology import EdgeTopology
 from atomsym.kernels.backends import Backend, Operation, constant_when_compiled
 from atomsym.kernels.native import cpu_reason
 from atomsym.kernels.tensor_product import (
-    multilinear,
     native,
     reference,
     triton_backend,  # noqa: F401  registers its operators
 )
+from atomsym.kernels.tensor_product.operators import CONVOLUTION
 from atomsym.kernels.tensor_product.product import ChannelwiseProduct
 from atomsym.kernels.triton_support import interpreting, triton_device_types, triton_reason
 
@@ -69,13 +71,31 @@ def tensor_product_convolution(
     operands = (node_features, edge_features, weights)
     batched = [operand.ndim - dims for operand, dims in zip(operands, (3, 2, 3), strict=True)]
     _check(operands, batched, topology, product)
-    x, y, w = (operand if extra else operand.unsqueeze(0) for operand, extra in zip(operands, batched, strict=True))
-    chosen = _select(backend, x.device.type, x.dtype, product.max_degree)
+    first = operands[0]
+    chosen = _select(backend, first.device.type, first.dtype, product.max_degree)
     if chosen == "reference":
+        x, y, w = (operand if extra else operand.unsqueeze(0) for operand, extra in zip(operands, batched, strict=True))
         out = reference.convolution(x, y, w, topology, product)
-    else:
-        out = multilinear.convolution(x, y, w, topology.wiring, product.handle, chosen)
-    return out if any(batched) else out.squeeze(0)
+        return out if any(batched) else out.squeeze(0)
+    # A batch of 1 is shared by a larger one, as what has no batch axis is.
+    sizes = {operand.shape[0] for operand, extra in zip(operands, batched, strict=True) if extra}
+    x, y, w = (
+        operand.squeeze(0) if extra and operand.shape[0] == 1 and len(sizes) > 1 else operand
+        for operand, extra in zip(operands, batched, strict=True)
+    )
+    return compiled(chosen, x, y, w, topology, product)
+
+
+def compiled(
+    backend: str,
+    node_features: Tensor,
+    edge_features: Tensor,
+    weights: Tensor,
+    topology: EdgeTopology,
+    product: ChannelwiseProduct,
+) -> Tensor:
+    """No intermediate per edge and component; operands without a batch axis are shared by the batch."""
+    return CONVOLUTION(backend, (node_features, edge_features, weights), topology, product.handle)
 
 
 def _check(
@@ -114,7 +134,7 @@ OPERATION.register(Backend("reference", reference.convolution))
 OPERATION.register(
     Backend(
         "cpp",
-        multilinear.convolution,
+        partial(compiled, "cpp"),
         device_types=frozenset({"cpu"}),
         max_degree=native.MAX_DEGREE,
         priority=20,
@@ -124,7 +144,7 @@ OPERATION.register(
 OPERATION.register(
     Backend(
         "triton",
-        multilinear.convolution,
+        partial(compiled, "triton"),
         device_types=triton_device_types(),
         priority=-10 if interpreting() else 10,  # the interpreter is for tests: never chosen by auto
         unavailable=triton_reason,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -12,9 +11,8 @@ from torch import Tensor
 
 from atomsym.kernels.memory import recycled_empty
 from atomsym.kernels.native import cpu_extension, n_threads
-from atomsym.kernels.tensor_product.multilinear import define
+from atomsym.kernels.tensor_product.operators import CONVOLUTION
 from atomsym.kernels.tensor_product.product import product_of
-from atomsym.kernels.tensor_product.shapes import batch_of, gradient_shapes, out_shape, second_shapes
 from atomsym.kernels.tensor_product.tables import tables_of
 
 MAX_DEGREE = 6
@@ -61,49 +59,48 @@ def _addresses(tensors: Sequence[Tensor | None]) -> list[int]:
     return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
-def _strides(operands: Sequence[Tensor | None]) -> list[int]:
-    """Elements from one batch entry to the next; zero for an operand that the batch shares."""
-    return [0 if operand is None or operand.shape[0] == 1 else math.prod(operand.shape[1:]) for operand in operands]
+def _sizes(x: Tensor, y: Tensor) -> list[int]:
+    """Nodes, edges and channels."""
+    return [x.shape[-3], y.shape[-2], x.shape[-1]]
 
 
-def _forward(x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> Tensor:
-    wiring, product = tuple(index.contiguous() for index in rest[:5]), rest[5]
-    operands = (x.contiguous(), y.contiguous(), w.contiguous())
-    out = recycled_empty(out_shape(x, y, w, product), x.dtype)
-    if out.numel() == 0:
-        return out
-    sizes = [out.shape[0], x.shape[1], y.shape[1], x.shape[3]]
-    _kernel("forward", x.dtype)(
-        plan_address(product),
-        _addresses(wiring),
-        sizes,
-        _addresses(operands),
-        _strides(operands),
-        out.data_ptr(),
-        n_threads(),
-    )
+def _forward(*args: Any) -> Tensor:
+    operands, wiring, handle = [x.contiguous() for x in args[:3]], [index.contiguous() for index in args[3:8]], args[8]
+    x, y = operands[:2]
+    out = recycled_empty(CONVOLUTION.out_shape(operands, wiring, handle), x.dtype)
+    if out.numel():
+        batch, strides = CONVOLUTION.batch_strides(operands, forward=True)
+        _kernel("forward", x.dtype)(
+            plan_address(handle),
+            _addresses(wiring),
+            [batch, *_sizes(x, y)],
+            _addresses(operands),
+            strides,
+            out.data_ptr(),
+            n_threads(),
+        )
     return out
 
 
-def _gradients(g: Tensor, x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-    wiring, product, needs = tuple(index.contiguous() for index in rest[:5]), rest[5], rest[6:]
-    operands = (g.contiguous(), x.contiguous(), y.contiguous(), w.contiguous())
-    shapes = gradient_shapes(g, x, y, w, *needs)
-    grad_x, grad_y, grad_w = (recycled_empty(shape, x.dtype) for shape in shapes)
-    results = (grad_x, grad_y, grad_w)
-    sizes = [batch_of(*operands), x.shape[1], y.shape[1], x.shape[3]]
+def _gradients(*args: Any) -> tuple[Tensor, ...]:
+    operands, wiring = [x.contiguous() for x in args[:4]], [index.contiguous() for index in args[4:9]]
+    handle, needs = args[9], args[10:]
+    x, y = operands[1:3]
+    shapes = CONVOLUTION.gradient_shapes(operands[0], operands[1:], needs)
+    results = tuple(recycled_empty(shape, x.dtype) for shape in shapes)
+    batch, strides = CONVOLUTION.batch_strides(operands)
+    sizes = [batch, *_sizes(x, y)]
     if 0 in sizes:
         for result in results:
             result.zero_()
         return results
-    targets = [result.data_ptr() if need else 0 for result, need in zip(results, needs, strict=True)]
     _kernel("gradients", x.dtype)(
-        plan_address(product),
+        plan_address(handle),
         _addresses(wiring),
         sizes,
         _addresses(operands),
-        _strides(operands),
-        *targets,
+        strides,
+        *_targets(results, needs),
         n_threads(),
     )
     return results
@@ -111,21 +108,32 @@ def _gradients(g: Tensor, x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> tuple[
 
 def _second(*args: Any) -> tuple[Tensor, ...]:
     operands = [None if operand is None else operand.contiguous() for operand in args[:7]]
-    wiring, product, needs = tuple(index.contiguous() for index in args[7:12]), args[12], args[13:]
+    wiring, handle, needs = [index.contiguous() for index in args[7:12]], args[12], args[13:]
     x, y, along_y = args[1], args[2], args[5]
-    results = tuple(recycled_empty(shape, x.dtype) for shape in second_shapes(*args[:7], *needs))
-    sizes = [batch_of(*(operand for operand in operands if operand is not None)), x.shape[1], y.shape[1], x.shape[3]]
+    results = tuple(recycled_empty(shape, x.dtype) for shape in CONVOLUTION.second_shapes(operands, needs))
+    batch, strides = CONVOLUTION.batch_strides(operands)
+    sizes = [batch, *_sizes(x, y)]
     if 0 in sizes:
         for result in results:
             result.zero_()
         return results
     if along_y is not None and along_y.numel() == 0:
         operands[5] = None  # no edge components: an empty tensor may have no address
-    targets = [result.data_ptr() if need else 0 for result, need in zip(results, needs, strict=True)]
     _kernel("second", x.dtype)(
-        plan_address(product), _addresses(wiring), sizes, _addresses(operands), _strides(operands), targets, n_threads()
+        plan_address(handle),
+        _addresses(wiring),
+        sizes,
+        _addresses(operands),
+        strides,
+        _targets(results, needs),
+        n_threads(),
     )
     return results
 
 
-define("cpp", _forward, _gradients, ("CPU",), _second)
+def _targets(results: Sequence[Tensor], needs: Sequence[bool]) -> list[int]:
+    """Addresses of the wanted results, 0 for others."""
+    return [result.data_ptr() if need else 0 for result, need in zip(results, needs, strict=True)]
+
+
+CONVOLUTION.define("cpp", _forward, _gradients, ("CPU",), _second)

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atomsym.kernels.tensor_product.multilinear import define
+from atomsym.kernels.tensor_product.operators import CONVOLUTION
 from atomsym.kernels.tensor_product.product import ChannelwiseProduct, product_of
-from atomsym.kernels.tensor_product.shapes import batch_of, gradient_shapes, out_shape
 from atomsym.symmetry import Irreps, wigner_3j
 
 _LARGEST_BLOCK = 128
@@ -154,29 +153,39 @@ def _edge_arguments(
     )
 
 
-def _forward(x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> Tensor:
-    receiver, sender, receiver_offsets, _, _, handle = rest
-    tables = _tables(handle, x.device)
-    out = x.new_zeros(out_shape(x, y, w, handle))
+def _with_batch(operands: Sequence[Tensor]) -> list[Tensor]:
+    """Operands with a batch axis, of size 1 where there was none."""
+    ranks = CONVOLUTION.ranks[-len(operands) :]
+    return [x if x.ndim > rank else x.unsqueeze(0) for x, rank in zip(operands, ranks, strict=True)]
+
+
+def _forward(*args: Any) -> Tensor:
+    (receiver, sender, receiver_offsets, _, _), handle = args[3:8], args[8]
+    out = args[0].new_zeros(CONVOLUTION.out_shape(args[:3], args[3:8], handle))
     if out.numel() and receiver.numel():
+        x, y, w = _with_batch(args[:3])
+        tables = _tables(handle, x.device)
+        full = out if out.ndim > CONVOLUTION.ranks[0] else out.unsqueeze(0)
         walk = (receiver_offsets, None, sender)
-        _contract(out, x.contiguous(), w.contiguous(), _matrices(y, tables), walk, tables.forward)
+        _contract(full, x.contiguous(), w.contiguous(), _matrices(y, tables), walk, tables.forward)
     return out
 
 
-def _gradients(g: Tensor, x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-    receiver, sender, _, order, offsets, handle, *needs = rest
-    product, tables = product_of(handle), _tables(handle, x.device)
-    g, x, w = g.contiguous(), x.contiguous(), w.contiguous()
-    grad_x, grad_y, grad_w = (x.new_zeros(shape) for shape in gradient_shapes(g, x, y, w, *needs))
-    if not (x.shape[3] and receiver.numel() and product.n_paths):
-        return grad_x, grad_y, grad_w
+def _gradients(*args: Any) -> tuple[Tensor, ...]:
+    (receiver, sender, _, order, offsets), handle, needs = args[4:9], args[9], args[10:]
+    product, tables = product_of(handle), _tables(handle, args[0].device)
+    batch, _ = CONVOLUTION.batch_strides(args[:4])
+    results = tuple(args[0].new_zeros(shape) for shape in CONVOLUTION.gradient_shapes(args[0], args[1:4], needs))
+    g, x, y, w = _with_batch(args[:4])
+    if not (batch and x.shape[3] and receiver.numel() and product.n_paths):
+        return results
     from atomsym.kernels.tensor_product.triton_kernels import matrix_kernel, weight_kernel
 
-    batch, n_edges, channels = batch_of(g, x, y, w), receiver.shape[0], x.shape[3]
-    matrix = _matrices(y, tables)
+    n_edges, channels = receiver.shape[0], x.shape[3]
+    g, x, w, matrix = g.contiguous(), x.contiguous(), w.contiguous(), _matrices(y, tables)
     rows, block = _next_power_of_2(tables.rows), min(_LARGEST_BLOCK, _next_power_of_2(channels))
     if needs[0]:
+        grad_x = results[0].view(batch, *results[0].shape[-3:])
         _contract(grad_x, g, w, matrix, (offsets, order, receiver), tables.backward)
     if needs[1]:
         grad_matrix = x.new_empty(batch, n_edges, tables.couplings.shape[1])
@@ -184,13 +193,13 @@ def _gradients(g: Tensor, x: Tensor, y: Tensor, w: Tensor, *rest: Any) -> tuple[
         matrix_kernel[(n_edges, product.n_paths, batch)](
             grad_matrix, g, x, w, receiver, sender, *arguments, ROWS=rows, BLOCK=block
         )
-        grad_y = grad_matrix @ tables.couplings.to(y.dtype).T
+        results[1].copy_((grad_matrix @ tables.couplings.to(y.dtype).T).view_as(results[1]))
     if needs[2]:
         arguments = _edge_arguments(product, tables, g, x, matrix, n_edges)
         weight_kernel[(n_edges, product.n_paths, batch * (-(-channels // block)))](
-            grad_w, g, x, matrix, receiver, sender, *arguments, ROWS=rows, BLOCK=block
+            results[2], g, x, matrix, receiver, sender, *arguments, ROWS=rows, BLOCK=block
         )
-    return grad_x, grad_y, grad_w
+    return results
 
 
-define("triton", _forward, _gradients, ("CPU", "CUDA"))
+CONVOLUTION.define("triton", _forward, _gradients, ("CPU", "CUDA"))

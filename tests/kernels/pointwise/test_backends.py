@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
+from itertools import combinations
 
 import pytest
 import torch
@@ -285,7 +286,11 @@ def test_raw_operators_keep_their_contract() -> None:
         torch.library.opcheck(operators.pointwise_gradients_cpp.default, gradients, test_utils=checks)
     handle = f"gaunt_product {GauntProduct((SH(1), SH(2)), SH(3)).handle}"
     x, y = torch.randn(2, 9, 3, generator=generator()), torch.randn(2, 16, 3, generator=generator())
-    torch.library.opcheck(operators.pointwise_product2_cpp.default, (x, y, handle, 0), test_utils=checks)
+    torch.library.opcheck(operators.pointwise_product2_forward_cpp.default, (x, y, handle), test_utils=checks)
+    g = torch.randn(2, 16, 3, generator=generator())
+    for needs in ((True, True), (False, True)):
+        gradients = (g, x, y, handle, *needs)
+        torch.library.opcheck(operators.pointwise_product2_gradients_cpp.default, gradients, test_utils=checks)
 
 
 # What the compiled kernels are given ---------------------------------------------------------------------------------
@@ -313,6 +318,39 @@ def test_two_steps_to_the_grid_are_one(product: GauntProduct) -> None:
         assert sampling.n_products < sampling.matrix.numel()
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_derivatives_for_some_operands_are_those_for_all(name: str) -> None:
+    """Kernels take other ways where not every derivative is wanted."""
+    topology = random_topology(4, 9, generator(1))
+    call, operands = CASES[name].on("cpp", topology), CASES[name].operands(n=4, e=9, c=5)
+
+    def gradients(wanted: Sequence[int]) -> dict[int, Tensor]:
+        inputs = [operand.clone().requires_grad_(place in wanted) for place, operand in enumerate(operands)]
+        loss = call(*inputs).square().sum()
+        return dict(zip(wanted, torch.autograd.grad(loss, [inputs[place] for place in wanted]), strict=True))
+
+    expected = gradients(range(len(operands)))
+    for n_wanted in range(1, len(operands)):
+        for wanted in combinations(range(len(operands)), n_wanted):
+            for place, found in gradients(wanted).items():
+                assert deviation(found, expected[place]) < ALGEBRA.float64
+
+
+def test_couplings_are_those_of_the_form() -> None:
+    """The lists that the kernel walks, added up again, for each slot that is left out."""
+    for product in (GauntProduct((SH(2), SH(1)), SH(3)), GauntProduct((SH(2), SH(2)), pseudo(2), "vector")):
+        made = gaunt_native._tables(product.handle)
+        for out, (start, first, term, second, values) in enumerate(made.table()[3]):
+            cube = made.couplings().permute(out, (out + 1) % 3, (out + 2) % 3)
+            found = torch.zeros_like(cube)
+            for result in range(len(start) - 1):
+                for pair in range(start[result], start[result + 1]):
+                    assert term[pair] < term[pair + 1]
+                    for t in range(term[pair], term[pair + 1]):
+                        found[result, first[pair], second[t]] += values[t]
+            assert torch.equal(found, cube)
+
+
 def test_couplings_are_taken_where_they_are_fewer() -> None:
     """Few degrees: couplings. High degrees and decompositions that are not exact: rows."""
     for product, by_couplings in (
@@ -334,7 +372,7 @@ def test_a_projection_without_the_weights_of_the_grid_is_seen(degree: int, monke
     case = gaunt_case(product)
     x, y = case.operands(n=3, c=4)
     expected = case.on("cpp", random_topology(3, 0, generator()))(x, y)
-    assert deviation(pointwise_product((x, y), f"wrong {degree}"), expected) > 1e-2
+    assert deviation(pointwise_product("cpp", (x, y), f"wrong {degree}"), expected) > 1e-2
 
 
 def test_a_wrong_order_of_factors_is_seen_in_vector_signals(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from atomsym.core.topology import EdgeTopology
-from atomsym.kernels.tensor_product import ChannelwiseProduct, multilinear, tensor_product_convolution
+from atomsym.kernels.tensor_product import ChannelwiseProduct, tensor_product_convolution
+from atomsym.kernels.tensor_product.operators import CONVOLUTION
 from atomsym.symmetry import Irreps
 from atomsym.testing.convolutions import deviation, random_topology
 from atomsym.testing.tolerances import BACKEND_PARITY
@@ -55,7 +56,7 @@ def by_autograd(
 def composed() -> Iterator[None]:
     """The C++ backend without its fused operator."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(multilinear, "_SECOND", {})
+        patch.setattr(CONVOLUTION, "_second", {})
         yield
 
 
@@ -130,7 +131,7 @@ def test_fused_second_derivatives_can_be_differentiated_and_mapped() -> None:
     inputs = [tensor.requires_grad_() for tensor in tensors]
 
     def second(*values: Tensor) -> tuple[Tensor, ...]:
-        results: tuple[Tensor, ...] = multilinear._SECOND["cpp"](
+        results: tuple[Tensor, ...] = CONVOLUTION._second["cpp"](
             *values, *topology.wiring, product.handle, ON, ON, ON, ON
         )
         return results

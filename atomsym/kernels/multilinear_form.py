@@ -1,6 +1,6 @@
-"""Functions of edges that are linear in each operand: two or three raw operators a backend, derivatives of any order.
+"""Functions that are linear in each operand: two or three raw operators a backend, derivatives of any order.
 
-The form F(g, o1, …, ok) = ⟨g, convolution(o1, …, ok)⟩ is linear in every operand. Its derivative for g is the forward
+The form F(g, o1, …, ok) = ⟨g, function(o1, …, ok)⟩ is linear in every operand. Its derivative for g is the forward
 operator, those for the operands come together from the gradients operator, and both are again such forms with other
 tensors in the places: that is what closes differentiation. A *term* below is F with named tensors in its places.
 
@@ -21,12 +21,11 @@ from atomsym.core.errors import InputError
 from atomsym.core.topology import EdgeTopology
 from atomsym.kernels.differentiable_operator import Call, DifferentiableOperator, Inputs
 
-_WIRING = "Tensor receiver, Tensor sender, Tensor receiver_offsets, Tensor sender_order, Tensor sender_offsets"
-_N_WIRING = 5
+_WIRING = ("receiver", "sender", "receiver_offsets", "sender_order", "sender_offsets")
 
 
-class MultilinearConvolution:
-    """The operators of a function of edges, by backend.
+class MultilinearForm:
+    """The operators of a function that is linear in each operand, of edges or not, by backend.
 
     An operand may have a leading batch axis, which it then shares with all that have one; results have it too.
 
@@ -35,6 +34,8 @@ class MultilinearConvolution:
         operands: names of the operands, none of them ``g``, and how many axes each has without a batch.
         out_rank: axes of the result without a batch.
         out_shape: (operands, wiring, handle) → shape of the result without a batch.
+        on_edges: the function also reads the wiring of edges: the five tensors of an ``EdgeTopology``, which the
+            operators take after the operands.
     """
 
     def __init__(
@@ -43,17 +44,21 @@ class MultilinearConvolution:
         operands: Mapping[str, int],
         out_rank: int,
         out_shape: Callable[[Sequence[Tensor], Sequence[Tensor], str], tuple[int, ...]],
+        *,
+        on_edges: bool = True,
     ) -> None:
         self.name, self.operands, self._out_shape = name, tuple(operands), out_shape
         self.ranks = (out_rank, *operands.values())
+        self._wiring = _WIRING if on_edges else ()
         self._forward: dict[str, DifferentiableOperator] = {}
         self._gradients: dict[str, DifferentiableOperator] = {}
         self._second: dict[str, DifferentiableOperator] = {}
         self._second_along: dict[str, frozenset[str]] = {}
 
-    def __call__(self, backend: str, operands: Sequence[Tensor], topology: EdgeTopology, handle: str) -> Tensor:
-        """The differentiable function."""
-        result: Tensor = self._forward[backend](*operands, *topology.wiring, handle)
+    def __call__(self, backend: str, operands: Sequence[Tensor], topology: EdgeTopology | None, handle: str) -> Tensor:
+        """The differentiable function; without edges there is no topology."""
+        wiring = () if topology is None else topology.wiring
+        result: Tensor = self._forward[backend](*operands, *wiring, handle)
         return result
 
     def define(
@@ -78,11 +83,12 @@ class MultilinearConvolution:
             second_along: operands along which ``second`` can go, None: all; others go by the first two operators.
         """
         tensors = ", ".join(f"Tensor {name}" for name in self.operands)
+        context = "".join(f"Tensor {name}, " for name in self._wiring) + "str handle"
         wanted = ", ".join(f"bool need_{name}" for name in self.operands)
         returned = ", ".join("Tensor" for _ in self.operands)
         self._forward[backend] = DifferentiableOperator(
             f"{self.name}_forward_{backend}",
-            f"({tensors}, {_WIRING}, str handle) -> Tensor",
+            f"({tensors}, {context}) -> Tensor",
             dict.fromkeys(keys, forward),
             shapes=self._empty_forward,
             backward=partial(self._forward_backward, backend),
@@ -90,7 +96,7 @@ class MultilinearConvolution:
         )
         self._gradients[backend] = DifferentiableOperator(
             f"{self.name}_gradients_{backend}",
-            f"(Tensor g, {tensors}, {_WIRING}, str handle, {wanted}) -> ({returned})",
+            f"(Tensor g, {tensors}, {context}, {wanted}) -> ({returned})",
             dict.fromkeys(keys, gradients),
             shapes=self._empty_gradients,
             backward=partial(self._gradients_backward, backend),
@@ -101,8 +107,7 @@ class MultilinearConvolution:
             directions = ", ".join(f"Tensor? along_{name}" for name in self.operands)
             self._second[backend] = DifferentiableOperator(
                 f"{self.name}_second_{backend}",
-                f"(Tensor g, {tensors}, {directions}, {_WIRING}, str handle, bool need_g, {wanted}) "
-                f"-> (Tensor, {returned})",
+                f"(Tensor g, {tensors}, {directions}, {context}, bool need_g, {wanted}) -> (Tensor, {returned})",
                 dict.fromkeys(keys, second),
                 shapes=self._empty_second,
                 backward=partial(self._second_backward, backend),
@@ -252,14 +257,14 @@ class MultilinearConvolution:
     def _forward_batching(
         self, call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs
     ) -> tuple[Tensor, int]:
-        operands, inner = _fold(size, in_dims, inputs, self.ranks[1:])
+        operands, inner = _fold(size, in_dims, inputs, self.ranks[1:], len(self._wiring))
         result = call(*operands, *inputs[len(operands) :])
         return result.unflatten(0, (size, *inner)) if inner else result, 0
 
     def _gradients_batching(
         self, ranks: Sequence[int], call: Call, size: int, in_dims: tuple[int | None, ...], inputs: Inputs
     ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
-        operands, inner = _fold(size, in_dims, inputs, ranks)
+        operands, inner = _fold(size, in_dims, inputs, ranks, len(self._wiring))
         results = call(*operands, *inputs[len(operands) :])
         needs = inputs[-len(results) :]
         unfolded = tuple(
@@ -280,7 +285,7 @@ def _in_shape_of(operand: Tensor, derivative: Tensor) -> Tensor:
 
 
 def _fold(
-    size: int, in_dims: Sequence[int | None], args: Sequence[Any], ranks: Sequence[int]
+    size: int, in_dims: Sequence[int | None], args: Sequence[Any], ranks: Sequence[int], n_wiring: int
 ) -> tuple[list[Tensor | None], tuple[int, ...]]:
     """Merge a mapped axis with the batch axis, if there is one; operands that have neither stay shared, without a copy.
 
@@ -288,7 +293,7 @@ def _fold(
         The operands, and the size of the batch axis that was there already, as the beginning of a shape.
     """
     n = len(ranks)
-    if any(dim is not None for dim in in_dims[n : n + _N_WIRING]):
+    if any(dim is not None for dim in in_dims[n : n + n_wiring]):
         raise InputError("vmap over the edges' wiring is not possible; batch graphs with AtomGraph.batch instead")
     dims = in_dims[:n]
     moved = [arg if dim is None else arg.movedim(dim, 0) for arg, dim in zip(args[:n], dims, strict=True)]
