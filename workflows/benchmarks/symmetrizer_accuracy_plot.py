@@ -124,7 +124,7 @@ def _draw_properties(figure: Figure, result: AccuracyComparison, chosen: Accurac
         of_part = replace(result, rows=rows)
         axes.axhline(result.composition[part], color=GREY, linestyle="--", linewidth=1.0)
         _draw_speed(axes, of_part, chosen, _looks(rows))
-        axes.set_title(f"{part.replace('-', ' ')} (its mean: {result.baseline[part]:.2f})")
+        axes.set_title(f"{part.replace('-', ' ')} (MAE of the mean: {result.baseline[part]:.2f})")
         if part == parts[0]:
             elements = Line2D([], [], color=GREY, linestyle="--", linewidth=1.0, label="a value of each element")
             _legend(figure, rows, _looks(rows), elements)
