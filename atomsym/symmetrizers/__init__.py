@@ -19,6 +19,7 @@ from atomsym.symmetrizers.symmetrizer import (
     symmetrizer,
     symmetrizers,
 )
+from atomsym.symmetrizers.tensors import symmetrized_tensors
 from atomsym.symmetrizers.vector_network import VectorNetwork
 from atomsym.symmetrizers.weighted import Weighted, WeightedConfig
 
@@ -45,6 +46,7 @@ __all__ = [
     "register_symmetrizer",
     "rotated_copies",
     "symmetrized_settings",
+    "symmetrized_tensors",
     "symmetrizer",
     "symmetrizers",
 ]

@@ -35,9 +35,25 @@ class RotatedCopies:
 
     def mean_vectors(self, values: Tensor, n_atoms: int) -> Tensor:
         """Σ w v Rᵀ over the copies of each atom, in the original axes; from shape (n_copied, 3) to (n_atoms, 3)."""
-        weighted = self.frames.rotations * self.frames.weights[:, None, None]
-        back = weighted.to(values.dtype).index_select(0, self.frame)
-        return values.new_zeros(n_atoms, 3).index_add(0, self.atom, torch.einsum("nb,nab->na", values, back))
+        return self.mean_tensors(values, n_atoms)
+
+    def mean_tensors(self, values: Tensor, n: int, of_systems: bool = False) -> Tensor:
+        """Σ w R … R v over the copies of each atom, or of each system, in the original axes.
+
+        Args:
+            values: Cartesian tensors of the copied atoms, shape (n_copied, 3, …, 3), or of the copies (of the frames),
+                (n_frames, 3, …, 3).
+            n: atoms, or systems, of the original graph.
+            of_systems: which of the two.
+        """
+        owner = self.frames.system if of_systems else self.atom
+        rotations, weights = self.frames.rotations.to(values.dtype), self.frames.weights.to(values.dtype)
+        if not of_systems:
+            rotations, weights = rotations.index_select(0, self.frame), weights.index_select(0, self.frame)
+        turned = values * weights.reshape(-1, *(1 for _ in values.shape[1:]))
+        for axis in range(1, values.ndim):
+            turned = torch.einsum("n...b,nab->n...a", turned.movedim(axis, -1), rotations).movedim(-1, axis)
+        return values.new_zeros(n, *values.shape[1:]).index_add(0, owner, turned)
 
 
 def rotated_copies(graph: AtomGraph, frames: Frames) -> RotatedCopies:

@@ -8,8 +8,8 @@ from torch import Tensor
 from atomsym.core.errors import InputError
 from atomsym.symmetry.frames.frame_set import Frames
 
-TIE = 1e-9
-"""Relative difference within which two weights count as equal."""
+TIE = {torch.float64: 1e-9, torch.float32: 1e-4}
+"""Relative difference within which two weights count as equal: those of equivalent atoms differ by rounding."""
 
 
 def largest_frames(frames: Frames, n: int, n_systems: int) -> Frames:
@@ -30,7 +30,7 @@ def largest_frames(frames: Frames, n: int, n_systems: int) -> Frames:
     counts = frames.per_system(n_systems)
     starts = torch.cumsum(counts, 0) - counts
     place = torch.minimum(starts + n - 1, starts + (counts - 1).clamp(min=0)).clamp(max=max(len(order) - 1, 0))
-    bound = weights[order][place] * (1 - TIE)
+    bound = weights[order][place] * (1 - TIE[weights.dtype])
     kept = (weights >= bound[frames.system]).nonzero().squeeze(1)
     system, chosen = frames.system[kept], frames.weights.index_select(0, kept)
     total = chosen.new_zeros(n_systems).index_add(0, system, chosen)

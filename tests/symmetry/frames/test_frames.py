@@ -561,3 +561,14 @@ def test_the_heaviest_frames_stay_with_all_that_are_as_heavy() -> None:
         assert abs(float(kept[0] - kept[1])) < EXACT * abs(float(kept[0]))
     with pytest.raises(InputError, match="at least one"):
         largest_frames(frames, 0, 2)
+
+
+def test_equivalent_frames_stay_together_in_single_precision_too() -> None:
+    corners = torch.tensor([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
+    counts = set()
+    for operation in random_elements(6, "E3", generator=generator(16)):
+        vectors = (corners.double() @ operation.T).float()
+        owner = torch.zeros(8, dtype=torch.int64)
+        counts.add(largest_frames(weighted(FramePoints(vectors, owner, owner, 1), "E3", 0.0), 5, 1).n_frames)
+    assert len(counts) == 1
+    assert counts.pop() > 5
