@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,8 +54,20 @@ class SymmetricRelaxation:
     reason: str = ""
 
 
+Evaluated = tuple[float, Array, Array]
+"""Energy (eV), forces (eV/Å) and stress (eV/Å³, shape (3, 3)) of a structure."""
+EvaluateMany = Callable[[Sequence[Atoms]], Sequence[Evaluated | Exception]]
+"""Evaluates several structures together; what fails for one of them is its answer, and never raised."""
+
+
 class _RefusedError(Exception):
     """A geometry that is not to be evaluated, or whose evaluation failed."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    result: Evaluated | Exception
+    seconds: float  # that it took; in a batch, its share
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +100,7 @@ def relax_symmetric(
         fmax: at rest when no atom has a larger force, eV/Å, …
         smax: … and no component of the stress is larger, eV/Å³.
         max_steps: evaluations at most.
-        time_limit: s, looked at between evaluations.
+        time_limit: s of evaluations, looked at between them.
         should_stop: asked between evaluations.
 
     Raises:
@@ -102,28 +114,126 @@ def relax_symmetric(
         >>> found.converged, round(float(found.crystal.cell[0, 0]), 2)
         (True, 3.71)
     """
-    if not (fmax > 0 and smax > 0 and max_steps >= 1 and time_limit > 0):
-        raise ConfigError(f"fmax, smax, max_steps and time_limit must be positive; found {fmax}, {smax}, {max_steps}")
-    surface = _Surface(crystal, calculator)
-    deadline = time.monotonic() + time_limit
+    limits = _Limits(fmax, smax, max_steps, time_limit)
+    relaxation = _relaxation(crystal, limits, should_stop)
+    return _finish(relaxation, lambda structure: _evaluate(structure, calculator))
+
+
+def relax_symmetric_many(
+    crystals: Sequence[SymmetricCrystal],
+    evaluate: EvaluateMany,
+    *,
+    fmax: float = 0.05,
+    smax: float = 0.005,
+    max_steps: int = 200,
+    time_limit: float = float("inf"),
+    should_stop: Callable[[], object] = lambda: False,
+    together: int = 32,
+) -> Iterator[tuple[int, SymmetricRelaxation]]:
+    """The same for many crystals, whose structures are evaluated together: each goes the way that it goes alone.
+
+    Args:
+        crystals: to start from.
+        evaluate: such as ``atomsym.calculators.batches.evaluate_many`` gives it for a calculator.
+        fmax, smax, max_steps: see ``relax_symmetric``.
+        time_limit: s for each crystal, of its share in the time of the evaluations.
+        should_stop: asked between evaluations; then all that have begun end where they are, and no other begins.
+        together: crystals at a time; when one ends, the next begins.
+
+    Yields:
+        The place of a crystal and what came of it, as each ends.
+
+    Raises:
+        ConfigError: if a limit is not positive.
+    """
+    limits = _Limits(fmax, smax, max_steps, time_limit)
+    if together < 1:
+        raise ConfigError(f"at least one crystal has to be relaxed at a time; found together = {together}")
+    return _relax_many(crystals, evaluate, limits, should_stop, together)
+
+
+def _relax_many(
+    crystals: Sequence[SymmetricCrystal],
+    evaluate: EvaluateMany,
+    limits: _Limits,
+    should_stop: Callable[[], object],
+    together: int,
+) -> Iterator[tuple[int, SymmetricRelaxation]]:
+    waiting = deque(enumerate(crystals))
+    running: dict[int, _Relaxation] = {}
+    asked: dict[int, Atoms] = {}
+    answers: dict[int, _Answer | None] = {}
+    while waiting or running:
+        while waiting and len(running) < together and not should_stop():
+            place, crystal = waiting.popleft()
+            running[place], answers[place] = _relaxation(crystal, limits, should_stop), None
+        for place, answer in answers.items():
+            try:
+                asked[place] = running[place].send(answer)  # type: ignore[arg-type]
+            except StopIteration as end:
+                del running[place]
+                asked.pop(place, None)
+                yield place, end.value
+        answers = {}
+        if running:
+            started = time.monotonic()
+            found = evaluate([asked[place] for place in running])
+            seconds = (time.monotonic() - started) / len(running)
+            answers = {place: _Answer(one, seconds) for place, one in zip(running, found, strict=True)}
+        elif waiting and should_stop():
+            return
+
+
+@dataclass(frozen=True)
+class _Limits:
+    fmax: float
+    smax: float
+    max_steps: int
+    time_limit: float
+
+    def __post_init__(self) -> None:
+        if not (self.fmax > 0 and self.smax > 0 and self.max_steps >= 1 and self.time_limit > 0):
+            found = f"{self.fmax}, {self.smax}, {self.max_steps}, {self.time_limit}"
+            raise ConfigError(f"fmax, smax, max_steps and time_limit must be positive; found {found}")
+
+
+_Relaxation = Generator[Atoms, _Answer, SymmetricRelaxation]
+"""Yields structures that it wants to be evaluated, is sent the answers, and returns what came of it."""
+
+
+def _finish(relaxation: _Relaxation, evaluate: Callable[[Atoms], Evaluated | Exception]) -> SymmetricRelaxation:
+    """Carry out a relaxation alone."""
+    try:
+        structure = next(relaxation)
+        while True:
+            started = time.monotonic()
+            result = evaluate(structure)
+            structure = relaxation.send(_Answer(result, time.monotonic() - started))
+    except StopIteration as end:
+        found: SymmetricRelaxation = end.value
+        return found
+
+
+def _relaxation(crystal: SymmetricCrystal, limits: _Limits, should_stop: Callable[[], object]) -> _Relaxation:
+    surface = _Surface(crystal)
     vector = np.zeros(surface.freedom.size)
 
     def ended() -> str:
-        if surface.calls >= max_steps:
-            return f"{max_steps} steps"
-        return "time limit" if time.monotonic() > deadline else "stopped" if should_stop() else ""
+        if surface.calls >= limits.max_steps:
+            return f"{limits.max_steps} steps"
+        return "time limit" if surface.seconds > limits.time_limit else "stopped" if should_stop() else ""
 
     try:
-        point = surface(vector)
+        point = yield from surface.at(vector)
     except _RefusedError as error:
         return SymmetricRelaxation(crystal, np.nan, np.nan, np.nan, surface.calls, False, str(error))
     reason = ""
     for hold_cell in (True, False):
-        limit = FIRST_STAGE * fmax if hold_cell else fmax
+        limit = FIRST_STAGE * limits.fmax if hold_cell else limits.fmax
         if hold_cell and not surface.freedom.n_coordinates:
             continue
-        vector, point, reason = _minimise(surface, vector, point, limit, smax, hold_cell, ended)
-    converged = point.forces <= fmax and point.stress <= smax
+        vector, point, reason = yield from _minimise(surface, vector, point, limit, limits.smax, hold_cell, ended)
+    converged = point.forces <= limits.fmax and point.stress <= limits.smax
     return SymmetricRelaxation(
         surface.freedom.crystal(vector), point.energy, point.forces, point.stress, surface.calls, converged,
         "" if converged else reason or "no lower energy along the forces",
@@ -133,15 +243,19 @@ def relax_symmetric(
 class _Surface:
     """Energy and its gradient over the vector of free parameters."""
 
-    def __init__(self, crystal: SymmetricCrystal, calculator: BaseCalculator) -> None:
+    def __init__(self, crystal: SymmetricCrystal) -> None:
         self.freedom = Freedom(crystal)
         self.n_atoms = crystal.n_atoms
-        self.calls = 0
+        self.calls, self.seconds = 0, 0.0
         self._primitive = primitive_cell(crystal.protostructure)
-        self._calculator = calculator
         self._volume = abs(float(np.linalg.det(crystal.cell)))
 
-    def __call__(self, vector: Array) -> _Point:
+    def at(self, vector: Array) -> Generator[Atoms, _Answer, _Point]:
+        """The point of a vector; asks for the evaluation of its primitive cell.
+
+        Raises:
+            _RefusedError: if the geometry is not to be evaluated, or that fails.
+        """
         crystal = self.freedom.crystal(vector)
         growth = abs(float(np.linalg.det(crystal.cell))) / self._volume
         if not 1 / LARGEST_GROWTH < growth < LARGEST_GROWTH:
@@ -149,7 +263,14 @@ class _Surface:
         if (contact := closest_contact(crystal)) < CONTACT_FLOOR:
             raise _RefusedError(f"atoms came as close as {contact:.2f} of the sum of their radii")
         self.calls += 1
-        energy, forces, stress = _evaluate(primitive_atoms(crystal), self._calculator)
+        answer = yield primitive_atoms(crystal)
+        self.seconds += answer.seconds
+        if isinstance(answer.result, Exception):
+            error = answer.result
+            raise _RefusedError(f"the calculator failed ({type(error).__name__}: {error})") from error
+        energy, forces, stress = answer.result
+        if not (np.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(stress).all()):
+            raise _RefusedError("the calculator gave values that are not finite")
         images, n_cells = self._primitive.images, self._primitive.n_cells
         gradient = self.freedom.gradient(vector, forces[images], stress)
         largest = float(np.linalg.norm(forces, axis=1).max())
@@ -167,21 +288,15 @@ def primitive_atoms(crystal: SymmetricCrystal) -> Atoms:
     )
 
 
-def _evaluate(atoms: Atoms, calculator: BaseCalculator) -> tuple[float, Array, Array]:
-    """Energy (eV), forces (eV/Å) and stress (eV/Å³, shape (3, 3)).
-
-    Raises:
-        _RefusedError: if the calculator fails or a result is not finite.
-    """
+def _evaluate(atoms: Atoms, calculator: BaseCalculator) -> Evaluated | Exception:
+    """One structure with a calculator; calculators raise anything."""
     atoms = atoms.copy()
     atoms.calc = calculator
     try:
         energy, forces = float(atoms.get_potential_energy()), np.asarray(atoms.get_forces(), dtype=np.float64)
         stress = voigt_6_to_full_3x3_stress(np.asarray(atoms.get_stress(), dtype=np.float64))
-    except Exception as error:
-        raise _RefusedError(f"the calculator failed ({type(error).__name__}: {error})") from error
-    if not (np.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(stress).all()):
-        raise _RefusedError("the calculator gave values that are not finite")
+    except Exception as error:  # noqa: BLE001
+        return error
     return energy, forces, np.asarray(stress)
 
 
@@ -193,7 +308,7 @@ def _minimise(
     smax: float,
     hold_cell: bool,
     ended: Callable[[], str],
-) -> tuple[Array, _Point, str]:
+) -> Generator[Atoms, _Answer, tuple[Array, _Point, str]]:
     """Go down until the forces (and, with the cell, the stress) are small; the reason if that was not reached."""
     active = np.ones(len(vector), dtype=bool)
     active[: surface.freedom.n_lattice] = not hold_cell
@@ -211,7 +326,7 @@ def _minimise(
         problem = ""
         for _ in range(8):
             try:
-                new = surface(vector + step)
+                new = yield from surface.at(vector + step)
                 if new.energy <= point.energy + 1e-8 * surface.n_atoms:
                     break
                 problem = "no lower energy along the forces"

@@ -24,8 +24,8 @@ from atomsym.workflows.evaluate_crystals.read import read_generated, unreadable
 from atomsym.workflows.evaluate_generators.settings import EvaluateGeneratorsSettings
 from atomsym.workflows.generate.entry import Entry
 from atomsym.workflows.generate.prototypes import read_kept, read_prototypes, write_prototypes
-from atomsym.workflows.generate.relaxation import relax_entry
-from atomsym.workflows.generate.run import carry_out, realise_entry
+from atomsym.workflows.generate.relaxation import relax_entries
+from atomsym.workflows.generate.run import carry_out, one_by_one, realise_entry
 from atomsym.workflows.paths import make_folder
 
 Progress = Callable[[str, int, int], None]
@@ -81,13 +81,14 @@ def make_sample(
         single = replace(generation, realisations=1)
         drawn = carry_out(
             folder / "drawn.journal", "realising", entries,
-            lambda index, entry: realise_entry(single, index, entry, None), progress, _never,
+            one_by_one(lambda index, entry: realise_entry(single, index, entry, None)), progress, _never,
         )  # fmt: skip
         library = _library(entries, folder, settings, progress)
         evaluate = calculator()
         first = carry_out(
             folder / "realised.journal", "choosing geometries", entries[:n_relaxed],
-            lambda index, entry: realise_entry(generation, index, entry, evaluate, library), progress, _never,
+            one_by_one(lambda index, entry: realise_entry(generation, index, entry, evaluate, library)),
+            progress, _never,
         )  # fmt: skip
     else:
         content_hash, drawn, forced = "", [], ()
@@ -95,7 +96,7 @@ def make_sample(
         evaluate = calculator()
     relaxed = carry_out(
         folder / "relaxed.journal", "relaxing", first,
-        lambda index, entry: relax_entry(entry, evaluate, generation), progress, _never,
+        lambda pending: relax_entries(pending, evaluate, generation), progress, _never,
     )  # fmt: skip
     for before, after in zip(first, relaxed, strict=True):
         if before.protostructure != after.protostructure:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -10,7 +12,13 @@ from ase.calculators.calculator import BaseCalculator
 from ase.filters import FrechetCellFilter
 from ase.optimize import LBFGS
 
-from atomsym.calculators.symmetric_relaxation import primitive_atoms, relax_symmetric
+from atomsym.calculators.batches import evaluate_many
+from atomsym.calculators.symmetric_relaxation import (
+    SymmetricRelaxation,
+    primitive_atoms,
+    relax_symmetric,
+    relax_symmetric_many,
+)
 from atomsym.workflows.generate.entry import Entry
 from atomsym.workflows.generate.settings import GenerateSettings
 
@@ -18,15 +26,47 @@ RATTLE = 0.02  # Å, what frees a crystal from a saddle that its symmetry holds 
 SMAX = 0.005  # eV/Å³
 
 
+def relax_entries(
+    entries: Mapping[int, Entry], calculator: BaseCalculator, settings: GenerateSettings
+) -> Iterator[tuple[int, Entry]]:
+    """Entries with their relaxed geometries as they are done, many at a time where the calculator can.
+
+    Args:
+        entries: by their places.
+        calculator: any of ASE; models of this package are asked for many structures at once.
+        settings: of the run.
+    """
+    evaluate = evaluate_many(calculator)
+    if evaluate is None:
+        yield from ((place, relax_entry(entry, calculator, settings)) for place, entry in entries.items())
+        return
+    yield from ((place, entry) for place, entry in entries.items() if entry.crystal is None)
+    places = [place for place, entry in entries.items() if entry.crystal is not None]
+    crystals = [crystal for entry in entries.values() if (crystal := entry.crystal) is not None]
+    for number, found in relax_symmetric_many(crystals, evaluate, **_limits(settings)):
+        place = places[number]
+        yield place, _relaxed(entries[place], found, calculator, settings, settings.time_limit)
+
+
 def relax_entry(entry: Entry, calculator: BaseCalculator, settings: GenerateSettings) -> Entry:
     """The entry with its relaxed geometry; what goes wrong is noted in it and never raised."""
     if entry.crystal is None:
         return entry
     started = time.monotonic()
-    found = relax_symmetric(
-        entry.crystal, calculator, fmax=settings.fmax, smax=SMAX, max_steps=settings.max_steps,
-        time_limit=settings.time_limit,
-    )  # fmt: skip
+    found = relax_symmetric(entry.crystal, calculator, **_limits(settings))
+    return _relaxed(entry, found, calculator, settings, settings.time_limit - (time.monotonic() - started))
+
+
+def _limits(settings: GenerateSettings) -> dict[str, Any]:
+    return {
+        "fmax": settings.fmax, "smax": SMAX, "max_steps": settings.max_steps, "time_limit": settings.time_limit,
+    }  # fmt: skip
+
+
+def _relaxed(
+    entry: Entry, found: SymmetricRelaxation, calculator: BaseCalculator, settings: GenerateSettings, time_left: float
+) -> Entry:
+    """With what came of the relaxation within the symmetry, and after the one without if that is wanted."""
     if not np.isfinite(found.energy):
         return entry.with_(note=found.reason, converged=False, steps=found.steps)
     relaxed = entry.with_(
@@ -35,8 +75,7 @@ def relax_entry(entry: Entry, calculator: BaseCalculator, settings: GenerateSett
     )  # fmt: skip
     if not settings.free:
         return relaxed
-    left = settings.time_limit - (time.monotonic() - started)
-    return _relax_freely(relaxed, primitive_atoms(found.crystal), calculator, settings, left)
+    return _relax_freely(relaxed, primitive_atoms(found.crystal), calculator, settings, time_left)
 
 
 def _relax_freely(

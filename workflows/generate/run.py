@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from atomsym.workflows.calculator import absolute, make_calculator
 from atomsym.workflows.generate.entry import LOOSE_SYMPREC, Entry
 from atomsym.workflows.generate.prototypes import Known, read_kept, read_prototypes, write_prototypes
 from atomsym.workflows.generate.ranking import element_entries
-from atomsym.workflows.generate.relaxation import relax_entry
+from atomsym.workflows.generate.relaxation import relax_entries
 from atomsym.workflows.generate.settings import GenerateSettings
 from atomsym.workflows.journal import LABELS, Journal
 from atomsym.workflows.paths import make_folder
@@ -124,19 +124,20 @@ def _go_on(
     entries = [Entry(each.protostructure, each.log_likelihood) for each in drawn.found]
     entries = carry_out(
         folder / "realised.journal", REALISING, entries,
-        lambda index, entry: realise_entry(settings, index, entry, calculator, library), progress, should_stop,
+        one_by_one(lambda index, entry: realise_entry(settings, index, entry, calculator, library)),
+        progress, should_stop,
     )  # fmt: skip
     if calculator is not None:
         entries = carry_out(
             folder / "relaxed.journal", RELAXING, entries,
-            lambda index, entry: relax_entry(entry, calculator, settings), progress, should_stop,
+            lambda pending: relax_entries(pending, calculator, settings), progress, should_stop,
         )  # fmt: skip
     references: list[Entry] = []
     if calculator is not None:
         elements = {z for each in drawn.found for z in each.protostructure.elements}
         references = carry_out(
             folder / "references.journal", REFERENCES, element_entries(elements, settings.seed),
-            lambda index, entry: relax_entry(entry, calculator, settings), progress, should_stop,
+            lambda pending: relax_entries(pending, calculator, settings), progress, should_stop,
         )  # fmt: skip
     analysed = tuple(_analysed(entry, settings.symprec) for entry in entries)
     return Generated(analysed, tuple(references), drawn, content_hash, time.monotonic() - started)
@@ -199,11 +200,20 @@ def _read_drawn(file: Path) -> tuple[Drawn, str]:
         raise DataError(f"{file}: damaged ({error}); start a new run") from error
 
 
+Work = Callable[[dict[int, Entry]], Iterable[tuple[int, Entry]]]
+"""A piece of work on entries by their places."""
+
+
+def one_by_one(work: Callable[[int, Entry], Entry]) -> Work:
+    """A piece of work on one entry as one on many."""
+    return lambda pending: ((index, work(index, entry)) for index, entry in pending.items())
+
+
 def carry_out(
     path: Path,
     name: str,
     entries: list[Entry],
-    work: Callable[[int, Entry], Entry],
+    work: Work,
     progress: Progress,
     should_stop: Stop,
 ) -> list[Entry]:
@@ -213,7 +223,8 @@ def carry_out(
         path: journal of what has been done, which is not done again.
         name: of the stage, for the progress.
         entries: before the work.
-        work: from the place and the entry before it to the entry after it.
+        work: from the entries that are not done, by their places, to the places and entries after it, in any order;
+            see ``one_by_one``.
         progress: is told the stage, what is done of it and of how much.
         should_stop: asked between entries.
 
@@ -223,15 +234,16 @@ def carry_out(
     """
     with Journal(path) as journal:
         done = len(journal)
-        for index, entry in enumerate(entries):
-            if index in journal:
-                continue
-            if should_stop():
-                raise StoppedError(f"{name}: {done} of {len(entries)}")
-            progress(name, done, len(entries))
-            journal.append(index, LABELS, work(index, entry).to_text().encode())
-            done += 1
+        pending = {index: entry for index, entry in enumerate(entries) if index not in journal}
         progress(name, done, len(entries))
+        if pending and should_stop():
+            raise StoppedError(f"{name}: {done} of {len(entries)}")
+        for index, entry in work(pending):
+            journal.append(index, LABELS, entry.to_text().encode())
+            done += 1
+            progress(name, done, len(entries))
+            if done < len(entries) and should_stop():
+                raise StoppedError(f"{name}: {done} of {len(entries)}")
         return [Entry.from_text(journal.content(index).decode()) for index in range(len(entries))]
 
 
