@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -51,6 +51,17 @@ class Engine(ABC):
     def energies(self, graph: AtomGraph) -> Tensor:
         """Energies of the atoms alone, shape (n_atoms,); arguments and errors as for ``edge_gradients``."""
         return self.edge_gradients(graph)[0]
+
+    gives_features: ClassVar[bool] = False
+    """Whether ``features`` is there."""
+
+    def features(self, graph: AtomGraph) -> Tensor:
+        """Features of the atoms as the backbone describes them, detached; arguments and errors as ``edge_gradients``.
+
+        Raises:
+            CalculationError: if the engine gives none.
+        """
+        raise CalculationError(f"{type(self).__name__} gives no features")
 
     @abstractmethod
     def needed_bytes(self, graph: AtomGraph) -> int:

@@ -242,7 +242,7 @@ class AtomsymCalculator(Calculator):
         if self.check_state(atoms):
             self.reset()
         with as_ase_errors():
-            if wanted - {"hessian"} or not self.results:
+            if wanted - {"hessian"}:
                 found = self._first_derivatives(atoms, wanted | self._habit)
                 self.results = {**self.results, **found}
             if "hessian" in wanted:

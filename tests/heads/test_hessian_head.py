@@ -240,8 +240,8 @@ def test_every_backbone_tells_the_shape_of_its_features(potential: HessianPotent
 
 
 def test_a_vector_in_place_of_the_pseudovector_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = head_module._BLOCKS.__class__.parse("0e+1o+2e")
-    monkeypatch.setattr(head_module, "_BLOCKS", wrong)
+    wrong = head_module.BLOCK_IRREPS.__class__.parse("0e+1o+2e")
+    monkeypatch.setattr(head_module, "BLOCK_IRREPS", wrong)
     assert rotation_error(build(), molecule()) > 100 * tolerances.EQUIVARIANCE.float64
 
 

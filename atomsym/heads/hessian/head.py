@@ -17,8 +17,11 @@ from atomsym.nn import EquivariantLinear, Perceptron, bessel_basis, edge_lengths
 from atomsym.symmetry import Irreps, wigner_3j
 
 _FEATURES = Irreps.parse("0e+1o+2e")
-_BLOCKS = Irreps.parse("0e+1e+2e")  # of 1o ⊗ 1o: trace, antisymmetric part (a pseudovector), symmetric traceless part
-_ENVELOPE_ORDER = 4  # three continuous derivatives where a pair enters
+BLOCK_IRREPS = Irreps.parse(
+    "0e+1e+2e"
+)  # of 1o ⊗ 1o: trace, antisymmetric part (a pseudovector), symmetric traceless part
+EVEN_IRREPS = Irreps.parse("0e+2e")  # of a symmetric block
+ENVELOPE_ORDER = 4  # three continuous derivatives where a pair enters
 
 
 class HessianHead(torch.nn.Module):
@@ -58,11 +61,11 @@ class HessianHead(torch.nn.Module):
         self.down = EquivariantLinear(_FEATURES, _FEATURES, width, width)
         self.sender = EquivariantLinear(_FEATURES, _FEATURES, width, width)
         self.receiver = EquivariantLinear(_FEATURES, _FEATURES, width, width)
-        self.product = ChannelwiseProduct.merged(_FEATURES, Irreps.spherical_harmonics(2), _BLOCKS)
+        self.product = ChannelwiseProduct.merged(_FEATURES, Irreps.spherical_harmonics(2), BLOCK_IRREPS)
         self.weights = Perceptron((config.n_radial + 2 * width, config.hidden, self.product.n_paths * width))
-        self.pair_readout = EquivariantLinear(_BLOCKS, _BLOCKS, width, 1)
+        self.pair_readout = EquivariantLinear(BLOCK_IRREPS, BLOCK_IRREPS, width, 1)
         self.gates = Perceptron((width, config.hidden, 2 * width))
-        self.atom_readout = EquivariantLinear(_EVEN, _EVEN, width, 1)
+        self.atom_readout = EquivariantLinear(EVEN_IRREPS, EVEN_IRREPS, width, 1)
 
     def forward(self, features: Tensor, species: Tensor, graph: AtomGraph) -> HessianBlocks:
         """Blocks of all atoms and pairs.
@@ -87,7 +90,7 @@ class HessianHead(torch.nn.Module):
             ends, spherical_harmonics(vectors, 2), self._weights(features, distance, pairs),
             EdgeTopology.one_to_one(pairs.n_edges, pairs.device), self.product,
         )  # fmt: skip
-        return self.config.scale * _blocks(self.pair_readout(coupled).squeeze(-1), _BLOCKS)
+        return self.config.scale * _blocks(self.pair_readout(coupled).squeeze(-1), BLOCK_IRREPS)
 
     def _weights(self, features: Tensor, distance: Tensor, pairs: AtomGraph) -> Tensor:
         """One weight for each pair, path and channel; zero with three derivatives at the cutoff."""
@@ -96,7 +99,7 @@ class HessianHead(torch.nn.Module):
         scalars = features[:, 0]
         basis = bessel_basis(distance, config.cutoff, config.n_radial)
         given = torch.cat((basis, scalars[receiver], scalars[sender]), dim=1)
-        envelope = polynomial_envelope(distance, config.cutoff, order=_ENVELOPE_ORDER)
+        envelope = polynomial_envelope(distance, config.cutoff, order=ENVELOPE_ORDER)
         weights = self.weights(given) * envelope.unsqueeze(1)
         return weights.unflatten(1, (self.product.n_paths, config.channels))
 
@@ -104,7 +107,7 @@ class HessianHead(torch.nn.Module):
         """Symmetric blocks: what the springs of the pairs take away, and the atoms' own."""
         scalar, tensor = self.gates(features[:, 0]).unflatten(1, (2, -1)).unbind(1)
         gated = torch.cat((scalar.unsqueeze(1) * features[:, :1], tensor.unsqueeze(1) * features[:, 4:]), dim=1)
-        own = self.config.scale * _blocks(self.atom_readout(gated).squeeze(-1), _EVEN)
+        own = self.config.scale * _blocks(self.atom_readout(gated).squeeze(-1), EVEN_IRREPS)
         receiver, sender = graph.edge_index
         symmetric = (0.5 * (pairs + pairs.transpose(1, 2))).flatten(1)
         sums = segment_sum(symmetric, receiver, graph.n_atoms)
@@ -112,10 +115,12 @@ class HessianHead(torch.nn.Module):
         return own - sums.unflatten(1, (3, 3))
 
 
-_EVEN = Irreps.parse("0e+2e")
-
-
 def _blocks(components: Tensor, irreps: Irreps) -> Tensor:
     """(n, irreps.dim) → (n, 3, 3), an isometry: |block|² = Σ |f_lm|²."""
-    basis = torch.cat([(2 * i.degree + 1) ** 0.5 * wigner_3j(1, 1, i.degree) for i in irreps], dim=2)
-    return torch.einsum("acm,nm->nac", basis.to(components.device, components.dtype), components)
+    basis = block_basis(irreps, components.dtype).to(components.device)
+    return torch.einsum("acm,nm->nac", basis, components)
+
+
+def block_basis(irreps: Irreps, dtype: torch.dtype) -> Tensor:
+    """Matrices that the components of a block multiply, shape (3, 3, irreps.dim)."""
+    return torch.cat([(2 * i.degree + 1) ** 0.5 * wigner_3j(1, 1, i.degree) for i in irreps], dim=2).to(dtype)

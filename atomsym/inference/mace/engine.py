@@ -48,13 +48,15 @@ class _Layer:
 
 @dataclass(eq=False)
 class _Kept:
-    """Of one layer: senders' features, messages before the products and before their species' map, readout state."""
+    """Of one layer: senders' features, messages before the products and before their species' map, readout state,
+    and the features that leave."""
 
     sent: Tensor | None
     messages: Tensor
     divided: Tensor
     density: Density | None
     read: list[Tensor]
+    features: Tensor
 
 
 @register_engine("mace")
@@ -122,6 +124,20 @@ class MACEEngine(Engine):
             energies = add_repulsion(self._model, graph, edges, energies)
         return self._model.total(energies, rows.species)
 
+    gives_features = True
+
+    def features(self, graph: AtomGraph) -> Tensor:
+        """See ``Engine`` and ``MACE.feature_irreps``; the forward sweep alone."""
+        _, rows, edges = self._prepared(graph)
+        _, kept = self._forward(rows, edges, graph)
+        model = self._model
+        if len(kept) > 1:
+            entering = kept[-2].features
+        else:
+            embedding = model.embedding.detach().to(self.dtype) * len(model.elements) ** -0.5
+            entering = embedding[rows.species].unsqueeze(1)
+        return torch.cat((entering, kept[-1].messages, kept[-1].features), dim=1)
+
     def needed_bytes(self, graph: AtomGraph) -> int:
         """See ``Engine``. Features and messages of all layers stay; of the widest arrays three exist at a time."""
         channels, itemsize = self._model.config.channels, torch.finfo(self.dtype).bits // 8
@@ -182,7 +198,7 @@ class MACEEngine(Engine):
             if layer.readout is not None:
                 found, read = layer.readout.forward(features[:, 0])
                 energies = energies + found
-            kept.append(_Kept(sent, messages, divided, density, read))
+            kept.append(_Kept(sent, messages, divided, density, read, features))
         return energies, kept
 
     def _density(self, layer: int, graph: AtomGraph, edges: EdgeData) -> Density | None:
