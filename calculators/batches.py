@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
+from ase.stress import voigt_6_to_full_3x3_stress
 
 from atomsym.calculators.ase import AtomsymCalculator
-from atomsym.calculators.evaluator import Evaluator
 from atomsym.calculators.symmetric_relaxation import Evaluated, EvaluateMany
-from atomsym.core import AtomGraph
 
 LARGEST_BATCH = 4096
 """Atoms that go through a model together."""
@@ -21,63 +19,41 @@ LARGEST_BATCH = 4096
 def evaluate_many(calculator: BaseCalculator) -> EvaluateMany | None:
     """Energies, forces and stresses of several periodic structures at once; None for calculators that cannot.
 
-    Models of this package can. CHGNet's own batches were no faster on a processor than its single structures.
+    Models of this package can, with all settings of their calculator. CHGNet's own batches were no faster on a
+    processor than its single structures.
 
     Args:
         calculator: any of ASE.
     """
-    if not isinstance(calculator, AtomsymCalculator) or not {"forces", "stress"} <= set(
-        calculator.implemented_properties
-    ):
+    if not isinstance(calculator, AtomsymCalculator):
         return None
-    provenance = calculator.provenance
-    dtype = torch.float32 if provenance["dtype"] == "float32" else torch.float64
-    evaluator = Evaluator(calculator.potential, device=torch.device(provenance["device"]), dtype=dtype)
 
     def evaluate(structures: Sequence[Atoms]) -> list[Evaluated | Exception]:
-        found: dict[int, Evaluated | Exception] = {}
-        graphs: dict[int, AtomGraph] = {}
-        for place, atoms in enumerate(structures):
-            try:
-                graphs[place] = evaluator.graph(
-                    atoms.positions, atoms.numbers.astype(np.int64), np.array(atoms.cell), np.array(atoms.pbc)
-                )
-            except Exception as error:  # noqa: BLE001 - it is this structure's answer
-                found[place] = error
-        for places in _batches({place: graph.n_atoms for place, graph in graphs.items()}):
-            found |= _together(evaluator, {place: graphs[place] for place in places})
-        return [found[place] for place in range(len(structures))]
+        found: list[Evaluated | Exception] = []
+        for batch in _batches(structures):
+            found += _together(calculator, batch)
+        return found
 
     return evaluate
 
 
-def _batches(sizes: dict[int, int]) -> list[list[int]]:
-    """Places in order, at most so many atoms at a time."""
-    batches: list[list[int]] = []
+def _batches(structures: Sequence[Atoms]) -> list[list[Atoms]]:
+    """In order, at most so many atoms at a time."""
+    batches: list[list[Atoms]] = []
     n_atoms = LARGEST_BATCH
-    for place, size in sizes.items():
-        if n_atoms + size > LARGEST_BATCH:
+    for atoms in structures:
+        if n_atoms + len(atoms) > LARGEST_BATCH:
             batches.append([])
             n_atoms = 0
-        batches[-1].append(place)
-        n_atoms += size
+        batches[-1].append(atoms)
+        n_atoms += len(atoms)
     return batches
 
 
-def _together(evaluator: Evaluator, graphs: dict[int, AtomGraph]) -> dict[int, Evaluated | Exception]:
-    """One batch; alone, one by one, if it fails, so that only the answer of the one to blame is an error."""
+def _together(calculator: AtomsymCalculator, batch: Sequence[Atoms]) -> list[Evaluated | Exception]:
+    """One batch; one by one, if it fails, so that only the answer of the one to blame is an error."""
     try:
-        result = evaluator.evaluate(AtomGraph.batch(list(graphs.values())), ("forces", "stress"))
-    except Exception as error:  # noqa: BLE001
-        if len(graphs) == 1:
-            return dict.fromkeys(graphs, error)
-        return {place: answer for one in graphs for place, answer in _together(evaluator, {one: graphs[one]}).items()}
-    energies, forces, stress = (_numpy(value) for value in (result.energy, result.forces, result.stress))
-    ends = np.cumsum([graph.n_atoms for graph in graphs.values()])
-    parts = np.split(forces, ends[:-1])
-    return {place: (float(energies[i]), parts[i], stress[i]) for i, place in enumerate(graphs)}
-
-
-def _numpy(tensor: torch.Tensor | None) -> np.ndarray:
-    assert tensor is not None
-    return tensor.detach().cpu().to(torch.float64).numpy()
+        found = calculator.calculate_many(batch)
+    except Exception as error:  # noqa: BLE001 - it is an answer
+        return [error] if len(batch) == 1 else [one for atoms in batch for one in _together(calculator, [atoms])]
+    return [(one["energy"], one["forces"], np.asarray(voigt_6_to_full_3x3_stress(one["stress"]))) for one in found]

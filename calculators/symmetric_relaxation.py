@@ -43,6 +43,7 @@ class SymmetricRelaxation:
         steps: evaluations of the calculator.
         converged: whether forces and stress are small enough.
         reason: why it ended, "" if it converged.
+        seconds: that its evaluations took; in a batch, its share.
     """
 
     crystal: SymmetricCrystal
@@ -52,6 +53,7 @@ class SymmetricRelaxation:
     steps: int
     converged: bool
     reason: str = ""
+    seconds: float = 0.0
 
 
 Evaluated = tuple[float, Array, Array]
@@ -226,7 +228,7 @@ def _relaxation(crystal: SymmetricCrystal, limits: _Limits, should_stop: Callabl
     try:
         point = yield from surface.at(vector)
     except _RefusedError as error:
-        return SymmetricRelaxation(crystal, np.nan, np.nan, np.nan, surface.calls, False, str(error))
+        return SymmetricRelaxation(crystal, np.nan, np.nan, np.nan, surface.calls, False, str(error), surface.seconds)
     reason = ""
     for hold_cell in (True, False):
         limit = FIRST_STAGE * limits.fmax if hold_cell else limits.fmax
@@ -236,7 +238,7 @@ def _relaxation(crystal: SymmetricCrystal, limits: _Limits, should_stop: Callabl
     converged = point.forces <= limits.fmax and point.stress <= limits.smax
     return SymmetricRelaxation(
         surface.freedom.crystal(vector), point.energy, point.forces, point.stress, surface.calls, converged,
-        "" if converged else reason or "no lower energy along the forces",
+        "" if converged else reason or "no lower energy along the forces", surface.seconds,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, fields, replace
 from typing import Any, ClassVar, cast
@@ -34,6 +35,7 @@ from atomsym.calculators.ase.errors import (
 )
 from atomsym.calculators.ase.settings import Settings
 from atomsym.calculators.evaluator import Evaluator
+from atomsym.core import AtomGraph
 from atomsym.core.elements import format_elements
 from atomsym.derivatives import HessianMethod
 from atomsym.heads import HessianPotential
@@ -243,7 +245,7 @@ class AtomsymCalculator(Calculator):
             self.reset()
         with as_ase_errors():
             if wanted - {"hessian"}:
-                found = self._first_derivatives(atoms, wanted | self._habit)
+                (found,) = self._first_derivatives([atoms], wanted | self._habit)
                 self.results = {**self.results, **found}
             if "hessian" in wanted:
                 self._hessian = self._second_derivatives(atoms, "auto", None)
@@ -411,22 +413,46 @@ class AtomsymCalculator(Calculator):
     def _stored(self, name: str) -> Any:
         return self._hessian if name == "hessian" else self.results.get(name)
 
-    def _first_derivatives(self, atoms: Atoms, wanted: AbstractSet[str]) -> dict[str, Any]:
-        stress = "stress" in wanted and bool(atoms.pbc.all())
+    def calculate_many(
+        self, structures: Sequence[Atoms], properties: Sequence[str] = ("energy", "forces", "stress")
+    ) -> list[dict[str, Any]]:
+        """The same properties of several structures from one pass of the model; ``results`` stays as it is.
+
+        Args:
+            structures: any of ASE.
+            properties: names from ``implemented_properties`` other than the Hessian.
+
+        Returns:
+            For each structure what ``results`` would hold.
+
+        Raises:
+            InputError, CalculationError, …: as ``calculate``, if one of the structures cannot be computed.
+        """
+        for atoms in structures:
+            self._require_available(set(properties), atoms)
+        with as_ase_errors():
+            return self._first_derivatives(structures, set(properties)) if structures else []
+
+    def _first_derivatives(self, structures: Sequence[Atoms], wanted: AbstractSet[str]) -> list[dict[str, Any]]:
+        stress = "stress" in wanted and all(bool(atoms.pbc.all()) for atoms in structures)
         direct = self._settings.forces == "direct"
         derived = (("forces", "forces" in wanted and not direct), ("stress", stress))
         asked = [name for name, is_asked in derived if is_asked]
         evaluator = self._ready()
-        graph = evaluator.graph(*_arrays(atoms))
+        graphs = [evaluator.graph(*_arrays(atoms)) for atoms in structures]
+        graph = graphs[0] if len(graphs) == 1 else AtomGraph.batch(graphs)
         result = evaluator.evaluate(graph, tuple(asked) or ("energy",))
-        energy = float(result.energy[0])
-        found: dict[str, Any] = {"energy": energy, "free_energy": energy, "energies": _numpy(result.energies)}
-        if result.forces is not None:
-            found["forces"] = _numpy(result.forces)
-        elif direct:
-            found["forces"] = _numpy(result.outputs["forces"])
-        if result.stress is not None:
-            found["stress"] = full_3x3_to_voigt_6_stress(_numpy(result.stress[0]))
+        by_atom = {"energies": result.energies, "forces": result.outputs["forces"] if direct else result.forces}
+        sizes = [len(atoms) for atoms in structures]
+        ends = np.cumsum(sizes)[:-1]
+        parts = {name: np.split(_numpy(value), ends) for name, value in by_atom.items() if value is not None}
+        found: list[dict[str, Any]] = []
+        for place, energy in enumerate(result.energy.tolist()):
+            found.append(
+                {"energy": energy, "free_energy": energy, **{name: part[place] for name, part in parts.items()}}
+            )
+            if result.stress is not None:
+                found[-1]["stress"] = full_3x3_to_voigt_6_stress(_numpy(result.stress[place]))
         return found
 
     def _second_derivatives(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
@@ -14,9 +15,11 @@ from ase.calculators.emt import EMT
 from atomsym.calculators import batches
 from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.calculators.batches import evaluate_many
+from atomsym.calculators.evaluator import Evaluator
 from atomsym.calculators.symmetric_relaxation import EvaluateMany, relax_symmetric, relax_symmetric_many
 from atomsym.core import ConfigError, UnsupportedElementError
 from atomsym.generators.realisation import realise
+from atomsym.models import FAENet, FAENetConfig
 from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal
 from atomsym.testing import tolerances
 
@@ -73,15 +76,50 @@ def test_one_that_fails_does_not_touch_the_others() -> None:
     assert answers[0][0] == pytest.approx(answers[3][0], rel=1e-12)
 
 
+def test_settings_of_the_calculator_hold() -> None:
+    close = Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 0.05]], cell=6 * np.eye(3), pbc=True)
+    refusing, allowing = (
+        evaluate_many(AtomsymCalculator("copper-morse", allow_overlap=allow)) for allow in (False, True)
+    )
+    assert refusing is not None
+    assert allowing is not None
+    assert isinstance(refusing([close])[0], Exception)
+    assert not isinstance(allowing([close])[0], Exception)
+
+
+def test_direct_forces_stay_direct() -> None:
+    torch.manual_seed(0)
+    config = FAENetConfig(
+        (29,),
+        4.0,
+        (0.0,),
+        12.0,
+        channels=24,
+        filters=8,
+        period_group_channels=2,
+        n_layers=1,
+        n_gaussians=5,
+        direct_forces=True,
+    )
+    model = FAENet(config).to(torch.float64)
+    direct, derived = AtomsymCalculator(model, forces="direct"), AtomsymCalculator(model)
+    evaluate, made = evaluate_many(direct), structures()
+    assert evaluate is not None
+    for atoms, answer in zip(made, evaluate(made), strict=True):
+        assert not isinstance(answer, Exception)
+        assert np.abs(answer[1] - direct.get_property("forces", atoms)).max() < BOUND
+        assert np.abs(answer[1] - derived.get_property("forces", atoms)).max() > 1e-3
+
+
 def test_an_error_of_the_whole_batch_is_looked_for_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    evaluate, real = batched("copper-morse"), batches.Evaluator.evaluate
+    evaluate, real = batched("copper-morse"), Evaluator.evaluate
 
     def fails_with_four(self: Any, graph: Any, properties: Any) -> Any:
         if 4 in graph.atoms_per_system:
             raise RuntimeError("four atoms")
         return real(self, graph, properties)
 
-    monkeypatch.setattr(batches.Evaluator, "evaluate", fails_with_four)
+    monkeypatch.setattr(Evaluator, "evaluate", fails_with_four)
     answers = evaluate(structures())
     assert [isinstance(answer, RuntimeError) for answer in answers] == [True, False, False, False]
 

@@ -45,16 +45,14 @@ def relax_entries(
     crystals = [crystal for entry in entries.values() if (crystal := entry.crystal) is not None]
     for number, found in relax_symmetric_many(crystals, evaluate, **_limits(settings)):
         place = places[number]
-        yield place, _relaxed(entries[place], found, calculator, settings, settings.time_limit)
+        yield place, _relaxed(entries[place], found, calculator, settings)
 
 
 def relax_entry(entry: Entry, calculator: BaseCalculator, settings: GenerateSettings) -> Entry:
     """The entry with its relaxed geometry; what goes wrong is noted in it and never raised."""
     if entry.crystal is None:
         return entry
-    started = time.monotonic()
-    found = relax_symmetric(entry.crystal, calculator, **_limits(settings))
-    return _relaxed(entry, found, calculator, settings, settings.time_limit - (time.monotonic() - started))
+    return _relaxed(entry, relax_symmetric(entry.crystal, calculator, **_limits(settings)), calculator, settings)
 
 
 def _limits(settings: GenerateSettings) -> dict[str, Any]:
@@ -63,9 +61,7 @@ def _limits(settings: GenerateSettings) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _relaxed(
-    entry: Entry, found: SymmetricRelaxation, calculator: BaseCalculator, settings: GenerateSettings, time_left: float
-) -> Entry:
+def _relaxed(entry: Entry, found: SymmetricRelaxation, calculator: BaseCalculator, settings: GenerateSettings) -> Entry:
     """With what came of the relaxation within the symmetry, and after the one without if that is wanted."""
     if not np.isfinite(found.energy):
         return entry.with_(note=found.reason, converged=False, steps=found.steps)
@@ -75,7 +71,8 @@ def _relaxed(
     )  # fmt: skip
     if not settings.free:
         return relaxed
-    return _relax_freely(relaxed, primitive_atoms(found.crystal), calculator, settings, time_left)
+    left = settings.time_limit - found.seconds
+    return _relax_freely(relaxed, primitive_atoms(found.crystal), calculator, settings, left)
 
 
 def _relax_freely(
