@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from atomsym.core import AtomGraph, ConfigError, InputError
-from atomsym.core.configs import config_from_dict
 from atomsym.kernels.neighbors import connect
 from atomsym.models import DatasetStatistics, Potential, PotentialConfig, PotentialOutput
-from atomsym.models.description import (
-    described_from_statistics,
-    description_of,
-    description_with_offsets,
-    passed_on,
-    split_description,
-)
+from atomsym.models.description import described_from_statistics, description_of
+from atomsym.models.holding import HoldingPotential
 from atomsym.models.registry import register_architecture
 
 INTENSIVE = "intensive"
@@ -51,7 +45,7 @@ class IntensivePropertyConfig(PotentialConfig):
 
 
 @register_architecture
-class IntensiveProperty(Potential):
+class IntensiveProperty(HoldingPotential):
     """y = (1/n) Σ_i e_i over the n atoms of a system, with e_i what any potential's network says of atom i.
 
     Every architecture serves as the network, and a symmetrizer wraps the whole as it does a potential. The mean of a
@@ -80,13 +74,10 @@ class IntensiveProperty(Potential):
     architecture = INTENSIVE
     Config = IntensivePropertyConfig
     config: IntensivePropertyConfig
+    model: Potential
 
     def __init__(self, config: IntensivePropertyConfig) -> None:
         super().__init__(config)
-        model_class, entries = split_description(config.model, "model")
-        self.model = model_class(config_from_dict(model_class.Config, entries))
-        if (tuple(self.model.elements), self.model.cutoff) != (tuple(config.elements), config.cutoff):
-            raise ConfigError("elements and cutoff must be those of the model")
         if self.model.quantity != "energy":
             raise ConfigError(f"the model of an intensive property gives the {self.model.quantity} already")
         self.continuous = self.model.continuous  # type: ignore[misc]
@@ -101,21 +92,6 @@ class IntensiveProperty(Potential):
     def forward(self, graph: AtomGraph) -> PotentialOutput:
         """The network's e_i under the name ``energies``, shape (n_atoms,), in the unit of the property."""
         return {"energies": self.model(graph)["energies"]}
-
-    def decay_parameters(self) -> frozenset[str]:
-        """Those of the network."""
-        return frozenset(f"model.{name}" for name in self.model.decay_parameters())
-
-    @classmethod
-    def with_energy_offsets(cls, config: Any, offsets: Mapping[int, float]) -> PotentialConfig:
-        """The config whose network has other values of the elements."""
-        return replace(config, model=description_with_offsets(config.model, "model", offsets))
-
-    @classmethod
-    def cutoff_from_settings(cls, settings: Mapping[str, Any]) -> float:
-        """That of the network."""
-        model_class, given = split_description(passed_on(settings, "model"), "model")
-        return model_class.cutoff_from_settings(given)
 
     @classmethod
     def config_from_statistics(cls, settings: Mapping[str, Any], statistics: DatasetStatistics) -> PotentialConfig:

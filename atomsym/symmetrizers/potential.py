@@ -12,13 +12,8 @@ from torch import Tensor
 from atomsym.core import AtomGraph, ConfigError
 from atomsym.core.configs import config_from_dict, config_to_dict
 from atomsym.models import DatasetStatistics, Potential, PotentialConfig, PotentialOutput
-from atomsym.models.description import (
-    described_from_statistics,
-    description_of,
-    description_with_offsets,
-    passed_on,
-    split_description,
-)
+from atomsym.models.description import described_from_statistics, description_of
+from atomsym.models.holding import HoldingPotential
 from atomsym.models.registry import register_architecture
 from atomsym.symmetrizers.copies import frame_blocks, rotated_copies
 from atomsym.symmetrizers.recomputation import recomputed
@@ -43,7 +38,7 @@ class SymmetrizedConfig(PotentialConfig):
 
 
 @register_architecture
-class SymmetrizedPotential(Potential):
+class SymmetrizedPotential(HoldingPotential):
     """E = Σ_f w_f E_model(x R_f) over the frames R_f of each system; see ``atomsym.symmetrizers``.
 
     All copies of all systems go through the model in one batch. Frames are functions of the positions, and the energy
@@ -74,19 +69,28 @@ class SymmetrizedPotential(Potential):
     architecture = SYMMETRIZED
     Config = SymmetrizedConfig
     config: SymmetrizedConfig
+    model: Potential
     block_edges: int = 50_000
 
     def __init__(self, config: SymmetrizedConfig) -> None:
         super().__init__(config)
-        model_class, entries = _model(config.model)
-        self.model = model_class(config_from_dict(model_class.Config, entries))
-        if (tuple(self.model.elements), self.model.cutoff) != (tuple(config.elements), config.cutoff):
-            raise ConfigError("elements and cutoff must be those of the model")
         symmetrizer_class, settings = _symmetrizer(config.symmetrizer)
         self.symmetrizer: Symmetrizer = symmetrizer_class(settings, tuple(config.elements), config.cutoff)
         self.continuous = self.model.continuous and self.symmetrizer.continuous  # type: ignore[misc]
         self.direct_outputs = tuple(name for name in self.model.direct_outputs if name == "forces")  # type: ignore[misc]
         self.quantity, self.unit = self.model.quantity, self.model.unit
+
+    @classmethod
+    def held(cls, described: Mapping[str, Any]) -> tuple[type[Potential], dict[str, Any]]:
+        """Class and config entries of a description.
+
+        Raises:
+            ConfigError: if it names no architecture, or is wrapped already.
+        """
+        found, entries = super().held(described)
+        if found.architecture == SYMMETRIZED:
+            raise ConfigError("a symmetrized model cannot be symmetrized again; give its architecture instead")
+        return found, entries
 
     @classmethod
     def of(
@@ -147,21 +151,6 @@ class SymmetrizedPotential(Potential):
         found = recomputed(average, [*tensors, *strain], tuple(self.model.parameters()))
         return dict(zip(names, found, strict=True))
 
-    def decay_parameters(self) -> frozenset[str]:
-        """Those of the model; none of the symmetrizer."""
-        return frozenset(f"model.{name}" for name in self.model.decay_parameters())
-
-    @classmethod
-    def with_energy_offsets(cls, config: Any, offsets: Mapping[int, float]) -> PotentialConfig:
-        """The config whose model has other reference energies."""
-        return replace(config, model=description_with_offsets(config.model, "model", offsets))
-
-    @classmethod
-    def cutoff_from_settings(cls, settings: Mapping[str, Any]) -> float:
-        """That of the model."""
-        model_class, given = _model(passed_on(settings, "model"))
-        return model_class.cutoff_from_settings(given)
-
     @classmethod
     def config_from_statistics(cls, settings: Mapping[str, Any], statistics: DatasetStatistics) -> PotentialConfig:
         """The config of a potential that is about to be trained; the model takes from the data what it always does.
@@ -169,22 +158,10 @@ class SymmetrizedPotential(Potential):
         Raises:
             ConfigError: as the model's, and if the symmetrizer is unknown.
         """
-        _model(settings.get("model", {}))
+        cls.held(settings.get("model", {}))
         complete, described = described_from_statistics(settings, "model", statistics)
         symmetrizer_settings = _complete(settings.get("symmetrizer", {"method": "weighted"}))
         return SymmetrizedConfig(complete.elements, complete.cutoff, described, symmetrizer_settings)
-
-
-def _model(described: Mapping[str, Any]) -> tuple[type[Potential], dict[str, Any]]:
-    """Class and config entries of a description.
-
-    Raises:
-        ConfigError: if it names no architecture, or is wrapped already.
-    """
-    found, entries = split_description(described, "model")
-    if found.architecture == SYMMETRIZED:
-        raise ConfigError("a symmetrized model cannot be symmetrized again; give its architecture instead")
-    return found, entries
 
 
 def _symmetrizer(described: Mapping[str, Any]) -> tuple[type[Symmetrizer], SymmetrizerConfig]:

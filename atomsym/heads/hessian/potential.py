@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from atomsym.core import AtomGraph, ConfigError
-from atomsym.core.configs import config_from_dict
 from atomsym.heads.hessian.blocks import HessianBlocks
 from atomsym.heads.hessian.config import HessianHeadConfig
 from atomsym.heads.hessian.head import HessianHead
 from atomsym.kernels.neighbors import connect
 from atomsym.models import Backbone, DatasetStatistics, Potential, PotentialConfig, PotentialOutput
-from atomsym.models.description import (
-    described_from_statistics,
-    description_of,
-    description_with_offsets,
-    split_description,
-)
+from atomsym.models.description import described_from_statistics, description_of
+from atomsym.models.holding import HoldingPotential
 from atomsym.models.registry import architecture, architectures, register_architecture
 
 
@@ -53,7 +48,7 @@ class EnergiesAndHessians(NamedTuple):
 
 
 @register_architecture
-class HessianPotential(Potential):
+class HessianPotential(HoldingPotential):
     """Energies of a backbone, and predicted Hessians of a head that reads its features.
 
     The energy and its derivatives are the backbone's alone. The predicted Hessian is not a derivative of anything: how
@@ -69,19 +64,30 @@ class HessianPotential(Potential):
     """
 
     architecture = "hessian"
+    entry = "backbone"
     Config = HessianPotentialConfig
     config: HessianPotentialConfig
+    backbone: Backbone
     direct_outputs = ("hessian",)
 
     def __init__(self, config: HessianPotentialConfig) -> None:
         super().__init__(config)
-        backbone_class, entries = _backbone(config.backbone)
-        self.backbone = backbone_class(config_from_dict(backbone_class.Config, entries))
-        if (self.backbone.elements, self.backbone.cutoff) != (tuple(config.elements), config.cutoff):
-            raise ConfigError("elements and cutoff must be those of the backbone")
         self.head = HessianHead(
             self.backbone.feature_irreps, self.backbone.feature_channels, len(config.elements), config.head
         )
+
+    @classmethod
+    def held(cls, described: Mapping[str, Any]) -> tuple[type[Potential], dict[str, Any]]:
+        """Class and config entries of a description.
+
+        Raises:
+            ConfigError: if it names no architecture, or one that shows no features.
+        """
+        found, entries = super().held(described)
+        if not issubclass(found, Backbone):
+            known = ", ".join(name for name in architectures() if issubclass(architecture(name), Backbone))
+            raise ConfigError(f"'{found.architecture}' shows no features that a head could read; backbones are {known}")
+        return found, entries
 
     @classmethod
     def of(cls, name: str, backbone: PotentialConfig, head: HessianHeadConfig | None = None) -> HessianPotential:
@@ -131,15 +137,6 @@ class HessianPotential(Potential):
             connected = graph if graph.cutoff is not None else connect(graph, self.cutoff)
             return self.with_hessians(connected).hessians.matrices(sum_rule=sum_rule)
 
-    def decay_parameters(self) -> frozenset[str]:
-        """Those of the backbone; none of the head."""
-        return frozenset(f"backbone.{name}" for name in self.backbone.decay_parameters())
-
-    @classmethod
-    def with_energy_offsets(cls, config: Any, offsets: Mapping[int, float]) -> PotentialConfig:
-        """The config whose backbone has other reference energies."""
-        return replace(config, backbone=description_with_offsets(config.backbone, "backbone", offsets))
-
     @classmethod
     def config_from_statistics(cls, settings: Mapping[str, Any], statistics: DatasetStatistics) -> PotentialConfig:
         """The config of a potential that is about to be trained; the backbone takes from the data what it always does.
@@ -150,16 +147,3 @@ class HessianPotential(Potential):
         complete, described = described_from_statistics(settings, "backbone", statistics)
         head = settings.get("head", HessianHeadConfig())
         return HessianPotentialConfig(complete.elements, complete.cutoff, described, head)
-
-
-def _backbone(described: Mapping[str, Any]) -> tuple[type[Backbone], dict[str, Any]]:
-    """Class and config entries of a description.
-
-    Raises:
-        ConfigError: if it names no architecture, or one that shows no features.
-    """
-    found, entries = split_description(described, "backbone")
-    if not issubclass(found, Backbone):
-        known = ", ".join(name for name in architectures() if issubclass(architecture(name), Backbone))
-        raise ConfigError(f"'{found.architecture}' shows no features that a head could read; backbones are {known}")
-    return found, entries
