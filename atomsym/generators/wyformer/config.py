@@ -20,6 +20,8 @@ class WyFormerConfig:
         dropout: while training.
         properties: names of properties of crystals that samples can be asked for.
         property_dropout: how often training hides the properties of a crystal, so that it also learns to do without.
+        single_property_dropout: how often each property is hidden for itself, where there are several: a request may
+            name only some of them.
     """
 
     element_channels: int = 16
@@ -31,6 +33,7 @@ class WyFormerConfig:
     dropout: float = 0.2
     properties: tuple[str, ...] = ()
     property_dropout: float = 0.1
+    single_property_dropout: float = 0.25
 
     def __post_init__(self) -> None:
         for name in ("element_channels", "site_channels", "enumeration_channels", "layers", "heads", "hidden"):
@@ -38,7 +41,7 @@ class WyFormerConfig:
                 raise ConfigError(f"{name} must be at least 1; found {getattr(self, name)}")
         if self.channels % self.heads:
             raise ConfigError(f"{self.heads} heads do not divide the width {self.channels}")
-        for name in ("dropout", "property_dropout"):
+        for name in ("dropout", "property_dropout", "single_property_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be in [0, 1); found {getattr(self, name)}")
         if len(set(self.properties)) != len(self.properties):

@@ -76,6 +76,9 @@ class WyFormer(ProtostructureGenerator):
         if self.training and self.properties:
             hidden = torch.rand(len(properties), 1, generator=generator).to(properties.device)
             properties = properties.masked_fill(hidden < self.config.property_dropout, torch.nan)
+            if len(self.properties) > 1:
+                single = torch.rand(properties.shape, generator=generator).to(properties.device)
+                properties = properties.masked_fill(single < self.config.single_property_dropout, torch.nan)
         return orbit_entropies(self.network, batch, properties, generator).bound
 
     def n_candidates(self, n: int, conditions: Conditions) -> int:
