@@ -6,9 +6,13 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 from typer.testing import CliRunner
 
 from atomsym.artifacts import ModelCard, save_model
@@ -16,7 +20,7 @@ from atomsym.core import ConfigError, InputError
 from atomsym.models import MACE
 from atomsym.workflows.benchmarks import tensor_products_in_model as in_model
 from atomsym.workflows.benchmarks.tensor_products_in_model import PRODUCT_WORDS, InModelSettings, run_in_model
-from atomsym.workflows.benchmarks.tensor_products_trained import read_trained, trained_markdown
+from atomsym.workflows.benchmarks.tensor_products_trained import read_trained, time_epochs, trained_markdown
 from atomsym.workflows.cli import app
 
 CARD = ModelCard("tiny", "none", "none", "MIT", "none", "random weights")
@@ -74,6 +78,40 @@ def test_trained_models_are_compared_at_equal_time(tmp_path: Path) -> None:
     assert rows[0].weights > rows[1].weights
     assert rows[0].errors["600 K"] == (pytest.approx(2.0), pytest.approx(10.0))
     assert "| 2.00 / 10.0 | 2.00 / 10.0 | 20.0 |" in trained_markdown(rows)
+
+
+def test_times_in_turn_count_before_the_clock_of_the_runs(tmp_path: Path) -> None:
+    slow = trained_folder(tmp_path / "slow", "clebsch-gordan", [30.0, 20.0, 25.0, 10.0])
+    fast = trained_folder(tmp_path / "fast", "cp", [40.0, 22.0])
+    rows = read_trained([slow, fast], [30.0, 50.0])  # 100 s of the quicker run are three epochs of the other
+    assert [(row.epoch_seconds, row.forces_then) for row in rows] == [(30.0, 20.0), (50.0, 22.0)]
+    assert [row.forces_then for row in read_trained([slow, fast], [25.0, 51.0])] == [10.0, 40.0]
+
+
+def test_an_epoch_of_each_run_is_trained_again(tmp_path: Path) -> None:
+    structures = []
+    for number in range(6):
+        atoms = molecule("H2O")
+        atoms.positions[0, 0] += 0.02 * number
+        atoms.calc = SinglePointCalculator(atoms, energy=-10.0 + 0.1 * number, forces=np.zeros((3, 3)))
+        structures.append(atoms)
+    write(tmp_path / "water.xyz", structures)
+    folders = []
+    for product in ("clebsch-gordan", "cp"):
+        folder = tmp_path / product
+        folder.mkdir()
+        (folder / "config.yaml").write_text(
+            "model: {architecture: mace, cutoff: 3.0, channels: 2, hidden: 0e+1o, max_degree: 1, correlation: 1, "
+            f"product: {product}}}\ndata: {{train: ['{tmp_path / 'water.xyz'}'], validation_fraction: 0.4}}\nepochs: 9"
+        )
+        folders.append(folder)
+    said: list[tuple[int, int, str]] = []
+    seconds = time_epochs(folders, 2, lambda *told: said.append(told))
+    assert len(seconds) == 2
+    assert all(0 < each < 60 for each in seconds)
+    assert [what for *_, what in said] == 2 * ["an epoch of clebsch-gordan", "an epoch of cp"]
+    assert [path.name for path in folders[0].iterdir()] == ["config.yaml"]  # the run itself is left alone
+    assert time_epochs(folders, 2, should_stop=lambda: True) == []
 
 
 def test_the_command_lists_both(tmp_path: Path) -> None:

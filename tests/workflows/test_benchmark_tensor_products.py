@@ -289,6 +289,7 @@ def test_the_command_writes_tables_and_pictures(tmp_path: Path, quickly: list[No
         (["--max-seconds", "0"], "max_seconds must be above 0"),
         (["--products", "so2", "--places", "nodes"], "no product can be had"),
         (["--trained", "somewhere"], "--trained goes with --in-model"),
+        (["--in-model", "--time-epochs", "1"], "--time-epochs goes with --trained"),
     ],
 )
 def test_wrong_use_ends_before_any_work(

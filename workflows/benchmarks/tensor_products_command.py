@@ -21,7 +21,7 @@ from atomsym.workflows.benchmarks.tensor_products_cases import ProductBenchmarkS
 from atomsym.workflows.benchmarks.tensor_products_in_model import InModelSettings, in_model_markdown, run_in_model
 from atomsym.workflows.benchmarks.tensor_products_kinds import KINDS, PLACES
 from atomsym.workflows.benchmarks.tensor_products_tables import as_markdown
-from atomsym.workflows.benchmarks.tensor_products_trained import read_trained, trained_markdown
+from atomsym.workflows.benchmarks.tensor_products_trained import read_trained, time_epochs, trained_markdown
 from atomsym.workflows.status_line import status_line
 from atomsym.workflows.stopping import StopRequest, exit_stopped, stoppable
 
@@ -68,6 +68,16 @@ def tensor_products_command(
         list[Path] | None,
         typer.Option(help="Folder of atomsym train, whose errors are listed with --in-model; may be repeated."),
     ] = None,
+    time_rounds: Annotated[
+        int,
+        typer.Option(
+            "--time-epochs",
+            min=0,
+            help="Train an epoch of each --trained run again, in turn, so many times: the smallest time makes the "
+            "column of equal time, instead of the clock of the runs.",
+            show_default="not",
+        ),
+    ] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the timings.")] = 1,
     output: options.Folder = Path("atomsym-tensor-products"),
     max_minutes: options.MaxMinutes = None,
@@ -88,10 +98,12 @@ def tensor_products_command(
     console = Console(stderr=True, quiet=as_json)
     if trained and not in_model:
         raise ConfigError("--trained goes with --in-model")
+    if time_rounds and not trained:
+        raise ConfigError("--time-epochs goes with --trained")
     if in_model:
         whole = InModelSettings(dtype=dtype)
         chosen = replace(whole, systems=("mol27",), channels=16, repeats=1) if quick else whole
-        _in_model(chosen, trained or [], threads, output, max_minutes, console, as_json)
+        _in_model(chosen, trained or [], time_rounds, threads, output, max_minutes, console, as_json)
         return
     settings = ProductBenchmarkSettings(
         places=_words(places),
@@ -130,6 +142,7 @@ def tensor_products_command(
 def _in_model(
     settings: InModelSettings,
     trained: list[Path],
+    time_rounds: int,
     threads: int,
     output: Path,
     max_minutes: float | None,
@@ -139,6 +152,9 @@ def _in_model(
     runs = read_trained(trained)  # before the work
     with _working(console, max_minutes, threads) as (stop, progress):
         rows, finished = run_in_model(settings, output, progress, stop)
+        if time_rounds and finished:
+            seconds = time_epochs(trained, time_rounds, progress, lambda: bool(stop()))
+            runs, finished = read_trained(trained, seconds), bool(seconds)
     found = {"models": [asdict(row) for row in rows], "trained": [asdict(run) for run in runs]}
     text = in_model_markdown(rows) + (f"\n{trained_markdown(runs)}" if runs else "")
     data = json.dumps(found, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
