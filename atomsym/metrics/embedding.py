@@ -26,6 +26,9 @@ from atomsym.symmetry.wyckoff.table import N_GROUPS
 FILE = Path(__file__).with_name("embedding.safetensors")
 """Weights made by ``python -m atomsym.workflows.train_embedding``."""
 
+PROPERTY = "formation_energy_per_atom"
+"""What a network predicts whose description does not say."""
+
 _BATCH = 512
 
 
@@ -106,7 +109,7 @@ def orbit_tokens(protostructures: Sequence[Protostructure]) -> OrbitTokens:
 
 
 class ProtostructureEmbedding(torch.nn.Module):
-    """Formation energy per atom of a protostructure, and the point that it is read from.
+    """A property of a protostructure, such as the formation energy per atom, and the point that it is read from.
 
     A token for each occupied orbit (element, oriented site symmetry, share of the atoms) and one for the space group
     go through an encoder that knows no order; the mean of the orbits, weighted by their shares, is mapped to the point.
@@ -151,7 +154,7 @@ class ProtostructureEmbedding(torch.nn.Module):
         return (self._raw(tokens) - self.mean) * self.scale
 
     def forward(self, tokens: OrbitTokens) -> Tensor:
-        """Formation energies in units of the training data's standard deviation, from its mean, shape (n,)."""
+        """The property in units of the training data's standard deviation, from its mean, shape (n,)."""
         return torch.as_tensor(self.energy(self._raw(tokens)).squeeze(-1))
 
     def _raw(self, tokens: OrbitTokens) -> Tensor:
@@ -192,6 +195,37 @@ class TrainedEmbedding:
             for rows in order.split(_BATCH):
                 points[rows] = self.network.points(tokens.rows(rows))
         return np.asarray(points.double().numpy())
+
+    @property
+    def property(self) -> str:
+        """Name of the property that the network predicts."""
+        return self.description.get("property", PROPERTY)
+
+    def predict(self, protostructures: Sequence[Protostructure]) -> NDArray[np.float64]:
+        """The property of protostructures in its own unit, shape (n,), float64.
+
+        Raises:
+            InputError: if there are none.
+            ArtifactError: if the file does not tell the scale of the property.
+        """
+        try:
+            mean, deviation = (float(part.split()[0]) for part in self.description["energy_mean_deviation"].split(","))
+        except (KeyError, ValueError) as error:
+            raise ArtifactError(
+                "the weights of the embedding do not tell mean and deviation of what it predicts"
+            ) from error
+        return np.asarray(standardised(self.network, protostructures).double().numpy()) * deviation + mean
+
+
+def standardised(network: ProtostructureEmbedding, protostructures: Sequence[Protostructure]) -> Tensor:
+    """The property that a network predicts as it learned it, mean zero and deviation one, shape (n,).
+
+    Raises:
+        InputError: if there are no protostructures.
+    """
+    tokens = orbit_tokens(protostructures)
+    with torch.inference_mode():
+        return torch.cat([network(tokens.rows(rows)) for rows in torch.arange(len(tokens)).split(_BATCH)])
 
 
 def embedding_bytes(network: ProtostructureEmbedding, description: dict[str, str]) -> bytes:

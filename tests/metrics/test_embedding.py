@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -102,6 +103,16 @@ def shuffled(structures: list[Protostructure], share: float) -> list[Protostruct
             orbits.append((new if generator.random() < share else z, letter))
         found.append(Protostructure(structure.space_group, tuple(orbits)))
     return found
+
+
+def test_formation_energies_of_well_known_crystals() -> None:
+    """Materials Project: NaCl -2.1, MgO -3.0, CsCl -2.2 eV/atom."""
+    crystals = [SALT, Protostructure(225, ((12, "a"), (8, "b"))), Protostructure(221, ((55, "a"), (17, "b")))]
+    embedding = shipped_embedding()
+    assert embedding.property == "formation_energy_per_atom"
+    np.testing.assert_allclose(embedding.predict(crystals), [-2.1, -3.0, -2.2], atol=0.3)
+    with pytest.raises(ArtifactError, match="mean and deviation"):
+        replace(embedding, description={}).predict(crystals)
 
 
 def test_the_shipped_file_is_small_and_names_its_data() -> None:

@@ -11,6 +11,7 @@ from atomsym.workflows.benchmarks.command import benchmark_command
 from atomsym.workflows.benchmarks.frequencies_command import frequencies_command
 from atomsym.workflows.benchmarks.generators_command import generators_command
 from atomsym.workflows.benchmarks.geometry_optimization_command import geometry_optimization_command
+from atomsym.workflows.benchmarks.guidance_command import guidance_command
 from atomsym.workflows.benchmarks.realisation_command import realisation_command
 from atomsym.workflows.benchmarks.symmetrizer_accuracy_command import symmetrizer_accuracy_command
 from atomsym.workflows.benchmarks.symmetrizers_command import symmetrizers_command
@@ -37,6 +38,7 @@ benchmark_app = typer.Typer(
 benchmark_app.command(KERNELS)(benchmark_command)
 benchmark_app.command("geometry-optimization")(geometry_optimization_command)
 benchmark_app.command("generators")(generators_command)
+benchmark_app.command("guidance")(guidance_command)
 benchmark_app.command("frequencies")(frequencies_command)
 benchmark_app.command("realisation")(realisation_command)
 benchmark_app.command("symmetrizer-accuracy")(symmetrizer_accuracy_command)
