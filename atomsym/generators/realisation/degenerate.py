@@ -33,7 +33,7 @@ def is_degenerate(
     from atomsym.symmetry.wyckoff.analysis import analyse
 
     for _ in range(draws):
-        crystal = realise(protostructure, generator=generator, trials=1).crystal
+        crystal = realise(protostructure, generator=generator, trials=1, symprec=None).crystal
         try:
             found = analyse(crystal.cell, crystal.fractional_positions, crystal.numbers, symprec=symprec)
         except InputError:  # no symmetry could be found: not the one that was asked for

@@ -38,7 +38,8 @@ def closest_contact(crystal: SymmetricCrystal) -> float:
     heights = 1 / np.linalg.norm(np.linalg.inv(crystal.cell), axis=0)
     reach = np.floor(nearest * sums.max() / heights + 0.5).astype(int)
     shifts = np.array(list(product(*(range(-n, n + 1) for n in reach))))
-    squares = np.sum(((apart[:, :, None] + shifts) @ crystal.cell) ** 2, axis=3)
+    vectors = (apart[:, :, None] + shifts) @ crystal.cell
+    squares = np.einsum("lmsi,lmsi->lms", vectors, vectors)
     squares[own] = np.where(shifts.any(axis=1), squares[own], np.inf)
     return float(np.sqrt((squares / sums[:, :, None] ** 2).min()))
 
@@ -72,5 +73,6 @@ def contact_with(
     """
     apart = atoms - centres[:, :, None]
     apart -= np.rint(apart)
-    lengths = np.sqrt(np.sum((apart @ cells[:, None]) ** 2, axis=3))
-    return np.asarray((lengths / sums).min(axis=2, initial=np.inf))
+    vectors = apart @ cells[:, None]
+    squares = np.einsum("lkmi,lkmi->lkm", vectors, vectors)
+    return np.sqrt((squares / sums**2).min(axis=2, initial=np.inf))

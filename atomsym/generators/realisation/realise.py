@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atomsym.core.errors import ConfigError
+from atomsym.core.errors import ConfigError, InputError
 from atomsym.generators.realisation.distances import RADII, closest_contact, contact_with, lattice_contact
 from atomsym.generators.realisation.lattices import random_lattices
 from atomsym.generators.realisation.volume import expected_volume
-from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal
+from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal, space_group_of
 from atomsym.symmetry.wyckoff.crystal_system import crystal_system
 
 Array = NDArray[np.float64]
@@ -30,6 +30,13 @@ LATTICES = 8
 CANDIDATES = 16
 """Coordinates drawn for each orbit in each lattice."""
 
+SYMPREC = 0.1
+"""Å, within which a crystal is not to be more symmetric than its protostructure."""
+
+_MARGIN = 1.25  # of what a crystal keeps away from more symmetric ones over the tolerance
+_REDRAWN = 8  # times at most, if a crystal is more symmetric: some protostructures have only such crystals
+_MANY_COORDINATES = 8  # with more free ones than that it is next to impossible that all of them are special
+
 _LARGEST_BATCH = 400_000  # distances of one orbit
 _CHECKED = 3  # draws of a try that are looked at with all images, the best by their nearest ones first
 
@@ -43,6 +50,7 @@ class Realised:
         distance_floor_met: whether no two atoms are closer than the floor.
         contact: smallest d / (r₁ + r₂) of the crystal.
         tries: sets of lattices that were drawn; 0 if the geometry is that of a known crystal.
+        symmetry_kept: whether an analysis finds the space group again; None if it was not asked.
         source: ``random``, or the name of the known crystal.
     """
 
@@ -51,6 +59,7 @@ class Realised:
     contact: float
     tries: int
     source: str = "random"
+    symmetry_kept: bool | None = None
 
 
 def realise(
@@ -60,6 +69,7 @@ def realise(
     trials: int = 40,
     floor: float = DISTANCE_FLOOR,
     volume: float | None = None,
+    symprec: float | None = SYMPREC,
 ) -> Realised:
     """A random crystal of a protostructure, in bounded time.
 
@@ -68,18 +78,24 @@ def realise(
     placed before, else the farthest. The volume grows by 5 % from try to try; the best crystal of the first try
     whose distances reach the floor is taken, with all periodic images counted.
 
+    Coordinates and lattices that happen to be near those of a supergroup would make a crystal that an analysis takes
+    for a more symmetric one. Where few coordinates are free, so that this can happen, the crystal is analysed and drawn
+    again if it is one.
+
     Args:
         protostructure: which positions are occupied.
         generator: the only source of randomness; the same state gives the same crystal.
         trials: tries at most.
         floor: least distance in units of the sum of covalent radii.
         volume: of the conventional cell at the first try, Å³; None: the sum of ``ATOMIC_VOLUMES``.
+        symprec: tolerance of an analysis that is to find the space group, Å; None: accidental symmetry is let be.
 
     Returns:
-        The crystal; where no try met the floor, the one with the largest smallest distance, and it says so.
+        The crystal; where no try met the floor, the one with the largest smallest distance, and it says so; likewise
+        where all were more symmetric than they should be, as for protostructures that no crystal has.
 
     Raises:
-        ConfigError: if the number of tries, the floor or the volume is not positive.
+        ConfigError: if the number of tries, the floor, the volume or the tolerance is not positive.
 
     Source: own; taking the best of several candidates for each point in turn is Mitchell's algorithm (SIGGRAPH 1991).
 
@@ -89,8 +105,9 @@ def realise(
         >>> made.distance_floor_met, made.crystal.n_atoms
         (True, 6)
     """
-    if trials < 1 or not floor > 0 or not (volume is None or volume > 0):
-        raise ConfigError(f"trials, floor and volume must be positive; found {trials}, {floor} and {volume}")
+    if trials < 1 or not floor > 0 or not (volume is None or volume > 0) or not (symprec is None or symprec > 0):
+        found = f"{trials}, {floor}, {volume} and {symprec}"
+        raise ConfigError(f"trials, floor, volume and symprec must be positive; found {found}")
     size = expected_volume(protostructure.composition) if volume is None else volume
     plan = _plan(protostructure)
     edge, attempt = size ** (1 / 3), 0
@@ -100,9 +117,47 @@ def realise(
         edge = (size * GROWTH**attempt) ** (1 / 3)
         if plan.is_random:
             best = max(best, _best_of_a_try(plan, COMFORT / edge, generator), key=_first)
+    made = _scaled(plan, best, edge, floor, attempt + 1)
+    if symprec is None or not plan.may_be_more_symmetric or not made.distance_floor_met:
+        return made
+    return _without_accident(plan, made, edge, floor, trials, symprec, generator)
+
+
+def _scaled(plan: _Plan, best: tuple[float, Array, Array], edge: float, floor: float, tries: int) -> Realised:
     contact = best[0] * edge
-    crystal = SymmetricCrystal(protostructure, best[1] * edge, best[2])
-    return Realised(crystal, contact >= floor, contact, attempt + 1)
+    crystal = SymmetricCrystal(plan.protostructure, best[1] * edge, best[2])
+    return Realised(crystal, contact >= floor, contact, tries)
+
+
+def _without_accident(
+    plan: _Plan, first: Realised, edge: float, floor: float, trials: int, symprec: float, generator: np.random.Generator
+) -> Realised:
+    """The first crystal that keeps the distance floor and is not more symmetric than it should be, or else ``first``.
+
+    Args:
+        plan: of the crystals.
+        first: the first crystal that keeps the floor.
+        edge: cube root of its volume, Å.
+        floor, trials, symprec, generator: see ``realise``.
+    """
+    made, last = first, min(trials, first.tries + _REDRAWN)
+    while not (keeps := _keeps_group(made.crystal, _MARGIN * symprec)):
+        while made.tries < last:
+            made = _scaled(plan, _best_of_a_try(plan, COMFORT / edge, generator), edge, floor, made.tries + 1)
+            if made.distance_floor_met:
+                break
+            edge *= GROWTH ** (1 / 3)
+        else:
+            return replace(first, tries=made.tries, symmetry_kept=False)
+    return replace(made, symmetry_kept=keeps)
+
+
+def _keeps_group(crystal: SymmetricCrystal, symprec: float) -> bool:
+    try:
+        found = space_group_of(crystal.cell, crystal.fractional_positions, crystal.numbers, symprec=symprec)
+    except InputError:  # no symmetry could be found: not the one that was asked for
+        return False
+    return found == crystal.protostructure.space_group
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +179,11 @@ class _Plan:
     def is_random(self) -> bool:
         """Whether another try can differ from the first."""
         return self.lattices > 1
+
+    @property
+    def may_be_more_symmetric(self) -> bool:
+        """Whether that can happen by chance: not with everything fixed, and hardly with many free coordinates."""
+        return self.is_random and self.protostructure.degrees_of_freedom <= _MANY_COORDINATES
 
 
 @lru_cache(maxsize=1024)

@@ -1,6 +1,6 @@
 """Wyckoff positions of the 230 space groups, and the crystals that occupy them."""
 
-from atomsym.symmetry.wyckoff.analysis import analyse
+from atomsym.symmetry.wyckoff.analysis import analyse, space_group_of
 from atomsym.symmetry.wyckoff.crystal import SymmetricCrystal
 from atomsym.symmetry.wyckoff.protostructure import Protostructure
 from atomsym.symmetry.wyckoff.relabelling import canonical, template
@@ -12,6 +12,7 @@ __all__ = [
     "WyckoffPosition",
     "analyse",
     "canonical",
+    "space_group_of",
     "template",
     "wyckoff_position",
     "wyckoff_positions",

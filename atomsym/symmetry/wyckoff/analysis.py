@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,9 @@ from atomsym.core.errors import InputError
 from atomsym.symmetry.wyckoff.crystal import SymmetricCrystal
 from atomsym.symmetry.wyckoff.location import images_of, locate
 from atomsym.symmetry.wyckoff.protostructure import Protostructure
+
+if TYPE_CHECKING:
+    from moyopy import MoyoDataset
 
 SYMPREC = 0.01
 _FLATTEST = 1e-5  # volume over the product of the lengths; flatter cells cannot be reduced in double precision
@@ -41,23 +45,43 @@ def analyse(
         >>> str(salt.protostructure), salt.cell.diagonal().round(2).tolist()
         ('225: Na a, Cl b', [5.64, 5.64, 5.64])
     """
+    found = _dataset(*_checked(cell, fractional_positions, numbers), symprec)
+    standard = found.std_cell
+    places, kinds = np.array(standard.positions) % 1.0, np.array(standard.numbers)
+    return SymmetricCrystal(*_orbits(int(found.number), np.array(standard.basis), places, kinds))
+
+
+def space_group_of(
+    cell: ArrayLike, fractional_positions: ArrayLike, numbers: ArrayLike, *, symprec: float = SYMPREC
+) -> int:
+    """The number of the space group alone, in a third of the time of ``analyse``.
+
+    Args, Raises: as ``analyse``.
+
+    Example:
+        >>> space_group_of(3.6 * np.eye(3), [[0, 0, 0], [0.5, 0.5, 0.5]], [55, 17])
+        221
+    """
+    return int(_dataset(*_checked(cell, fractional_positions, numbers), symprec).number)
+
+
+def _dataset(
+    basis: NDArray[np.float64], positions: NDArray[np.float64], elements: NDArray[np.int64], symprec: float
+) -> MoyoDataset:
+    """What moyopy finds, in the standard setting of this package's table."""
     import moyopy  # only what needs it pays for it
 
-    basis, positions, elements = _checked(cell, fractional_positions, numbers)
     if not symprec > 0:
         raise InputError(f"symprec must be positive; found {symprec}")
     try:
         given = moyopy.Cell(basis.tolist(), (positions % 1.0).tolist(), elements.tolist())
         with _without_remarks():
-            found = moyopy.MoyoDataset(given, symprec=symprec, setting=moyopy.Setting.standard())
+            return moyopy.MoyoDataset(given, symprec=symprec, setting=moyopy.Setting.standard())
     except BaseException as error:
         # a panic of moyopy's Rust code is no Exception and has no importable class
         if isinstance(error, ValueError | RuntimeError) or type(error).__name__ == "PanicException":
             raise InputError(f"no space group found within {symprec:g} Å: {error}") from error
         raise
-    standard = found.std_cell
-    places, kinds = np.array(standard.positions) % 1.0, np.array(standard.numbers)
-    return SymmetricCrystal(*_orbits(int(found.number), np.array(standard.basis), places, kinds))
 
 
 def _orbits(

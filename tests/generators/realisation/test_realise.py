@@ -20,7 +20,7 @@ from atomsym.generators.realisation import (
     realise,
 )
 from atomsym.generators.realisation.lattices import random_lattices
-from atomsym.generators.realisation.realise import GROWTH
+from atomsym.generators.realisation.realise import _REDRAWN, GROWTH
 from atomsym.symmetry.wyckoff import Protostructure, SymmetricCrystal, wyckoff_positions
 from atomsym.symmetry.wyckoff.freedom import lattice_strains, symmetrised_cell
 
@@ -56,8 +56,54 @@ def test_every_group_is_realised_and_found_again(group: int) -> None:
     crystal = made.crystal
     assert crystal.protostructure == wanted
     np.testing.assert_allclose(symmetrised_cell(group, crystal.cell), crystal.cell, atol=1e-9)
+    assert found_group(crystal, 1e-3) == group
+    assert found_group(crystal, 0.1) == group
+
+
+def found_group(crystal: SymmetricCrystal, symprec: float) -> int:
     cell = moyopy.Cell(crystal.cell.tolist(), crystal.fractional_positions.tolist(), crystal.numbers.tolist())
-    assert moyopy.MoyoDataset(cell, symprec=1e-3).number == group
+    return moyopy.MoyoDataset(cell, symprec=symprec).number
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Protostructure(65, ((16, "j"),)),
+        Protostructure(139, ((39, "c"), (14, "e"))),
+        Protostructure(148, ((50, "a"), (8, "f"))),
+        Protostructure(186, ((69, "a"), (30, "b"), (30, "b"))),
+    ],
+    ids=str,
+)
+def test_a_crystal_is_not_more_symmetric_by_accident(wanted: Protostructure) -> None:
+    """With little freedom coordinates are soon special within the tolerance; without the look at it some are lost."""
+
+    def lost(symprec: float | None) -> int:
+        generator = np.random.default_rng(0)
+        made = [realise(wanted, generator=generator, symprec=symprec) for _ in range(60)]
+        assert all(each.distance_floor_met for each in made)
+        assert {each.symmetry_kept for each in made} == {None if symprec is None else True}
+        return sum(found_group(each.crystal, 0.1) != wanted.space_group for each in made)
+
+    assert lost(None) > 0
+    assert lost(0.1) == 0
+
+
+def test_what_only_more_symmetric_crystals_have_ends_and_says_so() -> None:
+    """Copper on a and b of P-1 is a smaller cell whatever the lattice; the draws are bounded, the atoms keep apart."""
+    made = realise(Protostructure(2, ((29, "a"), (29, "b"))), generator=np.random.default_rng(0))
+    assert made.symmetry_kept is True, "a smaller cell of the same group"
+    smaller = realise(Protostructure(119, ((30, "a"), (16, "b"))), generator=np.random.default_rng(0))
+    assert smaller.symmetry_kept is False
+    assert smaller.distance_floor_met
+    assert 2 <= smaller.tries <= 1 + _REDRAWN
+    assert realise(smaller.crystal.protostructure, generator=np.random.default_rng(0), trials=1).tries == 1
+
+
+def test_crystals_without_or_with_much_freedom_are_not_analysed() -> None:
+    salt, much = Protostructure(225, ((11, "a"), (17, "b"))), Protostructure(1, tuple((8, "a") for _ in range(3)))
+    for each in (salt, much):
+        assert realise(each, generator=np.random.default_rng(0)).symmetry_kept is None
 
 
 @pytest.mark.parametrize("group", [1, 12, 62, 122, 148, 186, 198])
@@ -155,7 +201,7 @@ def test_degenerate_protostructures_are_found() -> None:
 
 def test_bad_arguments_are_refused() -> None:
     generator = np.random.default_rng(0)
-    for wrong in ({"trials": 0}, {"floor": 0.0}, {"floor": float("nan")}, {"volume": -1.0}):
+    for wrong in ({"trials": 0}, {"floor": 0.0}, {"floor": float("nan")}, {"volume": -1.0}, {"symprec": 0.0}):
         with pytest.raises(ConfigError, match="must be positive"):
             realise(PEROVSKITE, generator=generator, **wrong)  # type: ignore[arg-type]
     for composition in ({}, {0: 1}, {119: 1}):
