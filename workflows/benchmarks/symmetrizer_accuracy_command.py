@@ -91,7 +91,7 @@ def _errors(result: AccuracyComparison) -> Table:
         ]
         if chosen.forces:
             pairs += [(found.forces_mae, found.forces_rmse), (found.turned_forces_mae, found.turned_forces_rmse)]
-        cells = ("–" if None in pair else "{:.3g} / {:.3g}".format(*pair) for pair in pairs)
+        cells = (" / ".join("–" if value is None else _figure(value) for value in pair) for pair in pairs)
         table.add_row(_name(row), *cells, f"{found.turned_change:.2g}")
     if result.baseline:
         of = "" if chosen.intensive else " of each adsorbate"
@@ -121,8 +121,13 @@ def _costs(result: AccuracyComparison) -> Table:
     return table
 
 
+def _figure(value: float) -> str:
+    """Three digits, more where the whole part has them."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
 def _listed(errors: Mapping[str, float]) -> str:
-    return ", ".join(f"{part} {error:.3g}".strip() for part, error in errors.items())
+    return ", ".join(f"{part} {_figure(error)}".strip() for part, error in errors.items())
 
 
 def _name(row: AccuracyRow) -> str:
