@@ -40,4 +40,5 @@ NB_MODULE(ATOMSYM_MODULE, m) {
     bind_merged_norm(m);
     bind_pointwise_product(m);
     bind_pointwise_convolution(m);
+    bind_hessian_head(m);
 }

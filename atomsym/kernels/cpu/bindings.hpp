@@ -31,3 +31,4 @@ void bind_so2_frames(nb::module_ &);
 void bind_merged_norm(nb::module_ &);
 void bind_pointwise_product(nb::module_ &);
 void bind_pointwise_convolution(nb::module_ &);
+void bind_hessian_head(nb::module_ &);
