@@ -58,15 +58,14 @@ def _show(rows: list[GuidanceRow], error: float, console: Console) -> None:
     table = Table(
         "target", title=f"{rows[0].property} of {rows[0].n} draws each, by a network with an error of {error:.2f}"
     )
-    for column in ("guidance", "mean ± deviation", "25 %", "50 %", "75 %", "within the error", "different"):
-        table.add_column(column, justify="right")
+    for column in ("guidance", "mean ± deviation", "25 %", "50 %", "75 %", "different"):
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             "none" if row.target is None else f"{row.target:g}",
             "" if row.target is None else f"{row.guidance:g}",
             f"{row.mean:.2f} ± {row.deviation:.2f}",
             *(f"{value:.2f}" for value in row.quartiles),
-            "" if row.target is None else f"{row.near:.0%}",
             f"{row.different:.0%}",
         )
     console.print(table)
