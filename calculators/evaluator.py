@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atomsym.core import AtomGraph, InputError, OutOfMemoryError, validate_graph, validate_structure
+from atomsym.core import AtomGraph, InputError, OutOfMemoryError, validate_distances, validate_structure
 from atomsym.derivatives import Evaluation, HessianMethod, evaluate, hessian
 from atomsym.derivatives.memory import free_memory, in_words, kept_bytes
-from atomsym.heads import HessianPotential
+from atomsym.heads import HessianPotential, intensive_property
 from atomsym.inference import (
     Engine,
     HessianEngine,
@@ -57,7 +57,7 @@ class Evaluator:
             ``autograd`` never does.
 
     Raises:
-        InputError: if the skin is negative, the engine is unknown or the model gives no energies.
+        InputError: if the skin is negative or the engine is unknown.
     """
 
     def __init__(
@@ -75,11 +75,6 @@ class Evaluator:
             raise InputError(f"engine must be one of {', '.join(ENGINES)}; found {engine!r}")
         if not 0 <= skin < float("inf"):
             raise InputError(f"skin must be a length in Å, 0 or more; found {skin}")
-        if potential.quantity != "energy":
-            raise InputError(
-                f"this model gives the {potential.quantity} ({potential.unit}), not energies; read it with "
-                "atomsym.heads.intensive_property(model, graph)"
-            )
         self.potential = adapted(potential, device, dtype)
         self.device, self.dtype = device, dtype
         self.backend, self.allow_overlap = backend, allow_overlap
@@ -141,6 +136,15 @@ class Evaluator:
             except NotCoveredError:
                 _LOGGER.debug("the inference engine does not cover this structure; autograd does")
         return evaluate(self.potential, graph, properties)
+
+    def properties(self, graph: AtomGraph) -> list[float]:
+        """The property of each system, of a model that gives one instead of energies, in its unit.
+
+        Raises:
+            InputError: if the model gives energies.
+            CalculationError: if a value is not finite.
+        """
+        return [float(value) for value in intensive_property(self.potential, graph)]
 
     def _current_engine(self) -> Engine | None:
         """The engine of the weights as they are now; made when it is first needed."""
@@ -221,7 +225,7 @@ class Evaluator:
         else:
             graph = self._list.graph(bare)
         if not self.allow_overlap:
-            validate_graph(graph, elements)
+            validate_distances(graph)
         return graph
 
     def _require_memory(self, graph: AtomGraph, engine: Engine | None) -> None:

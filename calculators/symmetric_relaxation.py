@@ -96,6 +96,9 @@ def relax_symmetric(
     everything. Steps that raise the energy, bring atoms together or make the calculator fail are halved. A failure ends
     the relaxation at the last good crystal and is never raised. The calculator sees the primitive cell.
 
+    ``FreeParameterFilter`` puts the same variables under any optimizer of ASE. Those call the calculator themselves and
+    stop at its first failure, so neither the guards nor the batches of ``relax_symmetric_many`` could be had with them.
+
     Args:
         crystal: to start from.
         calculator: gives energy, forces and stress of periodic systems.

@@ -191,7 +191,7 @@ def _labels(structures: Sequence[LabelledStructure]) -> list[Finding]:
     for name in LABELS:
         missing, examples = _where(structures, lambda s, name=name: getattr(s, name) is None)  # type: ignore[misc]
         if missing == len(structures):
-            if name in ("energy", "forces"):
+            if name in ("energy", "forces") and all(s.target is None for s in structures):
                 found.append(Finding(f"no {name}", "warning", missing, f"no structure has {name} labels"))
         elif missing:
             message = f"{missing} of {len(structures)} structures lack {name}, the others have it"

@@ -29,11 +29,10 @@ MOST_ATOMS = 12
 
 
 def read_elastic_moduli(path: Path, modulus: Modulus) -> Dataset:
-    """Crystals whose label ``energy`` is n log10(M / GPa), for n atoms in the cell and the modulus M.
+    """Crystals whose label ``target`` is log10(M / GPa) of the modulus M, for ``atomsym.heads.IntensiveProperty``.
 
-    The mean over atoms that ``atomsym.heads.IntensiveProperty`` takes is compared with log10(M / GPa) that way. Both
-    moduli have to make sense, whichever is the label: crystals with one below ``LEAST_MODULUS``, with a Poisson ratio
-    ν = (3 K − 2 G) / (6 K + 2 G) outside ``POISSON_RATIOS``, or with more than ``MOST_ATOMS`` atoms are left out.
+    Both moduli have to make sense, whichever is the label: crystals with one below ``LEAST_MODULUS``, with a Poisson
+    ratio ν = (3 K − 2 G) / (6 K + 2 G) outside ``POISSON_RATIOS``, or with more than ``MOST_ATOMS`` atoms are left out.
 
     Args:
         path: a list of objects with ``structure`` (pymatgen's plain form), ``bulk_modulus_vrh`` and
@@ -50,7 +49,7 @@ def read_elastic_moduli(path: Path, modulus: Modulus) -> Dataset:
         moduli = {key: _modulus(entry, key, where) for key in ("bulk_modulus_vrh", "shear_modulus_vrh")}
         structure = _structure(entry, where)
         if structure.n_atoms <= MOST_ATOMS and _plausible(*moduli.values()):
-            structures.append(_labelled(structure, moduli[modulus]))
+            structures.append(replace(structure, target=float(np.log10(moduli[modulus]))))
     return Dataset(structures, str(path))
 
 
@@ -118,7 +117,3 @@ def _structure(entry: Mapping[str, Any], where: str) -> LabelledStructure:
     if not len(numbers) or not np.isfinite(cell).all() or not np.isfinite(places).all():
         raise DataError(f"{where}: a crystal without atoms, or with coordinates that are not finite")
     return LabelledStructure(numbers, places @ cell, cell, np.ones(3, dtype=bool), source=where)
-
-
-def _labelled(structure: LabelledStructure, modulus: float) -> LabelledStructure:
-    return replace(structure, energy=structure.n_atoms * float(np.log10(modulus)))

@@ -301,9 +301,9 @@ def _pbc(info: dict[str, Any], has_cell: bool, where: str) -> list[bool]:
 def write_extxyz(structures: Iterable[LabelledStructure], path: str | os.PathLike[str]) -> None:
     """Write labelled structures as extended XYZ, atomically; gzipped if the name ends in ``.gz``.
 
-    Labels are written under ``energy``, ``forces``, ``stress`` (nine numbers, tension positive) and ``hessian``, with
-    all digits, so that reading them again gives the same numbers. ``weight`` (if not 1), ``group`` and ``source`` are
-    kept under these names.
+    Labels are written under ``energy``, ``forces``, ``stress`` (nine numbers, tension positive), ``hessian`` and
+    ``target``, with all digits, so that reading them again gives the same numbers; the last is read again with
+    ``LabelKeys(target="target")``. ``weight`` (if not 1), ``group`` and ``source`` are kept under these names.
 
     Raises:
         ArtifactError: if the file cannot be written.
@@ -317,8 +317,8 @@ def _text_of(structure: LabelledStructure) -> str:
     if structure.cell.any() or structure.pbc.any():
         pairs.append(f'Lattice="{_joined(structure.cell)}"')
     pairs.append("Properties=species:S:1:pos:R:3" + (":forces:R:3" if structure.forces is not None else ""))
-    if structure.energy is not None:
-        pairs.append(f"energy={float(structure.energy)!r}")
+    scalars = (("energy", structure.energy), ("target", structure.target))
+    pairs += [f"{name}={float(value)!r}" for name, value in scalars if value is not None]
     tensors = (("stress", structure.stress), ("hessian", structure.hessian))
     pairs += [f'{name}="{_joined(values)}"' for name, values in tensors if values is not None]
     if structure.weight != 1.0:

@@ -409,7 +409,7 @@ def _elastic(modulus: Modulus, name: str) -> KnownSet:
         protocol=(
             "cells of at most 12 atoms, both moduli at least 1 GPa, Poisson ratio from 0 to 0.45; about 70 % for "
             "training, 10 % for validation, 20 % for the test by the hash of the reduced formula, so that no formula "
-            f"is in two parts, whatever the seed; labels are n log10({words} / GPa) of n atoms in place of the energy"
+            f"is in two parts, whatever the seed; the label is the target log10({words} / GPa)"
         ),
         reader=lambda path: read_elastic_moduli(path, modulus),
     )

@@ -44,6 +44,8 @@ class LabelKeys:
         stress: six numbers, nine or a 3 × 3 matrix.
         virial: the same, as an energy; it becomes a stress.
         hessian: 9 n² numbers.
+        target: property of the structure that is no energy, in the unit of the model that learns it; not looked for
+            unless named.
         weight: weight in a loss; not looked for unless named.
     """
 
@@ -52,6 +54,7 @@ class LabelKeys:
     stress: str | None = AUTO
     virial: str | None = AUTO
     hessian: str | None = AUTO
+    target: str | None = None
     weight: str | None = None
 
     def columns(self) -> set[str]:
@@ -196,7 +199,7 @@ def _structure(
     def label(prop: str) -> FloatArray | None:
         return _label(prop, chosen[prop], frame, units, factors) if prop in chosen else None
 
-    energy, weight = label("energy"), label("weight")
+    energy, target, weight = label("energy"), label("target"), label("weight")
     if weight is not None and not (np.isfinite(weight) and weight >= 0):
         raise DataError(f"{frame.where}: {chosen['weight']} is {weight}; weights are numbers >= 0")
     return LabelledStructure(
@@ -208,6 +211,7 @@ def _structure(
         forces=label("forces"),
         stress=_stress(label("stress"), label("virial"), chosen, frame),
         hessian=label("hessian"),
+        target=None if target is None else float(target),
         weight=1.0 if weight is None else float(weight),
         group=group_of(frame.info),
         source=frame.source,
@@ -234,7 +238,7 @@ def _label(prop: str, key: str, frame: Frame, units: LabelUnits, factors: Mappin
     if value is None:
         return None
     values = numbers_in(value, f"{prop} '{key}'", frame.where)
-    if prop in ("energy", "weight"):
+    if prop in ("energy", "target", "weight"):
         if values.size != 1:
             raise DataError(f"{frame.where}: {prop} '{key}' has {values.size} values; one is needed")
         return values.reshape(()) * factors.get(prop, 1.0)

@@ -36,7 +36,7 @@ _MARK = b"atomsym-dataset\n"
 _SEAL = struct.Struct("<16sQ32s")
 _KEY = struct.Struct(">Q")
 _CHUNK, _BATCH = 1 << 22, 1000
-_OPTIONAL = {"forces": "n3", "stress": "33", "hessian": "hh", "energy": "", "weight": ""}
+_OPTIONAL = {"forces": "n3", "stress": "33", "hessian": "hh", "energy": "", "target": "", "weight": ""}
 
 
 def write_lmdb(structures: Iterable[LabelledStructure], path: str | os.PathLike[str]) -> int:
@@ -275,7 +275,7 @@ def decode(value: bytes, where: str) -> LabelledStructure:
         arrays["numbers"], arrays["positions"], arrays["cell"], arrays["pbc"], {}, {}, source=where, where=where
     )
     labels = {name: _label(arrays, name, shape, frame.n_atoms, where) for name, shape in _OPTIONAL.items()}
-    energy, weight = labels["energy"], labels["weight"]
+    energy, target, weight = labels["energy"], labels["target"], labels["weight"]
     return LabelledStructure(
         numbers=frame.numbers,
         positions=frame.positions,
@@ -285,6 +285,7 @@ def decode(value: bytes, where: str) -> LabelledStructure:
         forces=labels["forces"],
         stress=labels["stress"],
         hessian=labels["hessian"],
+        target=None if target is None else float(target),
         weight=1.0 if weight is None else float(weight),
         group=_text(arrays, "group", where),
         source=_text(arrays, "source", where) or where,

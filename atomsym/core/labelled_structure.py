@@ -26,6 +26,8 @@ class LabelledStructure:
         forces: shape (n_atoms, 3), eV/Å; rows of NaN are unknown forces of single atoms.
         stress: symmetric, shape (3, 3), eV/Å³, positive under tension.
         hessian: shape (3 n_atoms, 3 n_atoms), eV/Å².
+        target: a property that does not grow with the system, such as log10 of a modulus, in the unit of the models
+            that learn it.
         weight: of this structure in a loss, >= 0.
         group: name of the part of the data set it belongs to (element, temperature, molecule …), "" for none; tables
             of errors are split by it.
@@ -40,6 +42,7 @@ class LabelledStructure:
     forces: FloatArray | None = None
     stress: FloatArray | None = None
     hessian: FloatArray | None = None
+    target: float | None = None
     weight: float = 1.0
     group: str = ""
     source: str = ""

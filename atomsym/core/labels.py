@@ -9,7 +9,7 @@ import numpy as np
 from atomsym.core.errors import DataError
 from atomsym.core.labelled_structure import LabelledStructure
 
-LABELS = ("energy", "forces", "stress", "hessian")
+LABELS = ("energy", "forces", "stress", "hessian", "target")
 """The labels a structure can have; virials become stresses."""
 
 
@@ -21,7 +21,7 @@ def require_labels(dataset: Sequence[LabelledStructure], properties: Iterable[st
 
     Args:
         dataset: the structures.
-        properties: among energy, forces, stress, hessian.
+        properties: names from ``LABELS``.
 
     Returns:
         Number of structures that have each property.

@@ -37,12 +37,15 @@ def prepared(potential: EnergyFunction, graph: AtomGraph) -> AtomGraph:
     """The graph, checked against the potential and usable by autograd. The caller's graph is left as it is.
 
     Raises:
-        InputError: if edges are missing or too short, a strain is set, or the weights were made in inference mode.
+        InputError: if edges are missing or too short, a strain is set, the weights were made in inference mode, or the
+            model gives another quantity than energies.
         UnsupportedElementError: if the potential does not know an element.
     """
     if graph.strain is not None:
         raise InputError("derivatives are taken at zero strain; deform positions and cell instead of setting a strain")
     if isinstance(potential, Potential):
+        if potential.quantity != "energy":
+            raise InputError(f"this model gives the {potential.quantity} ({potential.unit}), not energies")
         potential.require_edges(graph)
         check_elements(graph, potential.elements)
     if isinstance(potential, torch.nn.Module) and any(weight.is_inference() for weight in potential.parameters()):

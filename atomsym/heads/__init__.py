@@ -7,7 +7,7 @@ from atomsym.heads.hessian import (
     HessianPotential,
     HessianPotentialConfig,
 )
-from atomsym.heads.intensive import IntensiveProperty, IntensivePropertyConfig, intensive_property
+from atomsym.heads.intensive import IntensiveProperty, IntensivePropertyConfig, intensive_property, system_property
 
 __all__ = [
     "HessianBlocks",
@@ -18,4 +18,5 @@ __all__ = [
     "IntensiveProperty",
     "IntensivePropertyConfig",
     "intensive_property",
+    "system_property",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atomsym.core import AtomGraph, ConfigError, InputError
+from atomsym.core import AtomGraph, CalculationError, ConfigError, InputError, check_elements
 from atomsym.kernels.neighbors import connect
 from atomsym.models import DatasetStatistics, Potential, PotentialConfig, PotentialOutput
 from atomsym.models.description import described_from_statistics, description_of
@@ -52,9 +52,9 @@ class IntensiveProperty(HoldingPotential):
     supercell is that of its cell. Where a potential has energies of isolated atoms, a value for each element stands,
     fitted to the compositions before training, so that learning begins with y ≈ Σ_z x_z y_z (x: atomic fractions).
 
-    It is trained as a potential is: labels are n y in place of the energy, and since residuals of energies are divided
-    by n, the loss compares y with its label. Tables and logs call y an energy per atom; their 1 meV is 0.001 of the
-    unit. **It has no forces**: calculators refuse it. ``intensive_property`` gives y.
+    It is trained as a potential is, with ``target`` as label and term of the loss; logs, tables and pictures are in its
+    unit. **It has no energy and no forces**: calculators give y under its name and nothing else. ``system_property``
+    gives y for training, ``intensive_property`` for use.
 
     Attributes:
         model: the network.
@@ -94,19 +94,62 @@ class IntensiveProperty(HoldingPotential):
         return {"energies": self.model(graph)["energies"]}
 
     @classmethod
+    def quantity_from_settings(cls, settings: Mapping[str, Any]) -> tuple[str, str]:
+        """What is set.
+
+        Raises:
+            ConfigError: if one of them is missing.
+        """
+        _require_settings(settings, "quantity", "unit")
+        return str(settings["quantity"]), str(settings["unit"])
+
+    @classmethod
     def config_from_statistics(cls, settings: Mapping[str, Any], statistics: DatasetStatistics) -> PotentialConfig:
         """The config of one that is about to be trained; the network takes from the data what it always does.
 
         Raises:
             ConfigError: as the network's, and if the quantity or its unit is missing.
         """
-        missing = [name for name in ("model", "quantity", "unit") if name not in settings]
-        if missing:
-            raise ConfigError(f"the model settings of '{cls.architecture}' lack: {', '.join(missing)}")
+        _require_settings(settings, "model", "quantity", "unit")
         complete, described = described_from_statistics(settings, "model", statistics)
         return IntensivePropertyConfig(
             complete.elements, complete.cutoff, described, settings["quantity"], settings["unit"]
         )
+
+
+def _require_settings(settings: Mapping[str, Any], *names: str) -> None:
+    missing = [name for name in names if name not in settings]
+    if missing:
+        raise ConfigError(f"the model settings of '{INTENSIVE}' lack: {', '.join(missing)}")
+
+
+def system_property(model: Potential, graph: AtomGraph) -> Tensor:
+    """The property of each system, differentiable in the weights and positions.
+
+    Args:
+        model: an ``IntensiveProperty``, symmetrized or not.
+        graph: one system or a batch, with edges.
+
+    Returns:
+        Shape (n_systems,), float64, in ``model.unit``.
+
+    Raises:
+        InputError: if the model gives energies, a system has no atoms, or edges are missing.
+        UnsupportedElementError: if the model does not know an element.
+        CalculationError: if a value is not finite.
+    """
+    if model.quantity == "energy":
+        raise InputError(f"this {model.architecture} potential gives energies, not an intensive property")
+    if bool((graph.atoms_per_system == 0).any()):
+        raise InputError("a system without atoms has no intensive property")
+    model.require_edges(graph)
+    check_elements(graph, model.elements)
+    values = model(graph)["energies"].to(torch.float64)
+    means = values.new_zeros(graph.n_systems).index_add(0, graph.system_index, values) / graph.atoms_per_system
+    wrong = (~means.isfinite()).nonzero().flatten().tolist()
+    if wrong:
+        raise CalculationError(f"the model gave the {model.quantity} {float(means[wrong[0]])} of system {wrong[0]}")
+    return means
 
 
 def intensive_property(model: Potential, graph: AtomGraph) -> Tensor:
@@ -120,14 +163,7 @@ def intensive_property(model: Potential, graph: AtomGraph) -> Tensor:
         Shape (n_systems,), float64, in ``model.unit``.
 
     Raises:
-        InputError: if the model gives energies, or a system has no atoms.
+        InputError, UnsupportedElementError, CalculationError: as ``system_property``.
     """
-    if model.quantity == "energy":
-        raise InputError(f"this {model.architecture} potential gives energies, not an intensive property")
-    if bool((graph.atoms_per_system == 0).any()):
-        raise InputError("a system without atoms has no intensive property")
     with torch.no_grad():
-        connected = graph if graph.cutoff is not None else connect(graph, model.cutoff)
-        values = model(connected)["energies"].to(torch.float64)
-        total = values.new_zeros(graph.n_systems).index_add(0, graph.system_index, values)
-        return total / graph.atoms_per_system
+        return system_property(model, graph if graph.cutoff is not None else connect(graph, model.cutoff))

@@ -51,7 +51,7 @@ class Potential(torch.nn.Module):
             instance can have others than its class.
         continuous: whether the energy is a continuous function of positions; molecular dynamics asks.
         quantity: what its "energies" are: "energy", or the name of a property that a network reads out in its place,
-            see ``atomsym.heads.IntensiveProperty``; calculators refuse the latter.
+            see ``atomsym.heads.IntensiveProperty``; derivatives refuse the latter.
         unit: of that.
     """
 
@@ -120,6 +120,11 @@ class Potential(torch.nn.Module):
         if cutoff is MISSING:
             raise ConfigError("model.cutoff is missing: the radius in Å within which atoms interact")
         return float(cutoff)
+
+    @classmethod
+    def quantity_from_settings(cls, settings: Mapping[str, Any]) -> tuple[str, str]:
+        """``quantity`` and ``unit`` of a potential with some fields of ``Config`` set."""
+        return cls.quantity, cls.unit
 
     @classmethod
     def with_energy_offsets(cls, config: Any, offsets: Mapping[int, float]) -> PotentialConfig:

@@ -81,6 +81,12 @@ class SymmetrizedPotential(HoldingPotential):
         self.quantity, self.unit = self.model.quantity, self.model.unit
 
     @classmethod
+    def quantity_from_settings(cls, settings: Mapping[str, Any]) -> tuple[str, str]:
+        """Those of the model."""
+        model, given = cls.held(settings.get("model", {}))
+        return model.quantity_from_settings(given)
+
+    @classmethod
     def held(cls, described: Mapping[str, Any]) -> tuple[type[Potential], dict[str, Any]]:
         """Class and config entries of a description.
 

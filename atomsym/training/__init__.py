@@ -14,12 +14,12 @@ from atomsym.training.config import (
     TrainingConfig,
 )
 from atomsym.training.config_files import config_to_yaml, parse_yaml, read_config, with_overrides
-from atomsym.training.export import summary_of_errors
 from atomsym.training.logs import read_log
 from atomsym.training.loss import BatchLoss, Predictions, batch_loss, predict
 from atomsym.training.metrics import Errors, ErrorSums
 from atomsym.training.observers import Observer, Observers
 from atomsym.training.parallel import Ranks
+from atomsym.training.quantities import QUANTITIES, TARGET, Quantity, quantities_of
 from atomsym.training.reference_energies import ReferenceEnergies, isolated_energies, reference_energies
 from atomsym.training.resolve import model_cutoff, new_potential, resolved_config
 from atomsym.training.runs import RESUME_ENTRIES, resume, train
@@ -29,7 +29,9 @@ from atomsym.training.trainer import TrainingData, TrainingResult
 from atomsym.training.validation import Validation, plain_table, validate
 
 __all__ = [
+    "QUANTITIES",
     "RESUME_ENTRIES",
+    "TARGET",
     "Batch",
     "BatchLoss",
     "BatchSection",
@@ -46,6 +48,7 @@ __all__ = [
     "OutputSection",
     "Predictions",
     "Progress",
+    "Quantity",
     "Ranks",
     "ReferenceEnergies",
     "Samples",
@@ -64,13 +67,13 @@ __all__ = [
     "parse_yaml",
     "plain_table",
     "predict",
+    "quantities_of",
     "read_checkpoint",
     "read_config",
     "read_log",
     "reference_energies",
     "resolved_config",
     "resume",
-    "summary_of_errors",
     "train",
     "validate",
     "with_overrides",

@@ -57,7 +57,7 @@ class Progress:
         best_errors: validation errors of the best model: row, quantity, entry to value.
         stale_epochs: validations since the best one.
         plateau_factor, plateau_loss, plateau_epochs: memory of the plateau schedule.
-        sums: of the epoch so far: steps, loss, then count and Σ|e| of energies per atom and of forces.
+        sums: of the epoch so far: steps, loss, then count and Σ|e| of energies per atom (or targets) and of forces.
         log_bytes, step_log_bytes: length of the logs.
         finished: why the run is complete; empty while it is not.
         data_digest: recognises the data.

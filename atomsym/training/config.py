@@ -15,8 +15,8 @@ from atomsym.symmetrizers import symmetrized_settings
 ReferenceEnergies = Literal["least-squares", "isolated", "keep"]
 
 TERMS = (
-    "energy", "forces", "direct_forces", "force_consistency", "stress", "virial", "hessian", "predicted_hessian",
-    "hessian_subspace",
+    "energy", "forces", "direct_forces", "force_consistency", "stress", "virial", "target", "hessian",
+    "predicted_hessian", "hessian_subspace",
 )  # fmt: skip
 """Terms of the loss; each has a weight of its name."""
 
@@ -85,6 +85,7 @@ class LossSection:
         predicted_hessian: weight of the entries of predicted Hessians, of models with a Hessian head; the residual is
             its absolute value, whatever ``function`` is.
         hessian_subspace: weight of predicted Hessians in the subspace of the softest modes, likewise.
+        target: weight of the property of a model that gives one instead of energies; the only term of such a model.
         function: of a residual: its square, or ``huber``, which is linear beyond ``huber_delta``.
         huber_delta: in the unit of each label.
     """
@@ -99,6 +100,7 @@ class LossSection:
     hessian_rows: int = 1
     predicted_hessian: float = 0.0
     hessian_subspace: float = 0.0
+    target: float = 0.0
     function: Literal["squared", "huber"] = "squared"
     huber_delta: float = 0.01
 

@@ -11,7 +11,7 @@ from atomsym.artifacts import ModelCard, ModelDescription, config_to_dict, save_
 from atomsym.models import Potential
 from atomsym.training.checkpoints import Progress
 from atomsym.training.config import OutputSection, TrainingConfig
-from atomsym.training.metrics import UNITS
+from atomsym.training.quantities import quantities_of
 
 
 def save_trained_model(
@@ -40,8 +40,7 @@ def save_trained_model(
     where = description or config.data.known_set or ", ".join(file_names(config.data.train)) or "unnamed structures"
     data = f"{where}: {sizes[0]} structures for training, {sizes[1]} for validation"
     record = training_record(config, progress, sizes)
-    if potential.quantity != "energy":
-        record["units"]["energy"] = potential.unit  # what stands in place of the energy per atom
+    record["units"] = {name: quantity.unit for name, quantity in quantities_of(potential).items()}
     return save_model(potential, path, filled_card(config.output, data, record))
 
 
@@ -78,19 +77,9 @@ def training_record(config: TrainingConfig, progress: Progress, sizes: tuple[int
         "steps": progress.step,
         "validation_loss": progress.best_loss,
         "validation_errors": progress.best_errors,
-        "units": {quantity: unit.removeprefix("m") for quantity, unit in UNITS.items()},
     }
 
 
 def file_names(paths: tuple[str, ...]) -> tuple[str, ...]:
     """Without folders: a model file travels, and the folders of the machine it was trained on mean nothing there."""
     return tuple(Path(path).name for path in paths)
-
-
-def summary_of_errors(progress: Progress) -> str:
-    """Validation errors of the best epoch in one line."""
-    parts = [
-        f"{quantity} {1e3 * values['mae']:.3g} {UNITS[quantity]}"
-        for quantity, values in progress.best_errors.get("all", {}).items()
-    ]
-    return f"mean absolute validation errors: {', '.join(parts)}" if parts else "not validated"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from atomsym.core import InputError
 from atomsym.training.config import TERMS
+from atomsym.training.quantities import TARGET, Quantity
 
 EPOCH_COLUMNS = (
     "epoch", "step", "seconds", "learning_rate", "train_loss", "validation_loss",
@@ -27,12 +28,27 @@ STEP_COLUMNS = (
 Value = float | int | str
 
 
+def epoch_columns(quantities: Mapping[str, Quantity]) -> tuple[str, ...]:
+    """Columns of the log of epochs, for the quantities of a model."""
+    if TARGET not in quantities:
+        return EPOCH_COLUMNS
+    unit = quantities[TARGET].column_unit
+    errors = (f"train_{TARGET}_mae_{unit}", f"validation_{TARGET}_mae_{unit}", f"validation_{TARGET}_rmse_{unit}")
+    return (*EPOCH_COLUMNS[:6], *errors, "best")
+
+
+def target_unit(columns: Iterable[str]) -> str:
+    """Unit of the target's errors in such a log, "" for a log of energies."""
+    prefix = f"validation_{TARGET}_mae_"
+    return next((column.removeprefix(prefix) for column in columns if column.startswith(prefix)), "")
+
+
 class CsvLog:
     """A CSV file that only grows, and whose length at a checkpoint is remembered by the checkpoint.
 
     Args:
         path: the file.
-        columns: names with units.
+        columns: names with units; a file that is there keeps its own.
         length: bytes to keep of a file that is there; what is beyond was written after the checkpoint and will be
             written again.
 
@@ -51,6 +67,9 @@ class CsvLog:
         self.length = length
         if length == 0:
             self._append(columns)
+        else:
+            with path.open(newline="") as file:
+                self._columns = tuple(next(csv.reader(file)))
 
     def write(self, row: Mapping[str, Value]) -> None:
         """Append a row; a column that is missing stays empty. The row is in the file when this returns."""

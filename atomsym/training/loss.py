@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from atomsym.core import AtomGraph
 from atomsym.derivatives import EnergyFunction, Evaluation, evaluate
-from atomsym.heads import HessianPotential
+from atomsym.derivatives.energies import differentiable
+from atomsym.heads import HessianPotential, system_property
 from atomsym.models import Potential
 from atomsym.training.config import TERMS, LossSection
 from atomsym.training.predicted_hessian import (
@@ -27,19 +29,23 @@ from atomsym.training.samples import Batch, LabelCounts
 class Predictions:
     """What the model says where the labels are.
 
+    What was not computed, or is not given by the model, is None.
+
     Attributes:
         energy: shape (n_systems,), float64, eV.
-        forces: shape (n_atoms, 3), eV/Å, or None if not computed.
-        stress: shape (n_systems, 3, 3), eV/Å³, zero for systems without a volume; or None if not computed.
-        direct_forces: predicted beside the energy, shape (n_atoms, 3), eV/Å, or None if there are none.
+        forces: shape (n_atoms, 3), eV/Å.
+        stress: shape (n_systems, 3, 3), eV/Å³, zero for systems without a volume.
+        direct_forces: predicted beside the energy, shape (n_atoms, 3), eV/Å.
         hessians: of a Hessian head for the systems with a label, in their order, each (3n, 3n), eV/Å².
+        target: property in the place of energies, shape (n_systems,), float64, in the unit of the model.
     """
 
-    energy: Tensor
-    forces: Tensor | None
-    stress: Tensor | None
+    energy: Tensor | None = None
+    forces: Tensor | None = None
+    stress: Tensor | None = None
     direct_forces: Tensor | None = None
     hessians: tuple[Tensor, ...] = ()
+    target: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +80,7 @@ def batch_loss(
     with the weight w_t of the term, the weight v_s of the structure, and the number n_t of labels in the *whole* batch,
     so that the losses of its parts add up to the loss of the whole. A label that is missing is in neither sum. Items
     are energies divided by the number of atoms, force components, stress components, components of the virial divided
-    by the number of atoms, and entries of the Hessian in rows drawn at random. ℓ(x) is x², or Huber's
+    by the number of atoms, entries of the Hessian in rows drawn at random, and targets. ℓ(x) is x², or Huber's
     x² for |x| <= δ and 2 δ |x| - δ² beyond. Direct forces are compared with the labels and, where there are some, with
     the forces of the energy, which do not learn from it (Duval et al. 2023). Predicted Hessians have terms of their
     own, with ℓ(x) = |x|; see ``predicted_hessian_sums``.
@@ -94,6 +100,8 @@ def batch_loss(
     Raises:
         CalculationError: if a prediction is not finite.
     """
+    if potential.quantity != "energy":
+        return _target_loss(potential, batch, loss, counts, create_graph)
     wanted = _wanted(batch, loss, all_properties)
     curved = loss.hessian > 0 and any(hessian is not None for hessian in batch.hessians)
     graph = batch.graph
@@ -113,7 +121,31 @@ def batch_loss(
         "hessian": counts.hessian_entries(loss.hessian_rows), "predicted_hessian": counts.hessian_entries(0),
         "hessian_subspace": subspace_entries(counts.hessian),
     }  # fmt: skip
-    zero = torch.zeros((), dtype=torch.float64, device=graph.device)
+    return _weighted(sums, numbers, loss, predictions, graph.device)
+
+
+def _target_loss(
+    potential: Potential, batch: Batch, loss: LossSection, counts: LabelCounts, create_graph: bool
+) -> BatchLoss:
+    target = _targets(potential, batch, create_graph)
+    sums = {"target": _masked_sum(target - batch.target, batch.weight, loss)}
+    return _weighted(sums, {"target": counts.target}, loss, Predictions(target=target), batch.graph.device)
+
+
+def _targets(potential: Potential, batch: Batch, create_graph: bool) -> Tensor:
+    with differentiable(batch.graph.device), torch.set_grad_enabled(create_graph):
+        return system_property(potential, batch.graph)
+
+
+def _weighted(
+    sums: Mapping[str, Tensor],
+    numbers: Mapping[str, int],
+    loss: LossSection,
+    predictions: Predictions,
+    device: torch.device,
+) -> BatchLoss:
+    """The loss of Σ v ℓ(residual) and number of labels of each term that there is."""
+    zero = torch.zeros((), dtype=torch.float64, device=device)
     terms = [loss.weights[t] * sums[t] / max(numbers[t], 1) if t in sums else zero for t in TERMS]
     total = torch.stack(terms).sum()
     return BatchLoss(total, torch.stack([term.detach() for term in terms]), _detached(predictions))
@@ -122,9 +154,13 @@ def batch_loss(
 def predict(potential: Potential, batch: Batch) -> Predictions:
     """Energies of a batch, and forces, stresses and (with a head) Hessians where there are labels of them; detached.
 
+    Of a model that gives no energies, the property that it gives.
+
     Raises:
         CalculationError: if a prediction is not finite.
     """
+    if potential.quantity != "energy":
+        return Predictions(target=_targets(potential, batch, create_graph=False))
     wanted = _wanted(batch, LossSection(), all_properties=True)
     function = _with_head(potential, batch, LossSection(), all_properties=True)
     found = evaluate(function, batch.graph, ("energy", *wanted))
@@ -166,7 +202,7 @@ def _first_order_sums(predictions: Predictions, batch: Batch, loss: LossSection)
     graph = batch.graph
     n_atoms = graph.atoms_per_system.to(torch.float64).clamp_min(1)
     sums = {}
-    if loss.energy > 0:
+    if loss.energy > 0 and predictions.energy is not None:
         sums["energy"] = _masked_sum((predictions.energy - batch.energy) / n_atoms, batch.weight, loss)
     if loss.forces > 0 and predictions.forces is not None:
         sums["forces"] = _masked_sum(predictions.forces - batch.forces, batch.weight[graph.system_index, None], loss)
@@ -257,9 +293,10 @@ def _detached(predictions: Predictions) -> Predictions:
 
     hessians = tuple(matrix.detach() for matrix in predictions.hessians)
     return Predictions(
-        predictions.energy.detach(),
+        free(predictions.energy),
         free(predictions.forces),
         free(predictions.stress),
         free(predictions.direct_forces),
         hessians,
+        free(predictions.target),
     )

@@ -13,6 +13,7 @@ from atomsym.core.elements import format_elements
 from atomsym.core.precision import dtype_named
 from atomsym.models import DatasetStatistics, Potential, architecture
 from atomsym.training.config import TrainingConfig
+from atomsym.training.quantities import TARGET
 from atomsym.training.samples import Samples
 from atomsym.training.start import KEEP, starting_model, with_starting_model
 from atomsym.training.statistics import dataset_statistics
@@ -20,7 +21,7 @@ from atomsym.training.statistics import dataset_statistics
 LABEL_OF_TERM = {
     "energy": "energy", "forces": "forces", "direct_forces": "forces", "force_consistency": "forces",
     "stress": "stress", "virial": "stress", "hessian": "hessian", "predicted_hessian": "hessian",
-    "hessian_subspace": "hessian",
+    "hessian_subspace": "hessian", "target": "target",
 }  # fmt: skip
 """The label that each term of the loss is compared with."""
 
@@ -29,12 +30,15 @@ def model_settings(config: TrainingConfig) -> tuple[type[Potential], dict[str, A
     """The architecture's class and what was set of its config, checked.
 
     Raises:
-        ConfigError: if there is no such architecture, or a setting is unknown or of the wrong type.
+        ConfigError: if there is no such architecture, a setting is unknown or of the wrong type, or the loss has a
+            weight for what the model does not give.
     """
     model = starting_model(config) if config.start_from else config.model
     settings = {name: value for name, value in model.items() if name != "architecture"}
     found = architecture(model["architecture"])
-    return found, checked_settings(found.Config, settings, "model")
+    checked = checked_settings(found.Config, settings, "model")
+    _require_terms(config, *found.quantity_from_settings(checked))
+    return found, checked
 
 
 def model_cutoff(config: TrainingConfig) -> float:
@@ -60,11 +64,13 @@ def resolved_config(config: TrainingConfig, samples: Samples) -> tuple[TrainingC
     """
     potential_class, settings = model_settings(config)
     _require_head(config, potential_class)
-    require_labels(samples.structures, labels_of_loss(config))
+    labels = labels_of_loss(config)
+    require_labels(samples.structures, labels)
+    targets = TARGET in labels
     if config.start_from:
         reference = "least-squares" if config.data.reference_energies == KEEP else config.data.reference_energies
-        return with_starting_model(config, samples), dataset_statistics(samples, reference)
-    statistics = dataset_statistics(samples, config.data.reference_energies)
+        return with_starting_model(config, samples), dataset_statistics(samples, reference, targets=targets)
+    statistics = dataset_statistics(samples, config.data.reference_energies, targets=targets)
     complete = potential_class.config_from_statistics(settings, statistics)
     unknown = set(statistics.elements) - set(complete.elements)
     if unknown:
@@ -101,6 +107,22 @@ def new_potential(config: TrainingConfig) -> Potential:
                     "take architecture: faenet with direct_forces: true"
                 )
     return potential.to(dtype_named(config.dtype))
+
+
+def _require_terms(config: TrainingConfig, quantity: str, unit: str) -> None:
+    """Refuse to compare energies with targets, or targets with energies.
+
+    Raises:
+        ConfigError: if the loss has a weight for one, but the model gives the other.
+    """
+    labels = set(labels_of_loss(config))
+    if quantity == "energy" and TARGET in labels:
+        raise ConfigError("loss.target has a weight, but the model gives energies; take architecture: intensive")
+    if quantity != "energy" and labels != {TARGET}:
+        raise ConfigError(
+            f"the model gives the {quantity} ({unit}), no energies and forces: its loss is target: 1, energy: 0, "
+            f"forces: 0; found weights for labels of {', '.join(sorted(labels))}"
+        )
 
 
 def _require_head(config: TrainingConfig, potential_class: type[Potential]) -> None:

@@ -24,6 +24,7 @@ class Batch:
         forces: shape (n_atoms, 3), eV/Å.
         stress: shape (n_systems, 3, 3), eV/Å³.
         hessians: one an structure, shape (3 n, 3 n), eV/Å², or None.
+        target: property of the structures, shape (n_systems,).
         weight: of the structures, shape (n_systems,).
         indices: of the structures in the data set.
         groups: of the structures.
@@ -34,6 +35,7 @@ class Batch:
     forces: Tensor
     stress: Tensor
     hessians: tuple[Tensor | None, ...]
+    target: Tensor
     weight: Tensor
     indices: tuple[int, ...]
     groups: tuple[str, ...]
@@ -48,12 +50,14 @@ class LabelCounts:
         forces: known force components.
         stress: known stress components.
         hessian: for each structure with a Hessian its number of rows.
+        target: structures with a target.
     """
 
     energy: int
     forces: int
     stress: int
     hessian: tuple[int, ...]
+    target: int
 
     def hessian_entries(self, rows: int) -> int:
         """Entries that are compared when this many rows (0: all) of each Hessian are."""
@@ -123,15 +127,16 @@ class Samples:
             sum(c.forces for c in each),
             sum(c.stress for c in each),
             tuple(size for c in each for size in c.hessian),
+            sum(c.target for c in each),
         )
 
     def _count(self, index: int) -> LabelCounts:
         structure = self.structures[index]
-        energy = structure.energy is not None and not np.isnan(structure.energy)
+        energy, target = (int(v is not None and not np.isnan(v)) for v in (structure.energy, structure.target))
         forces = 0 if structure.forces is None else int((~np.isnan(structure.forces)).sum())
         stress = 0 if structure.stress is None else int((~np.isnan(structure.stress)).sum())
         sizes = () if structure.hessian is None else (3 * structure.n_atoms,)
-        found = LabelCounts(int(energy), forces, stress, sizes)
+        found = LabelCounts(energy, forces, stress, sizes, target)
         self._counts[index] = found
         return found
 
@@ -144,6 +149,7 @@ class Samples:
         structures = [self.structures[index] for index in indices]
         graph = AtomGraph.batch([self.graph(index) for index in indices]).to(self.device)
         energy = [np.nan if s.energy is None else s.energy for s in structures]
+        target = [np.nan if s.target is None else s.target for s in structures]
         forces = [np.full((s.n_atoms, 3), np.nan) if s.forces is None else s.forces for s in structures]
         stress = [np.full((3, 3), np.nan) if s.stress is None else s.stress for s in structures]
         return Batch(
@@ -152,6 +158,7 @@ class Samples:
             forces=self._tensor(np.concatenate(forces)),
             stress=self._tensor(np.stack(stress)),
             hessians=tuple(None if s.hessian is None else self._tensor(s.hessian) for s in structures),
+            target=self._tensor(np.array(target)),
             weight=self._tensor(np.array([s.weight for s in structures])),
             indices=tuple(int(index) for index in indices),
             groups=tuple(s.group for s in structures),

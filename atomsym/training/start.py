@@ -14,11 +14,12 @@ from atomsym.core import AtomGraph, ConfigError
 from atomsym.core.elements import atomic_number_of, format_elements
 from atomsym.core.precision import dtype_named
 from atomsym.derivatives import evaluate
+from atomsym.heads import system_property
 from atomsym.kernels.neighbors import connect
 from atomsym.models import Potential, architecture
 from atomsym.training.config import TrainingConfig
 from atomsym.training.reference_energies import compositions, fit_element_energies, isolated_energies
-from atomsym.training.samples import Samples
+from atomsym.training.samples import Batch, Samples
 
 KEEP = "keep"
 """Choice of ``data.reference_energies`` that leaves those of the model as they are."""
@@ -99,9 +100,7 @@ def _fitted(potential: Potential, samples: Samples) -> dict[int, float]:
     for start in range(0, len(structures), _BATCH):
         indices = range(start, min(start + _BATCH, len(structures)))
         batch = samples.batch(list(indices))
-        with torch.no_grad():
-            found = evaluate(potential, batch.graph, ("energy",))
-        left[start : start + len(indices)] = (batch.energy - found.energy).cpu().numpy()
+        left[start : start + len(indices)] = (_labels(potential, batch) - _totals(potential, batch.graph)).cpu().numpy()
     known = ~np.isnan(left)
     if not known.any():
         return {}
@@ -109,7 +108,20 @@ def _fitted(potential: Potential, samples: Samples) -> dict[int, float]:
     return {number: float(value) for number, value in zip(elements, values, strict=True)}
 
 
+def _labels(potential: Potential, batch: Batch) -> torch.Tensor:
+    """Energies, or what is as additive: targets times the number of atoms."""
+    return batch.energy if potential.quantity == "energy" else batch.target * batch.graph.atoms_per_system
+
+
+def _totals(potential: Potential, graph: AtomGraph) -> torch.Tensor:
+    """What the model says of them."""
+    with torch.no_grad():
+        if potential.quantity == "energy":
+            return evaluate(potential, graph, ("energy",)).energy
+        return system_property(potential, graph) * graph.atoms_per_system
+
+
 def _alone(potential: Potential, number: int, samples: Samples) -> float:
-    """Energy of one atom in free space, eV."""
+    """Energy (or property) of one atom in free space, eV."""
     graph = connect(AtomGraph.from_arrays(np.zeros((1, 3)), [number], dtype=samples.dtype), potential.cutoff)
-    return float(evaluate(potential, graph.to(device=samples.device), ("energy",)).energy[0])
+    return float(_totals(potential, graph.to(device=samples.device))[0])

@@ -15,7 +15,7 @@ from atomsym.training.samples import Samples
 
 
 def dataset_statistics(
-    samples: Samples, reference_energies: str | Mapping[str, float] = "least-squares"
+    samples: Samples, reference_energies: str | Mapping[str, float] = "least-squares", *, targets: bool = False
 ) -> DatasetStatistics:
     """Elements, neighbors, reference energies and scales of a training set.
 
@@ -23,6 +23,7 @@ def dataset_statistics(
         samples: the training structures.
         reference_energies: "least-squares", "isolated" (both as ``reference_energies`` finds them), or energies in eV
             by symbol.
+        targets: of the property in the place of energies: the n-fold target of n atoms is what elements add up to.
 
     Raises:
         ConfigError: if there are no structures, or reference energies of an element cannot be found.
@@ -33,7 +34,7 @@ def dataset_statistics(
         raise ConfigError("there are no structures to train on")
     composition, elements = compositions(structures)
     n_atoms = composition.sum(axis=1)
-    energies = np.array([np.nan if s.energy is None else s.energy for s in structures], dtype=np.float64)
+    energies = total_targets(structures) if targets else _energies(structures)
     atomic = _atomic_energies(structures, composition, elements, energies, reference_energies)
     interaction = (energies - composition @ atomic) / np.maximum(n_atoms, 1)
     squares = [np.square(s.forces[~np.isnan(s.forces)]) for s in structures if s.forces is not None]
@@ -47,6 +48,15 @@ def dataset_statistics(
         mean_interaction_energy=float(interaction[known].mean()) if known.any() else 0.0,
         rms_forces=float(np.sqrt(components.mean())) if components.size else 0.0,
     )
+
+
+def _energies(structures: Sequence[LabelledStructure]) -> NDArray[np.float64]:
+    return np.array([np.nan if s.energy is None else s.energy for s in structures], dtype=np.float64)
+
+
+def total_targets(structures: Sequence[LabelledStructure]) -> NDArray[np.float64]:
+    """The target times the number of atoms, which is additive as energies are; NaN without one."""
+    return np.array([np.nan if s.target is None else s.n_atoms * s.target for s in structures], dtype=np.float64)
 
 
 def _atomic_energies(

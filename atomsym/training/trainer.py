@@ -28,12 +28,13 @@ from atomsym.training.checkpoints import POTENTIAL_RUN, Checkpoint, Progress, wr
 from atomsym.training.config import TERMS, TrainingConfig
 from atomsym.training.config_files import config_to_yaml
 from atomsym.training.export import save_trained_model
-from atomsym.training.logs import EPOCH_COLUMNS, STEP_COLUMNS, CsvLog, Value
+from atomsym.training.logs import STEP_COLUMNS, CsvLog, Value, epoch_columns
 from atomsym.training.loss import batch_loss
 from atomsym.training.metrics import ErrorSums
 from atomsym.training.observers import Observer
 from atomsym.training.optimizers import MovingAverage, make_optimizer, optimizer_tensors, restore_optimizer
 from atomsym.training.parallel import Ranks
+from atomsym.training.quantities import quantities_of
 from atomsym.training.resolve import new_potential
 from atomsym.training.samples import Samples
 from atomsym.training.schedules import learning_rate, stage_at
@@ -106,6 +107,7 @@ class Trainer:
         self.validation = Samples(data.validation, samples.cutoff, samples.dtype, samples.device)
         self.progress = Progress() if checkpoint is None else checkpoint.progress
         self.potential = new_potential(config).to(samples.device).train()
+        self.quantities = quantities_of(self.potential)
         if config.start_from and checkpoint is None:
             self.potential.load_state_dict(starting_weights(config))
         self.average = MovingAverage(self.potential, config.ema)
@@ -211,10 +213,11 @@ class Trainer:
             found = batch_loss(self.potential, batch, stage.loss, self.samples.counts(indices), seed=seed)
             if found.total.requires_grad:
                 found.total.backward(inputs=self._weights)
-            errors = ErrorSums()
+            errors = ErrorSums(self.quantities)
             errors.add(batch, found.predictions)
+            first = errors.rows["all"][:2, :2].reshape(-1)  # energies and forces, or the target alone
             report[: len(TERMS)] = found.terms
-            report[len(TERMS) :] = errors.rows["all"][:2, :2].reshape(-1)
+            report[len(TERMS) : len(TERMS) + len(first)] = first
         self.ranks.sum([weight.grad for weight in self._weights if weight.grad is not None])
         self.ranks.sum([report])
         values = report.tolist()
@@ -301,6 +304,9 @@ class Trainer:
         """Recognise the data of a run by the edges and labels of its structures."""
         digest = hashlib.sha256(samples.n_edges().tobytes())
         digest.update(repr([structure.energy for structure in samples.structures]).encode())
+        targets = [structure.target for structure in samples.structures]
+        if any(target is not None for target in targets):
+            digest.update(repr(targets).encode())
         digest.update(repr([len(samples), len(self.validation)]).encode())
         found = digest.hexdigest()[:16]
         if self.progress.data_digest not in ("", found):
@@ -327,30 +333,26 @@ class Trainer:
         if not self.ranks.writes:
             return
         write_atomically(self.folder / CONFIG_FILE, config_to_yaml(self.config).encode())
-        self.log = CsvLog(self.folder / LOG_FILE, EPOCH_COLUMNS, self.progress.log_bytes)
+        self.log = CsvLog(self.folder / LOG_FILE, epoch_columns(self.quantities), self.progress.log_bytes)
         if self.config.output.step_log:
             self.step_log = CsvLog(self.folder / STEP_LOG_FILE, STEP_COLUMNS, self.progress.step_log_bytes)
 
     def _log_epoch(self, found: Validation, better: bool) -> None:
         progress = self.progress
-        steps, loss, n_energies, energy, n_forces, forces = progress.sums
+        steps, loss, *sums = progress.sums
         _, stage = stage_at(self.config, progress.epoch)
         row: dict[str, Value] = {
             "epoch": progress.epoch + 1, "step": progress.step, "seconds": round(self._seconds(), 1),
             "learning_rate": learning_rate(stage, progress.epoch, 1.0, progress.plateau_factor),
             "train_loss": loss / max(steps, 1), "validation_loss": found.loss, "best": int(better),
         }  # fmt: skip
-        if n_energies:
-            row["train_energy_mae_meV/atom"] = 1e3 * energy / n_energies
-        if n_forces:
-            row["train_forces_mae_meV/A"] = 1e3 * forces / n_forces
-        units = {
-            "energy": "meV/atom", "forces": "meV/A", "stress": "meV/A^3", "hessian": "meV/A^2",
-            "direct_forces": "meV/A",
-        }  # fmt: skip
-        for quantity, values in found.table["all"].items():
+        for (name, quantity), count, total in zip(self.quantities.items(), sums[::2], sums[1::2], strict=False):
+            if count:
+                row[f"train_{name}_mae_{quantity.column_unit}"] = quantity.scale * total / count
+        for name, values in found.table["all"].items():
+            quantity = self.quantities[name]
             for kind in ("mae", "rmse"):
-                row[f"validation_{quantity}_{kind}_{units[quantity]}"] = 1e3 * values[kind]
+                row[f"validation_{name}_{kind}_{quantity.column_unit}"] = quantity.scale * values[kind]
         if self.log is not None:
             self.log.write(row)
         self.observer.on_epoch(row)

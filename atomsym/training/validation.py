@@ -13,6 +13,7 @@ from atomsym.training.config import LossSection, TrainingConfig
 from atomsym.training.loss import batch_loss
 from atomsym.training.metrics import ErrorSums
 from atomsym.training.parallel import Ranks
+from atomsym.training.quantities import quantities_of
 from atomsym.training.samples import Samples
 
 ErrorTable = dict[str, dict[str, dict[str, float]]]
@@ -51,7 +52,7 @@ def validate(
     """
     batcher = EdgeBatcher(samples.n_edges(), structures=config.batch.structures, edges=config.batch.edges, seed=0)
     counts = samples.counts(range(len(samples)))
-    errors = ErrorSums()
+    errors = ErrorSums(quantities_of(potential))
     total = torch.zeros(1, dtype=torch.float64, device=samples.device)
     for indices in batcher.in_order():
         mine = batcher.shard(indices, ranks.rank, ranks.size)

@@ -51,7 +51,9 @@ class AtomsymCalculator(Calculator):
 
     Results are in ASE's units (eV, Å), as numpy arrays in double precision that no later call changes: ``energy`` and
     ``free_energy`` (the same), ``energies`` per atom, ``forces``, ``stress`` (Voigt order xx yy zz yz xz xy, positive
-    under tension) of systems that are periodic in three directions, and ``hessian``.
+    under tension) of systems that are periodic in three directions, and ``hessian``. A model of a property other than
+    the energy gives that property alone, a number under its name and in its unit, such as
+    ``get_property("log10 of the bulk modulus", atoms)``; ``implemented_properties`` names it.
 
     Only what is asked for is computed, together with what was asked for of the structure before: a dynamics that needs
     forces and stress of every step evaluates the model once a step, a Monte Carlo run pays for energies alone. Any
@@ -161,6 +163,8 @@ class AtomsymCalculator(Calculator):
                 "take forces='gradient'"
             )
         self._info_keys: tuple[str, ...] = tuple(getattr(potential, "info_keys", ()))
+        if potential.quantity != "energy":
+            self.implemented_properties = [potential.quantity]  # type: ignore[misc]
         self._evaluator = Evaluator(
             potential,
             device=device,
@@ -205,10 +209,7 @@ class AtomsymCalculator(Calculator):
             PropertyNotAvailableError: if the model does not compute it, or there is no stress for lack of periodicity.
             InputError, CalculationError, OutOfMemoryError: see ``calculate``.
         """
-        if name not in self.implemented_properties:
-            raise AsePropertyNotAvailableError(
-                f"atomsym does not compute '{name}'; it computes {', '.join(self.implemented_properties)}"
-            )
+        self._require_implemented({name})
         if atoms is not None and self.check_state(atoms):
             self.reset()
         self._asked.add(name)
@@ -229,7 +230,7 @@ class AtomsymCalculator(Calculator):
 
         Args:
             atoms: the structure; default: that of the last calculation.
-            properties: names from ``implemented_properties``; default: the energy.
+            properties: names from ``implemented_properties``; default: the first.
             system_changes: not needed, the calculator looks itself.
 
         Raises:
@@ -239,7 +240,7 @@ class AtomsymCalculator(Calculator):
             OutOfMemoryError: if it would not fit into memory.
         """
         atoms = self._atoms_or_last(atoms)
-        wanted = set(properties or ("energy",))
+        wanted = set(properties or self.implemented_properties[:1])
         self._require_available(wanted, atoms)
         if self.check_state(atoms):
             self.reset()
@@ -352,6 +353,7 @@ class AtomsymCalculator(Calculator):
             "potential": self._given,
             "settings": settings,
             "info_keys": self._info_keys,
+            "properties": self.implemented_properties,
             "atoms": self.atoms,
             "results": self.results,
             "hessian": self._hessian,
@@ -362,6 +364,7 @@ class AtomsymCalculator(Calculator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._reference, self._given = state["reference"], state["potential"]
         self._settings, self._info_keys = state["settings"], state["info_keys"]
+        self.implemented_properties = state["properties"]  # type: ignore[misc]
         self.atoms, self.results, self._hessian = state["atoms"], dict(state["results"]), state["hessian"]
         self._asked, self._habit = (set(names) for names in state["habit"])
         self._directory, self.prefix = state["place"]
@@ -397,13 +400,15 @@ class AtomsymCalculator(Calculator):
             raise AseInputError("no structure: pass atoms, or calculate something first")
         return found
 
-    def _require_available(self, wanted: AbstractSet[str], atoms: Atoms) -> None:
-        unknown = wanted - set(self.implemented_properties)
+    def _require_implemented(self, wanted: AbstractSet[str]) -> None:
+        unknown = ", ".join(sorted(wanted - set(self.implemented_properties)))
         if unknown:
             raise AsePropertyNotAvailableError(
-                f"atomsym does not compute {', '.join(sorted(unknown))}; it computes "
-                f"{', '.join(self.implemented_properties)}"
+                f"the model does not compute {unknown}; it computes {', '.join(self.implemented_properties)}"
             )
+
+    def _require_available(self, wanted: AbstractSet[str], atoms: Atoms) -> None:
+        self._require_implemented(wanted)
         if "stress" in wanted and not atoms.pbc.all():
             raise AsePropertyNotAvailableError(
                 f"stress needs a volume, but the system is periodic only in {int(atoms.pbc.sum())} directions "
@@ -434,13 +439,15 @@ class AtomsymCalculator(Calculator):
             return self._first_derivatives(structures, set(properties)) if structures else []
 
     def _first_derivatives(self, structures: Sequence[Atoms], wanted: AbstractSet[str]) -> list[dict[str, Any]]:
+        evaluator = self._ready()
+        graphs = [evaluator.graph(*_arrays(atoms)) for atoms in structures]
+        graph = graphs[0] if len(graphs) == 1 else AtomGraph.batch(graphs)
+        if evaluator.potential.quantity != "energy":
+            return [{evaluator.potential.quantity: value} for value in evaluator.properties(graph)]
         stress = "stress" in wanted and all(bool(atoms.pbc.all()) for atoms in structures)
         direct = self._settings.forces == "direct"
         derived = (("forces", "forces" in wanted and not direct), ("stress", stress))
         asked = [name for name, is_asked in derived if is_asked]
-        evaluator = self._ready()
-        graphs = [evaluator.graph(*_arrays(atoms)) for atoms in structures]
-        graph = graphs[0] if len(graphs) == 1 else AtomGraph.batch(graphs)
         result = evaluator.evaluate(graph, tuple(asked) or ("energy",))
         by_atom = {"energies": result.energies, "forces": result.outputs["forces"] if direct else result.forces}
         sizes = [len(atoms) for atoms in structures]

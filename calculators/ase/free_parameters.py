@@ -21,6 +21,11 @@ class FreeParameterFilter(Filter):
 
     What optimizers see as positions are the variables of a ``Freedom``, Å, three in a row and zeros at the end.
 
+    For the optimizers of ASE, one structure at a time, with trajectories and a pressure. ``relax_symmetric`` of
+    ``calculators.symmetric_relaxation`` moves the same variables by an optimizer of its own, for generated crystals: it
+    takes back steps into collapsed cells and failures of the calculator, which optimizers of ASE cannot, and hands out
+    the structures that it wants evaluated, so that many crystals share a pass of the model.
+
     Args:
         atoms: the conventional cell of ``crystal``, atom for atom; its positions and cell are set.
         crystal: the crystal in the standard setting, such as ``standard_atoms`` gives it.

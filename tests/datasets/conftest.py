@@ -96,5 +96,5 @@ def same(a: LabelledStructure, b: LabelledStructure, *, provenance: bool = True)
         x, y = getattr(a, name), getattr(b, name)
         if (x is None) != (y is None) or (x is not None and not np.array_equal(x, y, equal_nan=x.dtype.kind == "f")):
             return False
-    scalars = ("energy", "group", "source") if provenance else ("energy", "group")
+    scalars = ("energy", "target", "group", *(("source",) if provenance else ()))
     return all(getattr(a, name) == getattr(b, name) for name in scalars)

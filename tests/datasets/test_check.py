@@ -31,7 +31,7 @@ def test_sound_data_give_no_finding(molecules: Maker) -> None:
     assert (report.n_structures, report.n_atoms, report.smallest, report.largest) == (50, 200, 4, 4)
     assert report.elements == {"H": 100, "C": 50, "O": 50}
     assert report.pbc == {"FFF": 50}
-    assert report.labels == {"energy": 50, "forces": 50, "stress": 0, "hessian": 0}
+    assert report.labels == {"energy": 50, "forces": 50, "stress": 0, "hessian": 0, "target": 0}
     assert report.missing("stress") == 50
 
 

@@ -45,9 +45,10 @@ def all_close(a: LabelledStructure, b: LabelledStructure) -> None:
 
 @pytest.mark.parametrize("name", ["set.xyz", "set.extxyz", "set.extxyz.gz"])
 def test_extxyz_round_trip_keeps_every_digit(tmp_path: Path, crystals: Maker, molecules: Maker, name: str) -> None:
-    made = [*crystals(3), *molecules(2), replace(molecules(1)[0], hessian=np.arange(144.0).reshape(12, 12) / 7)]
+    whole = replace(molecules(1)[0], hessian=np.arange(144.0).reshape(12, 12) / 7, target=1 / 3)
+    made = [*crystals(3), *molecules(2), whole]
     write_extxyz(made, tmp_path / name)
-    read = read_dataset(tmp_path / name)
+    read = read_dataset(tmp_path / name, keys=LabelKeys(target="target"))
     assert len(read) == 6
     assert all(same(a, b, provenance=False) for a, b in zip(made, read, strict=True))
     assert [structure.source for structure in read] == [f"{name}:{index}" for index in range(6)]
@@ -295,13 +296,13 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
 
 def test_lmdb_round_trip_keeps_everything(tmp_path: Path, crystals: Maker, molecules: Maker) -> None:
     pytest.importorskip("lmdb")
-    made = [*crystals(3), *molecules(2), replace(molecules(1)[0], energy=None, forces=None, weight=0.5)]
+    made = [*crystals(3), *molecules(2), replace(molecules(1)[0], energy=None, forces=None, weight=0.5, target=0.1)]
     assert write_lmdb(iter(made), tmp_path / "set.lmdb") == 6
     read = read_dataset(tmp_path / "set.lmdb")
     assert len(read) == 6
     assert all(same(a, b) and a.weight == b.weight for a, b in zip(made, read, strict=True))
     assert read.report is not None
-    assert read.report.labels == {"energy": 5, "forces": 5, "stress": 3, "hessian": 0}
+    assert read.report.labels == {"energy": 5, "forces": 5, "stress": 3, "hessian": 0, "target": 1}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set.lmdb"]
 
 

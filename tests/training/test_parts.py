@@ -162,3 +162,10 @@ def test_a_log_is_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
         assert list(csv.reader(file)) == [["epoch", "loss"], ["1", "0.5"], ["2", ""]]
     with pytest.raises(InputError, match="bytes"):
         CsvLog(path, ("epoch", "loss"), 10**6)
+
+
+def test_a_log_goes_on_with_the_columns_that_it_began_with(tmp_path: Path) -> None:
+    log = CsvLog(tmp_path / "log.csv", ("epoch", "loss"))
+    log.write({"epoch": 1, "loss": 0.5})
+    CsvLog(tmp_path / "log.csv", ("epoch", "other", "loss"), log.length).write({"epoch": 2, "other": 3.0, "loss": 0.25})
+    assert read_log(tmp_path / "log.csv") == [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}]

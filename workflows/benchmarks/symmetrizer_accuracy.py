@@ -281,9 +281,10 @@ def _outcome(
     first, energies = errors_of(model, test, chosen)
     second, turned_energies = errors_of(model, turned(test, chosen.group, case.config.seed), chosen)
     key = "validation_forces_mae_meV/A" if chosen.forces else "validation_energy_mae_meV/atom"
+    if chosen.intensive:
+        key = f"validation_target_mae_{chosen.unit}"
     seconds = json.loads((folder / CLOCK).read_text())
-    unit = chosen.factor / 1e3  # the log's errors are in thousandths
-    errors = [unit * row[key] for row in read_log(folder / "log.csv")]
+    errors = [row[key] for row in read_log(folder / "log.csv")]
     return AccuracyOutcome(
         method=case.method,
         part=case.part,
@@ -324,7 +325,7 @@ def _timed(
         reached = [error for seconds, error in outcome.curve if seconds <= quickest]
         largest = max(other.curve[-1][1] for other in outcomes if other.part == outcome.part)
         enough = next(seconds for seconds, error in outcome.curve if error <= largest)
-        milliseconds = 1e3 * seconds_each(model, structures, ("energy", "forces") if chosen.forces else ("energy",))
+        milliseconds = 1e3 * seconds_each(model, structures, ("energy", "forces") if chosen.forces else None)
         equal = reached[-1] if reached else None
         rows.append(AccuracyRow(outcome, mean_frames(model, structures), milliseconds, equal, enough))
     return rows

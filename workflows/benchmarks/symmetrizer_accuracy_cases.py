@@ -45,7 +45,7 @@ class AccuracySet:
         known_sets: data sets by a short name; each is trained on separately.
         group: of the random rotations by which test structures are turned.
         forces: whether there are forces.
-        per: what energies are divided by, in words; see ``counted``. Where the recipe's model is an intensive property:
+        per: what energies are divided by, in words; see ``value``. Where the recipe's model is an intensive property:
             its unit.
         methods: by name.
         intensive: whether labels are intensive properties instead of energies.
@@ -68,18 +68,18 @@ class AccuracySet:
         """Of errors in tables."""
         return self.per if self.intensive else f"meV per {self.per}"
 
-    @property
-    def factor(self) -> float:
-        """From labels to that unit."""
-        return 1.0 if self.intensive else 1e3
-
-    def counted(self, structure: LabelledStructure) -> int:
-        """How many adsorbed atoms a structure has; 1 if it is one molecule; all atoms for an intensive property."""
-        if self.forces:
-            return 1
+    def label(self, structure: LabelledStructure) -> float:
+        """What a structure's model learns, in the unit of tables."""
         if self.intensive:
-            return structure.n_atoms
-        return max(int((structure.numbers != atomic_number_of(structure.group)).sum()), 1)
+            return structure.target or 0.0
+        return self.value(structure, structure.energy or 0.0)
+
+    def value(self, structure: LabelledStructure, predicted: float) -> float:
+        """A prediction in the unit of tables: energies are divided by the number of adsorbed atoms, if any."""
+        if self.intensive:
+            return predicted
+        adsorbed = 0 if self.forces else int((structure.numbers != atomic_number_of(structure.group)).sum())
+        return 1e3 * predicted / max(adsorbed, 1)
 
 
 def _faenet(group: str, **weighted: Any) -> dict[str, AccuracyMethod]:

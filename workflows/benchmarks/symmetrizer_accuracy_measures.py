@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,16 @@ from atomsym.artifacts import load_model
 from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.core import AtomGraph, LabelledStructure
 from atomsym.core.elements import atomic_number_of
-from atomsym.heads import intensive_property
 from atomsym.kernels.neighbors import connect
 from atomsym.models import Potential
 from atomsym.symmetrizers import SymmetrizedPotential
 from atomsym.symmetry.frames import Group, random_elements
-from atomsym.training import TrainingData, reference_energies
+from atomsym.training import ReferenceEnergies, TrainingData
+from atomsym.training.reference_energies import compositions, fit_element_energies
+from atomsym.training.statistics import total_targets
 from atomsym.workflows.benchmarks.machine import best_seconds
 from atomsym.workflows.benchmarks.symmetrizer_accuracy_cases import AccuracySet
-from atomsym.workflows.evaluate.run import evaluate_structures
+from atomsym.workflows.evaluate.run import TargetErrors, evaluate_structures
 
 
 def errors_of(
@@ -33,10 +34,9 @@ def errors_of(
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
     """Errors in the unit of the set and meV/Å, and the predicted energies in that unit."""
     found = evaluate_structures(model, structures, each=True)
-    counts = np.array([chosen.counted(structure) for structure in structures])
-    scale = chosen.factor / counts
-    predicted = scale * np.array([row.predicted_energy for row in found.structures])
-    difference = predicted - scale * np.array([row.energy for row in found.structures], dtype=float)
+    values = (r.predicted_target if isinstance(r, TargetErrors) else r.predicted_energy for r in found.structures)
+    predicted = np.array([chosen.value(structure, value) for structure, value in zip(structures, values, strict=True)])
+    difference = predicted - np.array([chosen.label(structure) for structure in structures])
     forces = found.errors.table()["all"].get("forces") if chosen.forces else None
     return {
         "energy_mae": float(np.abs(difference).mean()),
@@ -68,15 +68,16 @@ def baseline_error(data: TrainingData, chosen: AccuracySet) -> float:
 
     Of the intensive property, or of the energy of each adsorbate, by adsorbed atom.
     """
-    means: dict[int, list[float]] = {}
+    labels: dict[int, list[float]] = {}
     for structure in data.train:
-        means.setdefault(_kind(structure, chosen), []).append((structure.energy or 0.0) / chosen.counted(structure))
+        labels.setdefault(_kind(structure, chosen), []).append(chosen.label(structure))
+    means = {kind: float(np.mean(values)) for kind, values in labels.items()}
     errors = [
-        abs(float(np.mean(means[_kind(structure, chosen)])) - (structure.energy or 0.0) / chosen.counted(structure))
+        abs(means[_kind(structure, chosen)] - chosen.label(structure))
         for structure in data.tests["test"]
         if _kind(structure, chosen) in means
     ]
-    return chosen.factor * float(np.mean(errors))
+    return float(np.mean(errors))
 
 
 def composition_error(data: TrainingData) -> float:
@@ -87,8 +88,10 @@ def composition_error(data: TrainingData) -> float:
     Raises:
         DataError: if the test has an element that the training lacks.
     """
-    fitted = reference_energies(data.train, method="least_squares")
-    errors = [((s.energy or 0.0) - fitted.of(s.numbers)) / s.n_atoms for s in data.tests["test"]]
+    counts, elements = compositions(data.train)
+    values, unique = fit_element_energies(counts, total_targets(data.train))
+    fitted = ReferenceEnergies(dict(zip(elements, values.tolist(), strict=True)), "least_squares", unique)
+    errors = [(s.target or 0.0) - fitted.of(s.numbers) / s.n_atoms for s in data.tests["test"]]
     return float(np.abs(errors).mean())
 
 
@@ -99,41 +102,24 @@ def _kind(structure: LabelledStructure, chosen: AccuracySet) -> int:
     return int(structure.numbers[structure.numbers != atomic_number_of(structure.group)][0])
 
 
-def seconds_each(model: Path, structures: Sequence[LabelledStructure], properties: Sequence[str]) -> float:
-    """Time of one structure in the precision of the model, neighbor list included.
+def seconds_each(
+    model: Path, structures: Sequence[LabelledStructure], properties: tuple[str, ...] | None = None
+) -> float:
+    """Time of one structure in the ASE calculator in the precision of the model, neighbor list included.
 
-    In the ASE calculator, or by ``intensive_property`` if the model gives no energies.
+    Args:
+        model: the file.
+        structures: to average over.
+        properties: what is computed; default: the energy, or what the model gives in its place.
     """
-    potential = load_model(model)
-    if potential.quantity == "energy":
-        every = _calculations(model, structures, properties)
-    else:
-        every = _properties(potential, structures)
-    return best_seconds(every) / len(structures)
-
-
-def _calculations(
-    model: Path, structures: Sequence[LabelledStructure], properties: Sequence[str]
-) -> Callable[[], None]:
     calculator = AtomsymCalculator(model, dtype="auto")
     atoms = [Atoms(s.numbers, s.positions, cell=s.cell, pbc=s.pbc) for s in structures]
 
     def every() -> None:
         for one in atoms:
-            calculator.calculate(one, list(properties))
+            calculator.calculate(one, properties)
 
-    return every
-
-
-def _properties(potential: Potential, structures: Sequence[LabelledStructure]) -> Callable[[], None]:
-    dtype = next(potential.parameters()).dtype
-    graphs = [AtomGraph.from_arrays(s.positions, s.numbers, s.cell, s.pbc, dtype=dtype) for s in structures]
-
-    def every() -> None:
-        for graph in graphs:
-            intensive_property(potential, graph)
-
-    return every
+    return best_seconds(every) / len(structures)
 
 
 def mean_frames(model: Path, structures: Sequence[LabelledStructure]) -> float:

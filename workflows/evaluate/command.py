@@ -82,7 +82,7 @@ def evaluate_command(
 
 def _write(result: EvaluationResult, csv_file: Path | None, plot: Path | None, title: str) -> None:
     if csv_file is not None:
-        write_atomically(csv_file, structures_as_csv(result.structures).encode())
+        write_atomically(csv_file, structures_as_csv(result).encode())
     if plot is not None:
         from atomsym.workflows.evaluate.plots import write_parity  # matplotlib takes a while: only when it draws
 

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from atomsym.core import InputError, LabelledStructure
 from atomsym.models import Potential
-from atomsym.training import Batch, EdgeBatcher, ErrorSums, Predictions, Samples, predict
+from atomsym.training import Batch, EdgeBatcher, ErrorSums, Predictions, Samples, predict, quantities_of
 
 CHUNK = 64  # structures that are in memory at a time
+PLOTTED = ("energy", "forces", "stress", "target")
 MAX_POINTS = 1_000_000  # of a quantity that are kept for plots
 
 
@@ -23,7 +24,7 @@ class Parity:
     """Reference and predicted values of one quantity, for plots: the first ``MAX_POINTS``.
 
     Attributes:
-        reference, predicted: eV/atom, eV/Å or eV/Å³, batch by batch.
+        reference, predicted: in ``Quantity.unit``, batch by batch.
     """
 
     reference: list[NDArray[np.float64]] = field(default_factory=list)
@@ -68,6 +69,25 @@ class StructureErrors:
 
 
 @dataclass(frozen=True)
+class TargetErrors:
+    """The error of a model that gives a property instead of energies, on one structure.
+
+    Attributes:
+        source, group: which one.
+        n_atoms: its size.
+        target, predicted_target: in the unit of the model; the former None without a label.
+        target_error: predicted - reference.
+    """
+
+    source: str
+    group: str
+    n_atoms: int
+    target: float | None
+    predicted_target: float
+    target_error: float | None
+
+
+@dataclass(frozen=True)
 class EvaluationResult:
     """Errors of a model on a data set.
 
@@ -82,7 +102,7 @@ class EvaluationResult:
     parity: dict[str, Parity]
     n_structures: int
     n_atoms: int
-    structures: list[StructureErrors]
+    structures: list[StructureErrors | TargetErrors]
 
 
 def evaluate_structures(
@@ -108,8 +128,8 @@ def evaluate_structures(
     """
     if not len(structures):
         raise InputError("there are no structures to evaluate")
-    errors, parity = ErrorSums(), {name: Parity() for name in ("energy", "forces", "stress")}
-    rows: list[StructureErrors] = []
+    errors, parity = ErrorSums(quantities_of(potential)), {name: Parity() for name in PLOTTED}
+    rows: list[StructureErrors | TargetErrors] = []
     done = n_atoms = 0
     for batch in _batches(potential, structures, max_edges):
         predictions = predict(potential, batch)
@@ -138,7 +158,10 @@ def _batches(potential: Potential, structures: Sequence[LabelledStructure], max_
 
 def _collect(parity: dict[str, Parity], batch: Batch, predictions: Predictions) -> None:
     n_atoms = batch.graph.atoms_per_system.clamp_min(1)
-    parity["energy"].add(batch.energy / n_atoms, predictions.energy / n_atoms)
+    if predictions.energy is not None:
+        parity["energy"].add(batch.energy / n_atoms, predictions.energy / n_atoms)
+    if predictions.target is not None:
+        parity["target"].add(batch.target, predictions.target)
     if predictions.forces is not None:
         parity["forces"].add(batch.forces, predictions.forces)
     if predictions.stress is not None:
@@ -147,11 +170,13 @@ def _collect(parity: dict[str, Parity], batch: Batch, predictions: Predictions) 
 
 def _structure_errors(
     batch: Batch, predictions: Predictions, structures: list[LabelledStructure]
-) -> list[StructureErrors]:
+) -> Sequence[StructureErrors | TargetErrors]:
+    if predictions.target is not None:
+        return [_target_error(s, value) for s, value in zip(structures, predictions.target.tolist(), strict=True)]
+    energies = [] if predictions.energy is None else predictions.energy.tolist()
     rows, start = [], 0
-    for number, structure in enumerate(structures):
+    for number, (structure, predicted) in enumerate(zip(structures, energies, strict=True)):
         stop = start + structure.n_atoms
-        predicted = float(predictions.energy[number])
         forces = None if predictions.forces is None else predictions.forces[start:stop] - batch.forces[start:stop]
         stress = None if predictions.stress is None else predictions.stress[number] - batch.stress[number]
         error = None if structure.energy is None else (predicted - structure.energy) / max(structure.n_atoms, 1)
@@ -164,6 +189,11 @@ def _structure_errors(
         )  # fmt: skip
         start = stop
     return rows
+
+
+def _target_error(structure: LabelledStructure, predicted: float) -> TargetErrors:
+    error = None if structure.target is None else predicted - structure.target
+    return TargetErrors(structure.source, structure.group, structure.n_atoms, structure.target, predicted, error)
 
 
 def _mean(errors: Tensor | None) -> float | None:

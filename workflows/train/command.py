@@ -125,18 +125,22 @@ def _observer(console: Console, folder: Path, config: TrainingConfig, ranks: Ran
 def _show_plan(config: TrainingConfig, data: TrainingData) -> None:
     samples = Samples(data.train, model_cutoff(config), dtype_named(config.dtype))
     complete, statistics = resolved_config(config, samples)
-    n_weights = sum(weight.numel() for weight in new_potential(complete).parameters())
+    model = new_potential(complete)
+    n_weights = sum(weight.numel() for weight in model.parameters())
     typer.echo(config_to_yaml(complete), nl=False)
     console = Console(stderr=True)
     for name, part in {"training": data.train, "validation": data.validation, **data.tests}.items():
         console.print(f"[bold]{escape(name)}[/]")
         show_report(check_dataset(part), console)
     table = Table(title="What the model takes from the training data", show_header=False)
-    energies = zip(statistics.elements, statistics.atomic_energies, strict=True)
-    table.add_row("atomic energies", ", ".join(f"{symbol_of(z)} {energy:.4f} eV" for z, energy in energies))
+    values = zip(statistics.elements, statistics.atomic_energies, strict=True)
+    of_elements = ", ".join(f"{symbol_of(z)} {value:.4f} {model.unit}" for z, value in values)
+    is_energy = model.quantity == "energy"
+    table.add_row("atomic energies" if is_energy else f"{model.quantity} of the elements", of_elements)
     table.add_row("neighbors of an atom", f"{statistics.average_neighbors:.1f} within {statistics.cutoff:g} Å")
-    table.add_row("interaction energy", f"{statistics.mean_interaction_energy:.4f} eV/atom on average")
-    table.add_row("rms force component", f"{statistics.rms_forces:.4f} eV/Å")
+    if is_energy:
+        table.add_row("interaction energy", f"{statistics.mean_interaction_energy:.4f} eV/atom on average")
+        table.add_row("rms force component", f"{statistics.rms_forces:.4f} eV/Å")
     table.add_row("weights of the model", f"{n_weights:,}")
     console.print(table)
 

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from atomsym.core import MissingDependencyError
 from atomsym.training import Observer
+from atomsym.training.logs import target_unit
 
 _SHOWN = (
     ("loss", "validation_loss", "{:9.3e}"),
@@ -43,6 +44,8 @@ class TerminalProgress(Observer):
 
     def on_epoch(self, row: Mapping[str, float | int | str]) -> None:
         parts = [f"{name} {form.format(row[key])}" for name, key, form in _SHOWN if key in row]
+        if unit := target_unit(row):
+            parts.append(f"target {row[f'validation_target_mae_{unit}']:8.4f} {unit}")
         mark = "[green]best[/]" if row["best"] else ""
         self.console.print(f"epoch {row['epoch']:4}  {'  '.join(parts)}  {mark}", highlight=False, soft_wrap=True)
 

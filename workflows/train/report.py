@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
+from atomsym.models import architecture
 from atomsym.training import TrainingConfig, read_log
+from atomsym.training.logs import target_unit
 from atomsym.workflows.plot_style import BLUE, GREY, ORANGE, plot_style, save_picture
 
 _PANELS = (
@@ -34,7 +36,8 @@ def write_learning_curves(folder: Path, config: TrainingConfig) -> Path | None:
 
 
 def _draw(rows: list[dict[str, float]], config: TrainingConfig) -> Figure:
-    shown = [panel for panel in _PANELS if any(panel[3] in row for row in rows)]
+    panels = [*_PANELS, *_target_panel(rows, config)]
+    shown = [panel for panel in panels if any(panel[3] in row for row in rows)]
     figure = Figure(figsize=(4.0 * len(shown) + 0.3, 3.8), layout="constrained")
     for axes, (_, label, train, validation) in zip(
         figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
@@ -54,6 +57,14 @@ def _draw(rows: list[dict[str, float]], config: TrainingConfig) -> Figure:
     figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
     figure.suptitle(f"{config.output.name}: {config.model['architecture']}")
     return figure
+
+
+def _target_panel(rows: list[dict[str, float]], config: TrainingConfig) -> list[tuple[str, str, str, str]]:
+    unit = target_unit(rows[0])
+    if not unit:
+        return []
+    quantity, stated = architecture(config.model["architecture"]).quantity_from_settings(config.model)
+    return [("target", f"{quantity}\nMAE ({stated})", f"train_target_mae_{unit}", f"validation_target_mae_{unit}")]
 
 
 def _curve(axes: Axes, rows: list[dict[str, float]], key: str, label: str, color: str) -> None:
