@@ -18,7 +18,13 @@ from atomsym.core.graph import AtomGraph
 from atomsym.core.labelled_structure import LabelledStructure
 from atomsym.core.labels import LABELS, require_labels
 from atomsym.core.topology import EdgeTopology
-from atomsym.core.validation import MIN_DISTANCE, check_elements, validate_graph, validate_structure
+from atomsym.core.validation import (
+    MIN_DISTANCE,
+    check_elements,
+    validate_distances,
+    validate_graph,
+    validate_structure,
+)
 
 __all__ = [
     "LABELS",
@@ -40,6 +46,7 @@ __all__ = [
     "UnsupportedElementError",
     "check_elements",
     "require_labels",
+    "validate_distances",
     "validate_graph",
     "validate_structure",
 ]

@@ -256,18 +256,13 @@ class AtomGraph:
     def edge_vectors(self) -> Tensor:
         """Vectors from receiver to sender, shape (n_edges, 3), Å; differentiable in positions, cell and strain."""
         receiver, sender = self.edge_index[0], self.edge_index[1]
+        shift, apart = self.edge_shift.to(self.dtype), self.positions[sender] - self.positions[receiver]
+        if self.n_systems == 1:
+            vectors = apart + shift @ self.cell[0]
+            return vectors if self.strain is None else vectors + vectors @ self.strain[0]
         system = self.system_index[receiver]
-        shift = self.edge_shift.to(self.dtype)
-        if self.n_systems == 1:
-            translation = shift @ self.cell[0]
-        else:
-            translation = torch.einsum("ea,eab->eb", shift, self.cell[system])
-        vectors = self.positions[sender] - self.positions[receiver] + translation
-        if self.strain is None:
-            return vectors
-        if self.n_systems == 1:
-            return vectors + vectors @ self.strain[0]
-        return vectors + torch.einsum("ea,eab->eb", vectors, self.strain[system])
+        vectors = apart + torch.einsum("ea,eab->eb", shift, self.cell[system])
+        return vectors if self.strain is None else vectors + torch.einsum("ea,eab->eb", vectors, self.strain[system])
 
 
 def _starts(counts: list[int]) -> list[int]:

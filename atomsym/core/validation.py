@@ -109,13 +109,27 @@ def validate_graph(
     if missing.any():
         system, axis = (int(index) for index in missing.nonzero()[0])
         raise InputError(_no_lattice_vector(axis, f" of system {system}"))
-    if allow_overlap or graph.n_edges == 0:
+    if not allow_overlap:
+        validate_distances(graph, min_distance=min_distance)
+
+
+def validate_distances(graph: AtomGraph, *, min_distance: float = MIN_DISTANCE) -> None:
+    """Check that no edge is too short; the part of ``validate_graph`` that ``validate_structure`` leaves to the edges.
+
+    Args:
+        graph: single or batched, with edges.
+        min_distance: smallest distance between two atoms, Å.
+
+    Raises:
+        InputError: naming the two atoms that are closest; atoms are counted within their system.
+    """
+    if graph.n_edges == 0:
         return
     with torch.no_grad():
-        squared = graph.edge_vectors().square().sum(dim=1)
-        shortest = int(squared.argmin())
-        distance = float(squared[shortest].sqrt())
+        distances = torch.linalg.vector_norm(graph.edge_vectors(), dim=1)
+        distance = float(distances.min())
     if distance < min_distance:
+        shortest = int(distances.argmin())
         receiver, sender = graph.edge_index[:, shortest].tolist()
         shift = tuple(graph.edge_shift[shortest].tolist())
         image = f" (its image at shift {shift})" if any(shift) else ""
