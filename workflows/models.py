@@ -42,6 +42,7 @@ class ModelRow:
         architecture: class of the network or formula.
         elements: chemical symbols a potential knows; empty for generators.
         cutoff: Å; None for generators.
+        properties: names of properties that draws of a generator can aim at (``--target``).
         licence: of its parameters.
         size: bytes of the file.
         n_parameters: values in all its tensors.
@@ -61,6 +62,7 @@ class ModelRow:
     architecture: str = ""
     elements: tuple[str, ...] = ()
     cutoff: float | None = None
+    properties: tuple[str, ...] = ()
     licence: str = ""
     size: int | None = None
     n_parameters: int | None = None
@@ -152,7 +154,7 @@ def _generator_row(name: str, path: str) -> ModelRow:
         found = read_generator_card(path)
     except AtomsymError as error:
         return ModelRow(name, path, kind=GENERATOR, error=str(error))
-    return replace(_row(name, path, found), kind=GENERATOR)
+    return replace(_row(name, path, found), kind=GENERATOR, properties=tuple(found.config.get("properties", ())))
 
 
 def _row(name: str, path: str, found: ModelDescription | GeneratorDescription) -> ModelRow:
@@ -240,6 +242,7 @@ def _details(row: ModelRow) -> Table:
         ("architecture", row.architecture),
         ("elements", " ".join(row.elements)),
         ("cutoff", "" if row.cutoff is None else f"{row.cutoff:g} Å"),
+        ("can aim at", ", ".join(row.properties)),
         ("level of theory", row.level_of_theory),
         ("training data", row.training_data),
         ("training", _training(row.training)),

@@ -50,6 +50,9 @@ def test_one_of_them_is_told_in_full(tmp_path: Path) -> None:
         assert part in text
     generator = rows("wyformer")
     assert (generator["kind"], generator["elements"], generator["cutoff"]) == ("generator", [], None)
+    assert generator["properties"] == ["formation_energy_per_atom", "band_gap"]
+    assert "formation_energy_per_atom, band_gap" in " ".join(shown("wyformer").split())
+    assert rows("wyckoffdiff")["properties"] == []
     training = json.loads(read_generator_card("wyformer").card.training)
     assert generator["training"] == training
     assert f"best epoch {training['best_epoch']}" in shown("wyformer")
