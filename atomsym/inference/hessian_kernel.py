@@ -12,12 +12,12 @@ from torch.nn.functional import pad
 from atomsym.core import AtomGraph
 from atomsym.heads import HessianHead
 from atomsym.heads.hessian.head import BLOCK_IRREPS, ENVELOPE_ORDER, EVEN_IRREPS, block_basis
-from atomsym.kernels.irreps_linear import irreps_linear
+from atomsym.inference.linear import LinearMap, folded_weights
 from atomsym.kernels.memory import recycled_empty
 from atomsym.kernels.native import cpu_extension, n_threads
 from atomsym.kernels.neighbors import connect
 from atomsym.kernels.symmetric_contraction import native as contraction_kernel
-from atomsym.nn import ACTIVATIONS, EquivariantLinear, Perceptron
+from atomsym.nn import ACTIVATIONS, Perceptron
 from atomsym.symmetry import wigner_3j
 
 _WIDEST = 64  # bytes of the widest vectors
@@ -38,7 +38,7 @@ class HessianKernel:
     def __init__(self, head: HessianHead, dtype: torch.dtype) -> None:
         config = head.config
         self._dtype, self._cutoff = dtype, config.cutoff
-        self._mix, self._mixing = _scaled(head.mix, dtype), head.mix._linear
+        self._mix = LinearMap(head.mix, 1.0, dtype)
         self._contraction = head.contraction
         self._products = head.products.detach().to(dtype, copy=True).contiguous()
         extension, name = cpu_extension(), str(dtype).removeprefix("torch.")
@@ -58,7 +58,7 @@ class HessianKernel:
             graph: the atoms, without strain; its edges are not looked at.
             sum_rule: make rows and columns sum to zero for each axis.
         """
-        mixed = irreps_linear(features, self._mix, self._mixing)
+        mixed = self._mix.forward(features)
         key, dim = self._contraction.key, self._contraction.dim_out
         products = contraction_kernel.value(key, dim, species, mixed, self._products, [], [])
         sizes = [graph.n_atoms] if graph.n_systems == 1 else graph.atoms_per_system.tolist()
@@ -97,17 +97,17 @@ def _folded(head: HessianHead, dtype: torch.dtype, panel: int) -> dict[str, Tens
     config = head.config
     n, width, lanes = config.n_radial, config.channels, _WIDEST // dtype.itemsize
     filling = (0, -config.hidden % lanes)  # hidden layers of whole vectors; what is added stays zero
-    ends = torch.cat((_scaled(head.sender, dtype), _scaled(head.receiver, dtype)), dim=2)
+    ends = torch.cat((folded_weights(head.sender).to(dtype), folded_weights(head.receiver).to(dtype)), dim=2)
     first, last = _layers(head.weights, dtype)
     of_basis, of_receiver, of_sender = first.split((n, width, width))
     gate, gates = _layers(head.gates, dtype)
     scalars = torch.stack((of_receiver, of_sender, gate), dim=1)  # all that reads an atom's scalars
     of_pairs = last.unflatten(1, (-1, width)) * _pair_readout(head, dtype)
-    readout = _scaled(head.atom_readout, dtype).squeeze(2)  # of the scalars and of the tensors
+    readout = folded_weights(head.atom_readout).to(dtype).squeeze(2)  # of the scalars and of the tensors
     of_atoms = (gates.unflatten(1, (2, width)) * readout).flatten(1)
     path, coupling, coefficient = _couplings(head)
     return {
-        "down": _packed(_scaled(head.down, dtype), panel),
+        "down": _packed(folded_weights(head.down).to(dtype), panel),
         "ends": _packed(ends, panel),
         "scalars": _packed(pad(scalars, filling).flatten(1), panel),
         "gates": _packed(pad(of_atoms.T, filling).T, panel),
@@ -123,7 +123,7 @@ def _folded(head: HessianHead, dtype: torch.dtype, panel: int) -> dict[str, Tens
 
 def _pair_readout(head: HessianHead, dtype: torch.dtype) -> Tensor:
     """Weights of the pair readout for the irrep that each path ends in, shape (n_paths, channels)."""
-    readout = _scaled(head.pair_readout, dtype).squeeze(2)
+    readout = folded_weights(head.pair_readout).to(dtype).squeeze(2)
     ending = [head.product.irreps_out[path.index_out] for path in head.product.paths]
     return readout[[BLOCK_IRREPS.items.index(irrep) for irrep in ending]]
 
@@ -151,12 +151,6 @@ def _packed(matrices: Tensor, panel: int) -> Tensor:
     """Matrices (…, inner, columns) in panels as the kernels read them, (…, panels, inner, panel), filled with zeros."""
     filled = pad(matrices, (0, -matrices.shape[-1] % panel))
     return filled.unflatten(-1, (-1, panel)).transpose(-3, -2).contiguous()
-
-
-def _scaled(layer: EquivariantLinear, dtype: torch.dtype) -> Tensor:
-    """Weights of a linear map with their factors, shape (slots, channels_in, channels_out)."""
-    scaled = [weight.detach().double() * weight.shape[0] ** -0.5 for weight in layer.weights]
-    return torch.cat(scaled).unflatten(0, (-1, layer.channels_in)).to(dtype).contiguous()
 
 
 def _layers(network: Perceptron, dtype: torch.dtype) -> list[Tensor]:

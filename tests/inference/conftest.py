@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from atomsym.core import AtomGraph
+from atomsym.heads import HessianHeadConfig, HessianPotential
 from atomsym.kernels.neighbors import connect
 from atomsym.models import MACE, MACEConfig
 
@@ -58,6 +59,17 @@ def model(variant: str = "default", dtype: torch.dtype = torch.float64, **change
     with torch.random.fork_rng():
         torch.manual_seed(17)
         return MACE(MACEConfig(cutoff=CUTOFF, **config)).to(dtype)
+
+
+def headed(variant: str = "default", **head: Any) -> HessianPotential:
+    """A random model with a Hessian head, in double precision."""
+    backbone = model(variant)
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        config = HessianHeadConfig(**{"cutoff": 4.0, "channels": 6, "n_radial": 5, "hidden": 7, **head})
+        potential = HessianPotential.of("mace", backbone.config, config).double()
+    potential.backbone.load_state_dict(backbone.state_dict())
+    return potential.eval()
 
 
 def crystal(dtype: torch.dtype = torch.float64, reach: float = CUTOFF + 0.4) -> AtomGraph:

@@ -12,26 +12,16 @@ from ase import Atoms
 from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.calculators.evaluator import Evaluator
 from atomsym.core import AtomGraph, InputError
-from atomsym.heads import HessianHeadConfig, HessianPotential
+from atomsym.heads import HessianPotential
 from atomsym.inference import HessianEngine, NotCoveredError
 from atomsym.testing import tolerances
 from atomsym.testing.convolutions import deviation
 
-from .conftest import CUTOFF, VARIANTS, cluster, crystal, model
+from .conftest import CUTOFF, VARIANTS, cluster, crystal, headed, model
 
 EXACT = tolerances.BACKEND_PARITY.float64
 ROUGHER = {"agnesi", "soft", "gaussian", "cutoff on weights", "density, plain", "held"}
 """Variants whose radial functions have two derivatives only, for which the engine's tables are made less exact."""
-
-
-def headed(variant: str = "default", **head: Any) -> HessianPotential:
-    backbone = model(variant)
-    with torch.random.fork_rng():
-        torch.manual_seed(5)
-        config = HessianHeadConfig(**{"cutoff": 4.0, "channels": 6, "n_radial": 5, "hidden": 7, **head})
-        potential = HessianPotential.of("mace", backbone.config, config).double()
-    potential.backbone.load_state_dict(backbone.state_dict())
-    return potential.eval()
 
 
 def engine_of(potential: HessianPotential) -> HessianEngine:

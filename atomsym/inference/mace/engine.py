@@ -10,9 +10,9 @@ from torch import Tensor
 
 from atomsym.core import AtomGraph
 from atomsym.inference.engine import Engine, NotCoveredError, register_engine
+from atomsym.inference.linear import LinearMap
 from atomsym.inference.mace.density import Density, add_repulsion
 from atomsym.inference.mace.layer import Convolution, EdgeData, Products, SpeciesMap, SpeciesRows
-from atomsym.inference.mace.linear import LinearMap
 from atomsym.inference.mace.readout import SLOPES, ReadoutMap
 from atomsym.inference.mace.tables import table_start
 from atomsym.kernels.spherical_harmonics.kernels import cpp_values, cpp_vjp
@@ -97,7 +97,7 @@ class MACEEngine(Engine):
         readout = None
         if layer in readers:
             readout = ReadoutMap(cast(Readout, model.readouts[readers.index(layer)]), dtype)
-        up = None if first else LinearMap.from_layer(interaction.up, interaction.up.irreps_in, 1.0, dtype)
+        up = None if first else LinearMap(interaction.up, 1.0, dtype)
         return _Layer(up, Convolution(model, layer, dtype), Products(basis, dtype), residual, skip, rows, readout)
 
     def edge_gradients(self, graph: AtomGraph) -> tuple[Tensor, Tensor, Tensor]:
@@ -129,7 +129,7 @@ class MACEEngine(Engine):
     def features(self, graph: AtomGraph) -> Tensor:
         """See ``Engine`` and ``MACE.feature_irreps``; the forward sweep alone."""
         _, rows, edges = self._prepared(graph)
-        _, kept = self._forward(rows, edges, graph)
+        _, kept = self._forward(rows, edges, graph, read=False)
         model = self._model
         if len(kept) > 1:
             entering = kept[-2].features
@@ -175,7 +175,10 @@ class MACEEngine(Engine):
         harmonics = cpp_values(vectors, self._model.config.max_degree, True, _COMPONENT)
         return EdgeData(topology, pairs, distance, harmonics, torch.zeros_like(distance), torch.zeros_like(harmonics))
 
-    def _forward(self, rows: SpeciesRows, edges: EdgeData, graph: AtomGraph) -> tuple[Tensor, list[_Kept]]:
+    def _forward(
+        self, rows: SpeciesRows, edges: EdgeData, graph: AtomGraph, *, read: bool = True
+    ) -> tuple[Tensor, list[_Kept]]:
+        """Energies of the atoms before repulsion and shifts (zero unless ``read``), and what the layers keep."""
         energies = edges.distance.new_zeros(graph.n_atoms)
         features, kept = energies, []  # the first layer reads none
         for number, layer in enumerate(self._layers):
@@ -194,11 +197,11 @@ class MACEEngine(Engine):
             features = layer.products.forward(messages, rows)
             if skipped is not None:
                 features += skipped
-            read: list[Tensor] = []
-            if layer.readout is not None:
-                found, read = layer.readout.forward(features[:, 0])
+            inner: list[Tensor] = []
+            if read and layer.readout is not None:
+                found, inner = layer.readout.forward(features[:, 0])
                 energies = energies + found
-            kept.append(_Kept(sent, messages, divided, density, read, features))
+            kept.append(_Kept(sent, messages, divided, density, inner, features))
         return energies, kept
 
     def _density(self, layer: int, graph: AtomGraph, edges: EdgeData) -> Density | None:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from atomsym.core import EdgeTopology
-from atomsym.inference.mace.linear import LinearMap, ranked_slots
+from atomsym.inference.linear import LinearMap
 from atomsym.inference.mace.tables import TableSet, folded_tables, layer_tables
+from atomsym.kernels.irreps_linear import IrrepsLinear
+from atomsym.kernels.irreps_linear.native import mapped
 from atomsym.kernels.symmetric_contraction import native as contraction_kernel
 from atomsym.kernels.tabulated_convolution import native as convolution_kernel
 from atomsym.kernels.tensor_product import ChannelwiseProduct
 from atomsym.models.mace import MACE
 from atomsym.models.mace.layer import Interaction, ProductBasis
 from atomsym.nn import SpeciesLinear
-from atomsym.symmetry import Irreps
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,28 +71,21 @@ class Convolution:
     def __init__(self, model: MACE, layer: int, dtype: torch.dtype) -> None:
         interaction = cast(Interaction, model.interactions[layer])
         factor = 1.0 if interaction.density is not None else 1 / model.config.average_neighbors
-        product: ChannelwiseProduct = interaction.channelwise
         self.tables: TableSet
         self._dim_out, self._channels = interaction.messages.dim, model.config.channels
+        self.product: ChannelwiseProduct = interaction.channelwise
         if layer == 0:
-            self.product, self._down = product, None
+            self._down = None
             self.tables = self._fold(model, factor, dtype)
         else:
-            order = ranked_slots(product.irreps_out)
-            slot_of = {slot: place for place, slot in enumerate(order)}
-            self.product = replace(
-                product,
-                irreps_out=Irreps(tuple(product.irreps_out[slot] for slot in order)),
-                paths=tuple(path._replace(index_out=slot_of[path.index_out]) for path in product.paths),
-            )
-            self._down = LinearMap.from_layer(interaction.down, self.product.irreps_out, factor, dtype)
+            self._down = LinearMap(interaction.down, factor, dtype)
             self.tables = layer_tables(model, layer, dtype)
 
     @staticmethod
     def _fold(model: MACE, factor: float, dtype: torch.dtype) -> TableSet:
         interaction = cast(Interaction, model.interactions[0])
         rows = (model.embedding.detach().double() * len(model.elements) ** -0.5).unsqueeze(1)
-        up = LinearMap.from_layer(interaction.up, interaction.up.irreps_in, 1.0, torch.float64)
+        up = LinearMap(interaction.up, 1.0, torch.float64)
         down = interaction.down
         by_irrep = dict(zip(down.irreps_out, down.weights, strict=True))
         mixing = [
@@ -130,14 +124,10 @@ class SpeciesMap:
     """
 
     def __init__(self, layer: SpeciesLinear, dtype: torch.dtype) -> None:
-        places = dict(zip(layer.irreps_in, layer.irreps_in.slices, strict=True))
-        self._dims = (layer.irreps_in.dim, layer.irreps_out.dim)
-        weights = iter(layer.weights)
-        self._blocks = [
-            (places[irrep], target, (next(weights).detach().double() * layer.factor).to(dtype))
-            for irrep, target in zip(layer.irreps_out, layer.irreps_out.slices, strict=True)
-            if irrep in places
-        ]
+        linear = IrrepsLinear(layer.irreps_in, layer.irreps_out)
+        self._handle, self._dims = linear.handle, (linear.in_dim, linear.out_dim)
+        scaled = [weight.detach().double() * layer.factor for weight in layer.weights]
+        self._weights = torch.stack(scaled, dim=1).to(dtype).contiguous()  # species, block, channels, channels
 
     def forward(self, features: Tensor, rows: SpeciesRows) -> Tensor:
         """(n, irreps_in.dim, channels) → (n, irreps_out.dim, channels)."""
@@ -148,18 +138,11 @@ class SpeciesMap:
         return self._apply(gradient, rows, reverse=True)
 
     def _apply(self, x: Tensor, rows: SpeciesRows, reverse: bool) -> Tensor:
-        out = x.new_zeros(x.shape[0], self._dims[0 if reverse else 1], x.shape[2])
-        for source, target, weights in self._blocks:
-            if reverse:
-                source, target, weights = target, source, weights.transpose(1, 2)
-            for species, atoms in rows.groups:
-                whole = len(rows.groups) == 1
-                part = x[:, source] if whole else x[atoms, source]
-                mixed = part @ weights[species]
-                if whole:
-                    out[:, target] = mixed
-                else:
-                    out[atoms, target] = mixed
+        if len(rows.groups) == 1:
+            return mapped(x, self._weights[rows.groups[0][0]], self._handle, reverse)
+        out = x.new_empty(x.shape[0], self._dims[0 if reverse else 1], x.shape[2])
+        for species, atoms in rows.groups:
+            out.index_copy_(0, atoms, mapped(x.index_select(0, atoms), self._weights[species], self._handle, reverse))
         return out
 
 
@@ -174,7 +157,7 @@ class Products:
     def __init__(self, basis: ProductBasis, dtype: torch.dtype) -> None:
         self.contraction = basis.contraction
         self._weights = basis.weights.detach().to(dtype).contiguous()
-        self.linear = LinearMap.from_layer(basis.linear, basis.linear.irreps_in, 1.0, dtype)
+        self.linear = LinearMap(basis.linear, 1.0, dtype)
 
     def _species(self, rows: SpeciesRows) -> Tensor:
         return torch.zeros_like(rows.species) if self._weights.shape[0] == 1 else rows.species

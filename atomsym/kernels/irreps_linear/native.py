@@ -37,7 +37,8 @@ def _map_shape(source: Tensor, weights: Tensor, handle: str, transpose: bool) ->
     return source.shape[0], description.out_dim, weights.shape[2]
 
 
-def _map(source: Tensor, weights: Tensor, handle: str, transpose: bool) -> Tensor:
+def mapped(source: Tensor, weights: Tensor, handle: str, transpose: bool) -> Tensor:
+    """L(x, W), or Lᵀ(g, W) with ``transpose``, without autograd; operands fit the description."""
     source, weights, description = source.contiguous(), weights.contiguous(), linear_of(handle)
     result = recycled_empty(_map_shape(source, weights, handle, transpose), source.dtype)
     sizes = [source.shape[0], description.in_dim, description.out_dim, *weights.shape[1:]]
@@ -103,7 +104,7 @@ def _each_member(call: Call, size: int, in_dims: tuple[int | None, ...], inputs:
 _MAP = DifferentiableOperator(
     "irreps_linear_cpp",
     "(Tensor source, Tensor weights, str handle, bool transpose) -> Tensor",
-    {"CPU": _map},
+    {"CPU": mapped},
     shapes=lambda source, weights, handle, transpose: source.new_empty(_map_shape(source, weights, handle, transpose)),
     backward=_map_backward,
     batching=_map_batching,
