@@ -15,7 +15,7 @@ from atomsym.models import DatasetStatistics, Potential, architecture
 from atomsym.training.config import TrainingConfig
 from atomsym.training.quantities import TARGET
 from atomsym.training.samples import Samples
-from atomsym.training.start import KEEP, starting_model, with_starting_model
+from atomsym.training.start import KEEP, starting_potential, with_starting_model
 from atomsym.training.statistics import dataset_statistics
 
 LABEL_OF_TERM = {
@@ -26,50 +26,61 @@ LABEL_OF_TERM = {
 """The label that each term of the loss is compared with."""
 
 
-def model_settings(config: TrainingConfig) -> tuple[type[Potential], dict[str, Any]]:
+def model_settings(config: TrainingConfig, start: Potential | None = None) -> tuple[type[Potential], dict[str, Any]]:
     """The architecture's class and what was set of its config, checked.
+
+    Args:
+        config: what the user wrote.
+        start: ``starting_potential`` of it, if that has been read.
 
     Raises:
         ConfigError: if there is no such architecture, a setting is unknown or of the wrong type, or the loss has a
             weight for what the model does not give.
     """
-    model = starting_model(config) if config.start_from else config.model
-    settings = {name: value for name, value in model.items() if name != "architecture"}
-    found = architecture(model["architecture"])
-    checked = checked_settings(found.Config, settings, "model")
+    start = starting_potential(config) if start is None else start
+    if start is not None:
+        found, checked = type(start), config_to_dict(start.config)
+    else:
+        settings = {name: value for name, value in config.model.items() if name != "architecture"}
+        found = architecture(config.model["architecture"])
+        checked = checked_settings(found.Config, settings, "model")
     _require_terms(config, *found.quantity_from_settings(checked))
     return found, checked
 
 
-def model_cutoff(config: TrainingConfig) -> float:
+def model_cutoff(config: TrainingConfig, start: Potential | None = None) -> float:
     """The model's cutoff in Å, from the settings or the architecture's default.
 
     Raises:
         ConfigError: if neither has one.
     """
-    found, settings = model_settings(config)
+    found, settings = model_settings(config, start)
     return found.cutoff_from_settings(settings)
 
 
-def resolved_config(config: TrainingConfig, samples: Samples) -> tuple[TrainingConfig, DatasetStatistics]:
+def resolved_config(
+    config: TrainingConfig, samples: Samples, start: Potential | None = None
+) -> tuple[TrainingConfig, DatasetStatistics]:
     """The config with a complete ``model`` section.
 
     Args:
         config: what the user wrote.
         samples: the training structures.
+        start: ``starting_potential`` of the config, if that has been read.
 
     Raises:
         ConfigError: if the data lack something the model needs, or hold an element that the model was told not to know.
         DataError: if the data have no labels for a term of the loss, or labels that are not finite.
     """
-    potential_class, settings = model_settings(config)
+    start = starting_potential(config) if start is None else start
+    potential_class, settings = model_settings(config, start)
     _require_head(config, potential_class)
     labels = labels_of_loss(config)
     require_labels(samples.structures, labels)
     targets = TARGET in labels
-    if config.start_from:
+    if start is not None:
         reference = "least-squares" if config.data.reference_energies == KEEP else config.data.reference_energies
-        return with_starting_model(config, samples), dataset_statistics(samples, reference, targets=targets)
+        return with_starting_model(config, samples, start), dataset_statistics(samples, reference, targets=targets)
     statistics = dataset_statistics(samples, config.data.reference_energies, targets=targets)
     complete = potential_class.config_from_statistics(settings, statistics)
     unknown = set(statistics.elements) - set(complete.elements)

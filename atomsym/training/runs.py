@@ -11,12 +11,14 @@ import torch
 from atomsym.artifacts import usable_device
 from atomsym.core import ConfigError
 from atomsym.core.precision import dtype_named
+from atomsym.models import Potential
 from atomsym.training.checkpoints import FILE_NAME, read_checkpoint
 from atomsym.training.config import TrainingConfig
 from atomsym.training.observers import Observer
 from atomsym.training.parallel import Ranks
 from atomsym.training.resolve import model_cutoff, resolved_config
 from atomsym.training.samples import Samples
+from atomsym.training.start import starting_potential
 from atomsym.training.trainer import StopRequest, Trainer, TrainingData, TrainingResult
 
 RESUME_ENTRIES = ("epochs", "early_stop", "max_minutes", "device")
@@ -31,6 +33,7 @@ def train(
     observer: Observer | None = None,
     stop: StopRequest | None = None,
     ranks: Ranks | None = None,
+    start: Potential | None = None,
 ) -> TrainingResult:
     """Train a potential.
 
@@ -45,6 +48,7 @@ def train(
         observer: is told of steps and epochs.
         stop: a reason ends the session with a checkpoint after the current step.
         ranks: processes of the run; default: this one.
+        start: ``starting_potential`` of the config, if that has been read.
 
     Raises:
         ConfigError: if the config does not fit the data or the folder holds a run.
@@ -57,9 +61,10 @@ def train(
     device = _device(config, processes)
     if processes.any((folder / FILE_NAME).exists(), device):  # all ranks look before the first one writes
         raise ConfigError(f"{folder} holds a training run; go on with it by resuming, or choose another folder")
-    samples = Samples(data.train, model_cutoff(config), dtype_named(config.dtype), device)
-    complete, _ = resolved_config(config, samples)
-    trainer = Trainer(complete, data, folder, samples, None, observer or Observer(), processes)
+    start = starting_potential(config) if start is None else start
+    samples = Samples(data.train, model_cutoff(config, start), dtype_named(config.dtype), device)
+    complete, _ = resolved_config(config, samples, start)
+    trainer = Trainer(complete, data, folder, samples, None, observer or Observer(), processes, start)
     trainer.save()
     return trainer.run(stop)
 

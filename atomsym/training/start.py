@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 
-from atomsym.artifacts import config_from_dict, config_to_dict, load_model, read_card
+from atomsym.artifacts import config_to_dict, load_model
 from atomsym.core import AtomGraph, ConfigError
 from atomsym.core.elements import atomic_number_of, format_elements
 from atomsym.core.precision import dtype_named
 from atomsym.derivatives import evaluate
 from atomsym.heads import system_property
 from atomsym.kernels.neighbors import connect
-from atomsym.models import Potential, architecture
+from atomsym.models import Potential
 from atomsym.training.config import TrainingConfig
 from atomsym.training.reference_energies import compositions, fit_element_energies, isolated_energies
 from atomsym.training.samples import Batch, Samples
@@ -27,32 +26,29 @@ KEEP = "keep"
 _BATCH = 64  # structures
 
 
-def starting_model(config: TrainingConfig) -> dict[str, Any]:
-    """The ``model`` section of the model that a run starts from.
+def starting_potential(config: TrainingConfig) -> Potential | None:
+    """The model that a run starts from, in the run's precision; None for a run that starts from scratch.
 
     Raises:
         ConfigError: if the config sets more of the model than its architecture, or another one.
         InputError, ArtifactError: if there is no such model, or its file is damaged.
     """
-    described = read_card(config.start_from)
+    if not config.start_from:
+        return None
     others = sorted(set(config.model) - {"architecture"})
     if others:
         raise ConfigError(
             f"start_from takes the model as it is; leave out model.{', model.'.join(others)}, or train from scratch"
         )
-    if config.model.get("architecture", described.architecture) != described.architecture:
+    potential = load_model(config.start_from, dtype=dtype_named(config.dtype))
+    if config.model.get("architecture", potential.architecture) != potential.architecture:
         raise ConfigError(
-            f"'{config.start_from}' has the architecture {described.architecture}, not {config.model['architecture']}"
+            f"'{config.start_from}' has the architecture {potential.architecture}, not {config.model['architecture']}"
         )
-    return {"architecture": described.architecture, **described.config}
+    return potential
 
 
-def starting_weights(config: TrainingConfig) -> dict[str, torch.Tensor]:
-    """Weights of the model that a run starts from, in the run's precision, by name."""
-    return load_model(config.start_from, dtype=dtype_named(config.dtype)).state_dict()
-
-
-def with_starting_model(config: TrainingConfig, samples: Samples) -> TrainingConfig:
+def with_starting_model(config: TrainingConfig, samples: Samples, start: Potential) -> TrainingConfig:
     """The config with the complete model section; reference energies are fitted to what the model leaves of the labels.
 
     E0'(z) = E0(z) + δ(z), with the least-squares δ of E_label - E_model over the training structures (or of given or
@@ -63,23 +59,22 @@ def with_starting_model(config: TrainingConfig, samples: Samples) -> TrainingCon
         ConfigError: if the data hold an element that the model does not know, the model has no reference energies to
             fit, or those that are asked for cannot be found.
     """
-    section = starting_model(config)
-    potential_class = architecture(section["architecture"])
-    entries = {name: value for name, value in section.items() if name != "architecture"}
-    settings = config_from_dict(potential_class.Config, entries)
+    settings = start.config
     _, elements = compositions(samples.structures)
     unknown = set(elements) - set(settings.elements)
     if unknown:
         raise ConfigError(f"the training data hold {format_elements(unknown)}, which '{config.start_from}' lacks")
     if config.data.reference_energies != KEEP:
-        settings = potential_class.with_energy_offsets(settings, _offsets(config, samples, elements))
-    return replace(config, model={"architecture": section["architecture"], **config_to_dict(settings)})
+        offsets = _offsets(config, samples, elements, start.to(samples.device))
+        settings = start.with_energy_offsets(settings, offsets)
+    return replace(config, model={"architecture": start.architecture, **config_to_dict(settings)})
 
 
-def _offsets(config: TrainingConfig, samples: Samples, elements: Sequence[int]) -> dict[int, float]:
+def _offsets(
+    config: TrainingConfig, samples: Samples, elements: Sequence[int], potential: Potential
+) -> dict[int, float]:
     """What to add to each element's reference energy, eV."""
     choice = config.data.reference_energies
-    potential = load_model(config.start_from, device=samples.device, dtype=samples.dtype)
     if choice == "least-squares":
         return _fitted(potential, samples)
     given = (

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from atomsym.artifacts import write_atomically
 from atomsym.core import CalculationError, ConfigError, LabelledStructure
+from atomsym.models import Potential
 from atomsym.training.batches import BatchIndices, EdgeBatcher
 from atomsym.training.checkpoints import POTENTIAL_RUN, Checkpoint, Progress, write_checkpoint
 from atomsym.training.config import TERMS, TrainingConfig
@@ -38,7 +39,6 @@ from atomsym.training.quantities import quantities_of
 from atomsym.training.resolve import new_potential
 from atomsym.training.samples import Samples
 from atomsym.training.schedules import learning_rate, stage_at
-from atomsym.training.start import starting_weights
 from atomsym.training.validation import Validation, validate
 
 CONFIG_FILE = "config.yaml"
@@ -99,6 +99,7 @@ class Trainer:
         checkpoint: Checkpoint[TrainingConfig] | None,
         observer: Observer,
         ranks: Ranks,
+        start: Potential | None = None,
     ) -> None:
         if not len(data.validation):
             raise ConfigError("there are no validation structures, so the best model could not be told")
@@ -108,8 +109,8 @@ class Trainer:
         self.progress = Progress() if checkpoint is None else checkpoint.progress
         self.potential = new_potential(config).to(samples.device).train()
         self.quantities = quantities_of(self.potential)
-        if config.start_from and checkpoint is None:
-            self.potential.load_state_dict(starting_weights(config))
+        if start is not None:
+            self.potential.load_state_dict(start.state_dict())
         self.average = MovingAverage(self.potential, config.ema)
         self.optimizer = make_optimizer(self.potential, config.optimizer)
         self.best: dict[str, Tensor] = {}

@@ -14,6 +14,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -24,7 +25,8 @@ from ase.calculators.emt import EMT
 from atomsym.artifacts import load_model, read_card
 from atomsym.calculators.ase import AtomsymCalculator
 from atomsym.core import AtomsymError, ConfigError
-from atomsym.training import DataSection, TrainingConfig, read_checkpoint, read_log
+from atomsym.models import Potential
+from atomsym.training import DataSection, TrainingConfig, read_checkpoint, read_log, start
 from atomsym.workflows.cli import main
 from atomsym.workflows.evaluate import evaluate_structures
 from atomsym.workflows.train import load_data, split_structures, with_reference_energies
@@ -148,6 +150,29 @@ def test_evaluation_does_not_depend_on_the_batches(folder: Path, run: Path) -> N
     for table in tables[1:]:
         for quantity, errors in table["all"].items():
             assert errors.mae == pytest.approx(tables[0]["all"][quantity].mae, rel=1e-10)
+
+
+def test_a_run_that_starts_from_a_model_reads_it_once_and_goes_on_without_it(
+    folder: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "start.safetensors").write_bytes((run / "model.safetensors").read_bytes())
+    (tmp_path / "copper.extxyz").write_bytes((folder / "copper.extxyz").read_bytes())
+    text = CONFIG.replace(CONFIG.splitlines()[1], "start_from: start.safetensors").replace(", test: [test.extxyz]", "")
+    (tmp_path / "tuned.yaml").write_text(text.replace("n_validation: 3", "n_validation: 3, reference_energies: keep"))
+    read: list[object] = []
+
+    def counted(*arguments: object, **settings: Any) -> Potential:
+        read.append(arguments[0])
+        return load_model(*arguments, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(start, "load_model", counted)
+    result = atomsym("train", "tuned.yaml", "-o", "tuned", "--set", "epochs=1", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert read == ["start.safetensors"]
+    (tmp_path / "start.safetensors").unlink()
+    result = atomsym("train", "--resume", "tuned", "--set", "epochs=2", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert [row["epoch"] for row in read_log(tmp_path / "tuned/log.csv")] == [1, 2]
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(folder: Path) -> None:

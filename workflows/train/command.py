@@ -16,6 +16,7 @@ from atomsym.core import ConfigError
 from atomsym.core.elements import symbol_of
 from atomsym.core.precision import dtype_named
 from atomsym.datasets import check_dataset
+from atomsym.models import Potential
 from atomsym.training import (
     RESUME_ENTRIES,
     Observer,
@@ -36,6 +37,7 @@ from atomsym.training import (
     with_overrides,
 )
 from atomsym.training.resolve import model_settings
+from atomsym.training.start import starting_potential
 from atomsym.workflows.datasets import show_report
 from atomsym.workflows.evaluate.table import error_table, result_as_data
 from atomsym.workflows.paths import make_folder
@@ -70,7 +72,10 @@ def train_command(
     config, folder, changes = _asked_for(config_file, overrides or [], output, resume_folder)
     if resume_folder is None and not dry_run:
         require_no_run(folder)
-    model_settings(config)  # a wrong setting ends here, before any data are read
+    start = None
+    if resume_folder is None:
+        start = starting_potential(config)
+        model_settings(config, start)  # a wrong setting ends here, before any data are read
     ranks = Ranks.of_environment(usable_device(config.device))
     console = Console(stderr=True, quiet=as_json or not ranks.writes)
     go_on = f"atomsym train --resume {folder}"
@@ -79,7 +84,7 @@ def train_command(
         if resume_folder is None:
             config = with_reference_energies(config)
         if dry_run:
-            _show_plan(config, data)
+            _show_plan(config, data, start)
             return
         make_folder(folder)
         observer = _observer(console, folder, config, ranks)
@@ -87,7 +92,7 @@ def train_command(
             if resume_folder is not None:
                 result = resume(folder, data, changes=changes, observer=observer, stop=stop, ranks=ranks)
             else:
-                result = train(config, data, folder, observer=observer, stop=stop, ranks=ranks)
+                result = train(config, data, folder, observer=observer, stop=stop, ranks=ranks, start=start)
     finally:
         ranks.close()
     if not result.complete:
@@ -122,9 +127,9 @@ def _observer(console: Console, folder: Path, config: TrainingConfig, ranks: Ran
     return Observers(observers)
 
 
-def _show_plan(config: TrainingConfig, data: TrainingData) -> None:
-    samples = Samples(data.train, model_cutoff(config), dtype_named(config.dtype))
-    complete, statistics = resolved_config(config, samples)
+def _show_plan(config: TrainingConfig, data: TrainingData, start: Potential | None) -> None:
+    samples = Samples(data.train, model_cutoff(config, start), dtype_named(config.dtype))
+    complete, statistics = resolved_config(config, samples, start)
     model = new_potential(complete)
     n_weights = sum(weight.numel() for weight in model.parameters())
     typer.echo(config_to_yaml(complete), nl=False)
@@ -134,7 +139,7 @@ def _show_plan(config: TrainingConfig, data: TrainingData) -> None:
         show_report(check_dataset(part), console)
     table = Table(title="What the model takes from the training data", show_header=False)
     values = zip(statistics.elements, statistics.atomic_energies, strict=True)
-    of_elements = ", ".join(f"{symbol_of(z)} {value:.4f} {model.unit}" for z, value in values)
+    of_elements = f"{', '.join(f'{symbol_of(z)} {value:.4f}' for z, value in values)} {model.unit}"
     is_energy = model.quantity == "energy"
     table.add_row("atomic energies" if is_energy else f"{model.quantity} of the elements", of_elements)
     table.add_row("neighbors of an atom", f"{statistics.average_neighbors:.1f} within {statistics.cutoff:g} Å")
