@@ -1,17 +1,12 @@
 """Layer 4: model files (safetensors with JSON metadata) and the checks on them."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from atomsym.artifacts.atomic import write_atomically
 from atomsym.artifacts.card import ModelCard, ModelDescription
 from atomsym.artifacts.files import load_model, load_with_description, read_card, save_model, usable_device
 from atomsym.artifacts.folders import find_model, model_files, register_model_folder
-from atomsym.artifacts.generators import (
-    GeneratorDescription,
-    find_generator,
-    generator_files,
-    load_generator,
-    read_generator_card,
-    save_generator,
-)
 from atomsym.core.configs import (
     checked_settings,
     config_from_dict,
@@ -20,6 +15,16 @@ from atomsym.core.configs import (
     config_to_json,
     did_you_mean,
 )
+
+if TYPE_CHECKING:
+    from atomsym.artifacts.generators import (
+        GeneratorDescription,
+        find_generator,
+        generator_files,
+        load_generator,
+        read_generator_card,
+        save_generator,
+    )
 
 __all__ = [
     "GeneratorDescription",
@@ -46,3 +51,10 @@ __all__ = [
     "usable_device",
     "write_atomically",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Names of ``atomsym.artifacts.generators``, which is imported when one is asked for: potentials do not need it."""
+    if name in __all__:
+        return getattr(import_module("atomsym.artifacts.generators"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import copy
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from atomsym.core import ConfigError
-from atomsym.generators import ProtostructureGenerator
 from atomsym.models import Potential
 from atomsym.training.config import EmaSection, OptimizerSection
 
 OPTIMIZERS: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
+if TYPE_CHECKING:
+    from atomsym.generators import ProtostructureGenerator
 
-Trained = Potential | ProtostructureGenerator
 Averaged = TypeVar("Averaged", bound=torch.nn.Module)
 
 
-def make_optimizer(model: Trained, section: OptimizerSection) -> torch.optim.Optimizer:
+def make_optimizer(model: Potential | ProtostructureGenerator, section: OptimizerSection) -> torch.optim.Optimizer:
     """An optimizer whose weight decay acts only where the architecture says so.
 
     Raises:

@@ -15,7 +15,6 @@ from atomsym.generators import ProtostructureBatch, ProtostructureGenerator, pro
 from atomsym.symmetry.wyckoff import Protostructure
 from atomsym.symmetry.wyckoff.relabelling import canonical
 from atomsym.training.generators import GeneratorData, GeneratorTrainingResult, mean_loss
-from atomsym.workflows.train_generator.report import write_learning_curve
 
 N_SAMPLES = 1000
 
@@ -62,6 +61,8 @@ def finish_generator_run(result: GeneratorTrainingResult, data: GeneratorData) -
     Raises:
         AtomsymError: if the generator cannot be loaded or a file not be written.
     """
+    from atomsym.workflows.train_generator.report import write_learning_curve  # matplotlib is slow to import
+
     if result.generator_file is None:
         raise ArtifactError(f"{result.folder} has no generator: the run ended before its first validation")
     generator = load_generator(result.generator_file, result.config.device)
