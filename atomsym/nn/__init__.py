@@ -11,6 +11,7 @@ from atomsym.nn.held_distance import held_distance
 from atomsym.nn.merged_layer_norm import MergedLayerNorm
 from atomsym.nn.perceptron import ACTIVATIONS, Perceptron, activation
 from atomsym.nn.polynomial_cutoff import polynomial_cutoff
+from atomsym.nn.residual_block import ResidualBlock
 from atomsym.nn.so2_linear import SO2Linear
 from atomsym.nn.species_linear import SpeciesLinear
 from atomsym.nn.switch import cutoff_switch
@@ -22,6 +23,7 @@ __all__ = [
     "GridGate",
     "MergedLayerNorm",
     "Perceptron",
+    "ResidualBlock",
     "SO2Linear",
     "SpeciesLinear",
     "activation",

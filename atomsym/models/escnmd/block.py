@@ -12,7 +12,7 @@ from atomsym.models.escnmd.config import ESCNMDConfig
 from atomsym.models.escnmd.gates import degree_gate, order_gate
 from atomsym.models.escnmd.networks import RadialNetwork
 from atomsym.models.esen.edges import Edges, sum_over_blocks
-from atomsym.nn import EquivariantLinear, MergedLayerNorm
+from atomsym.nn import EquivariantLinear, ResidualBlock
 from atomsym.symmetry import Irrep, Irreps
 
 EPSILON = 1e-5  # of the norms of features
@@ -131,24 +131,15 @@ class FeedForward(nn.Module):
         return lowered + nn.functional.pad(self.down_bias.unsqueeze(0), (0, 0, 0, lowered.shape[1] - 1))
 
 
-class Block(nn.Module):
-    """x + Messages(norm(x)), then x + FeedForward(norm(x)).
+class Block(ResidualBlock):
+    """The parts of this architecture in a residual block.
 
     Args:
         config: of the model.
-
-    Attributes:
-        message_norm, messages, feed_forward_norm, feed_forward: the parts.
     """
 
-    def __init__(self, config: ESCNMDConfig) -> None:
-        super().__init__()
-        self.message_norm = MergedLayerNorm(config.max_degree, config.channels, EPSILON)
-        self.messages = Messages(config)
-        self.feed_forward_norm = MergedLayerNorm(config.max_degree, config.channels, EPSILON)
-        self.feed_forward = FeedForward(config)
+    messages: Messages
+    feed_forward: FeedForward
 
-    def forward(self, features: Tensor, edges: Edges, ends: tuple[Tensor, Tensor], species: Tensor) -> Tensor:
-        """(n_atoms, (L + 1)², channels) → the same; other arguments as of ``Messages.forward``."""
-        features = features + self.messages(self.message_norm(features), edges, ends, species)
-        return features + self.feed_forward(self.feed_forward_norm(features))
+    def __init__(self, config: ESCNMDConfig) -> None:
+        super().__init__(config.max_degree, config.channels, Messages(config), FeedForward(config), EPSILON)

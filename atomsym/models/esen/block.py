@@ -10,7 +10,7 @@ from atomsym.models.esen.activations import DegreeGate, order_activation
 from atomsym.models.esen.attention import Attention
 from atomsym.models.esen.config import ESENConfig
 from atomsym.models.esen.edges import Edges, edge_scalars, sum_over_blocks
-from atomsym.nn import EquivariantLinear, GridGate, MergedLayerNorm, Perceptron, SO2Linear
+from atomsym.nn import EquivariantLinear, GridGate, Perceptron, ResidualBlock, SO2Linear
 from atomsym.symmetry import Irreps
 
 
@@ -95,24 +95,12 @@ class FeedForward(nn.Module):
         return result
 
 
-class Block(nn.Module):
-    """x + Messages(norm(x)), then x + FeedForward(norm(x)).
+class Block(ResidualBlock):
+    """The parts of this architecture in a residual block.
 
     Args:
         config: of the model.
-
-    Attributes:
-        message_norm, messages, feed_forward_norm, feed_forward: the parts.
     """
 
     def __init__(self, config: ESENConfig) -> None:
-        super().__init__()
-        self.message_norm = MergedLayerNorm(config.max_degree, config.channels)
-        self.messages = Messages(config)
-        self.feed_forward_norm = MergedLayerNorm(config.max_degree, config.channels)
-        self.feed_forward = FeedForward(config)
-
-    def forward(self, features: Tensor, edges: Edges) -> Tensor:
-        """(n_atoms, (L + 1)², channels) → the same."""
-        features = features + self.messages(self.message_norm(features), edges)
-        return features + self.feed_forward(self.feed_forward_norm(features))
+        super().__init__(config.max_degree, config.channels, Messages(config), FeedForward(config))

@@ -7,7 +7,11 @@ import sys
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-_FILES = {"learned_suite": _HERE.parent / "test_learned.py", "escnmd_examples": _HERE / "escnmd_examples.py"}
+_FILES = {
+    "learned_suite": _HERE.parent / "test_learned.py",
+    "edge_frame_suite": _HERE.parent / "edge_frame_suite.py",
+    "escnmd_examples": _HERE / "escnmd_examples.py",
+}
 for _name, _file in _FILES.items():
     if _name not in sys.modules:
         _spec = importlib.util.spec_from_file_location(_name, _file)

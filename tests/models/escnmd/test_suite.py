@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import learned_examples as examples
 import learned_suite
 import pytest
-import torch
+from edge_frame_suite import (  # noqa: F401
+    test_an_atom_sees_one_cutoff_further_than_there_are_layers,
+    test_f15_compiled_and_reference_backends_agree,
+)
 from escnmd_examples import EXAMPLES
-from learned_examples import CUTOFF, Example, build, cluster, crystal
+from learned_examples import Example, build, cluster
 from learned_suite import (  # noqa: F401
     THOROUGH,
     _quiet_compiler,
@@ -36,9 +37,6 @@ from learned_suite import (  # noqa: F401
     test_weights_follow_from_the_seed,
 )
 
-from atomsym.core import AtomGraph
-from atomsym.kernels.backends import Backend, Operation
-from atomsym.kernels.neighbors import connect
 from atomsym.testing import tolerances
 
 
@@ -70,31 +68,3 @@ def test_the_whole_report_card_is_clean_without_reflections(dtype: str) -> None:
 def test_mirror_images_differ() -> None:
     energy, _ = examples.rotation_errors(build(EXAMPLES["escnmd"]), cluster(), improper=True)
     assert energy > 1e3 * tolerances.EQUIVARIANCE.float64
-
-
-def test_f15_compiled_and_reference_backends_agree(example: Example, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = results_and_gradients(build(example), crystal())
-    asked = []
-
-    def reference(operation: Operation, name: str, **_: Any) -> Backend:
-        asked.append(operation.name)
-        return operation["reference"]
-
-    monkeypatch.setattr(Operation, "select", reference)
-    expected = results_and_gradients(build(example), crystal())
-    assert {"matrix_product", "segment_sum", "irreps_linear", "silu"} <= set(asked)
-    assert found.keys() == expected.keys()
-    for name, values in expected.items():
-        assert (found[name] - values).abs().max() <= tolerances.BACKEND_PARITY.float64 * values.abs().max(), name
-
-
-def test_an_atom_sees_one_cutoff_further_than_there_are_layers(example: Example) -> None:
-    """A chain whose atoms reach the next one only; the embedding of the neighborhood is one more step."""
-    potential = build(example)
-    positions = [[2.2 * k, 0.3 * (-1) ** k, 0.2 * (k % 3)] for k in range(6)]
-    graph = connect(AtomGraph.from_arrays(positions, [14, 8, 22, 14, 8, 22]), CUTOFF)
-    x = graph.positions.requires_grad_()
-    (gradient,) = torch.autograd.grad(potential(graph.with_positions(x))["energies"][0], x)
-    reach = potential.config.n_layers + 1  # type: ignore[attr-defined]
-    assert (gradient.abs().amax(dim=1) > 1e-12)[: reach + 1].all()
-    assert torch.equal(gradient[reach + 1 :], torch.zeros(5 - reach, 3, dtype=torch.float64))

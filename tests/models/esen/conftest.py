@@ -9,6 +9,7 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 _FILES = {
     "learned_suite": _HERE.parent / "test_learned.py",
+    "edge_frame_suite": _HERE.parent / "edge_frame_suite.py",
     "training_problem": _HERE.parents[1] / "training" / "problem.py",
     "esen_examples": _HERE / "esen_examples.py",
 }
