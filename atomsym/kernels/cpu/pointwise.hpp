@@ -147,16 +147,21 @@ inline void project(const Sampling<T> &map, const T *rows, T *middle, T *feature
     back_to_features<T, V>(map, rows, features, stride, access);
 }
 
-// Calls with the number of vectors as a constant, at most `widest` of them, the first channel and how to reach them.
-template <class T, class Call> inline void for_channels(std::int64_t channels, int widest, Call call) {
+// Calls with the number of vectors as a constant, at most `widest` (and `Most`) of them, the first channel and how to
+// reach them.
+template <class T, int Most = row_vectors, class Call>
+inline void for_channels(std::int64_t channels, int widest, Call call) {
     constexpr int L = lanes<T>;
     std::int64_t c = 0;
-    if constexpr (row_vectors >= 4)
-        for (; widest >= 4 && c + 4 * L <= channels; c += 4 * L)
-            call(std::integral_constant<int, 4>{}, c, WholeVector<T>{});
-    for (; widest >= 2 && c + 2 * L <= channels; c += 2 * L)
-        call(std::integral_constant<int, 2>{}, c, WholeVector<T>{});
-    for (; c + L <= channels; c += L) call(std::integral_constant<int, 1>{}, c, WholeVector<T>{});
+    const auto blocks = [&](auto vectors) {
+        constexpr int V = decltype(vectors)::value;
+        if constexpr (V <= Most)
+            for (; V <= widest && c + V * L <= channels; c += V * L) call(vectors, c, WholeVector<T>{});
+    };
+    blocks(std::integral_constant<int, 8>{});
+    blocks(std::integral_constant<int, 4>{});
+    blocks(std::integral_constant<int, 2>{});
+    blocks(std::integral_constant<int, 1>{});
     if (c < channels) call(std::integral_constant<int, 1>{}, c, PartVector<T>{int(channels - c)});
 }
 

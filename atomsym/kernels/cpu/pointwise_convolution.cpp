@@ -2,154 +2,39 @@
 // and the sum over the edges of a receiver is projected once. Nothing is kept per edge and row.
 //
 //     out[n] = P^T sum_{e: receiver n} (S x[sender e]) * f(e),   f(e)[r, c] = sum_k w[e, k, c] (B_k Y[e])[r]
-#include "pointwise_tables.hpp"
-#include <algorithm>
+#include "convolution_bindings.hpp"
+#include "pointwise_edges.hpp"
 #include <memory>
 
 namespace atomsym {
 namespace {
 
-// The matrix B as (edge_dim, padded), rows filled up with zeros to whole vectors; groups[k] are the components k of the
-// edge that have the weight k.
-template <class T> struct PointwiseConvolution {
-    int edge_dim, rows, padded;
-    Sampling<T> in, out, edge_map;
-    bool by_components;  // how the gradients of an edge are taken
-    std::vector<T> edge;
-    std::vector<std::vector<int>> groups;
-    std::vector<int> every_row;  // 0, 1, ... as far as there are rows or weights
-};
-
-// Operands and results of the gradients; a result whose address is null is not wanted.
-template <class T> struct Gradients {
-    Operand<T> g, x, edge, weight;
-    T *grad_x, *grad_edge, *grad_weight;
-};
-
-// z[k, r] = (B_k Y)[r], rows padded.
-template <class T> inline void edge_rows(const PointwiseConvolution<T> &plan, const T *y, T *z) {
-    constexpr int L = lanes<T>;
-    for (const std::vector<int> &group : plan.groups) {
-        for (int r = 0; r < plan.padded; r += L) {
-            Vec<T> sum = {};
-            for (const int j : group) sum += y[j] * load(plan.edge.data() + std::int64_t(j) * plan.padded + r);
-            store(z + r, sum);
-        }
-        z += plan.padded;
+// The edges start <= i < start + edges.n of a walk, whose numbers are order[i] (null: i), with their rows z, where they
+// are needed, and the weights of the edges after those on their way to the caches.
+template <class T, int V>
+inline void gather(const PointwiseConvolution<T> &plan, const ProductCall &call, const std::int64_t *order,
+                   const std::int64_t *partner, std::int64_t start, std::int64_t end, const T *y, const T *weights,
+                   const T *grad_weight, const T *rows, T *z, EdgeBlock<T> &edges) {
+    const std::int64_t n_weights = std::int64_t(plan.groups.size()), stride = call.channels;
+    const std::int64_t row = plan.rows * V * lanes<T>, w_row = n_weights * stride, at_once = edges_of_block(plan);
+    edges.n = int(std::min(at_once, end - start));
+    for (int i = 0; i < edges.n; ++i) {
+        const std::int64_t e = order ? order[start + i] : start + i;
+        edges.number[i] = e;
+        edges.weights[i] = weights + e * w_row;
+        edges.values[i] = rows + partner[e] * row;
+        if (z) edge_rows(plan, y + e * plan.edge_dim, z + i * n_weights * plan.padded);
+        if (start + i + at_once >= call.n_edges) continue;
+        const std::int64_t later = (order ? order[start + i + at_once] : start + i + at_once) * w_row;
+        fetch<T, V>(weights + later, stride, int(n_weights));
+        if (grad_weight) fetch<T, V>(grad_weight + later, stride, int(n_weights));
     }
 }
 
-// sum += values * f: rows of a filter f, met with those of another array, which lie `values` further.
-template <class T> struct AddTimes {
-    std::ptrdiff_t values;
-    void put(T *sum, Vec<T> f) const { store(sum, load(sum) + load(sum + values) * f); }
-};
-
-// The filter of an edge, f[r] = sum_k z[k, r] w[k], row by row to where `write` wants it.
-template <class T, int V, class Access, class Write>
-inline void filter_rows(const PointwiseConvolution<T> &plan, const T *z, const T *weights, std::int64_t stride, T *to,
-                        Access access, Write write) {
-    map_rows<T, V>(z, plan.padded, 1, plan.every_row.data(), int(plan.groups.size()), weights, stride,
-                   plan.every_row.data(), plan.rows, to, V * lanes<T>, access, write);
-}
-
-// Sums over the lanes of many vectors, each added to (or set as) a number somewhere: as many vectors at once as a
-// vector has lanes, by the same tree at every register width.
-template <class T> class LaneSums {
-  public:
-    explicit LaneSums(bool set) : set_(set) {}
-    void add(Vec<T> v, T *target) {
-        part_[count_] = v;
-        target_[count_] = target;
-        if (++count_ == lanes<T>) flush();
-    }
-    void flush() {
-        constexpr int L = lanes<T>;
-        for (int i = count_; i < L; ++i) part_[i] = Vec<T>{};
-        transpose_square<T>(part_);
-        for (int half = L / 2; half > 0; half /= 2)
-#pragma GCC unroll 16
-            for (int i = 0; i < half; ++i) part_[i] += part_[i + half];
-        for (int i = 0; i < count_; ++i) *target_[i] = set_ ? part_[0][i] : *target_[i] + part_[0][i];
-        count_ = 0;
-    }
-
-  private:
-    Vec<T> part_[lanes<T>];
-    T *target_[lanes<T>];
-    int count_ = 0;
-    bool set_;
-};
-
-// Gradients of an edge; null: not wanted.
-template <class T> struct OnEdge {
-    const T *y, *z, *weights;
-    T *grad_edge, *grad_weight;
-    std::int64_t stride;
-};
-
-// From the products p of the rows at both ends, by components of the edge: h = B^T p costs what a sampling does, and
-// both gradients are then short sums. Good where the sampling goes in two steps, or there are few components.
-template <class T, int V, class Access>
-inline void edge_gradients_by_components(const PointwiseConvolution<T> &plan, const OnEdge<T> &on, const T *p,
-                                         T *middle, T *h, LaneSums<T> &lane, Access access) {
-    constexpr int L = lanes<T>, W = V * L;
-    project<T, V>(plan.edge_map, p, middle, h, W, WholeVector<T>{});
-    for (std::size_t k = 0; k < plan.groups.size(); ++k) {
-        Vec<T> w[V], sum[V] = {};
-        const std::int64_t place = std::int64_t(k) * on.stride;
-#pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) w[v] = access.get(on.weights + place + v * L);
-        for (const int j : plan.groups[k]) {
-            const T *const component = h + j * W;
-            Vec<T> product = load(component) * w[0];
-            sum[0] += on.y[j] * load(component);
-#pragma GCC unroll 4
-            for (int v = 1; v < V; ++v) {
-                const Vec<T> value = load(component + v * L);
-                product += value * w[v];
-                sum[v] += on.y[j] * value;
-            }
-            if (on.grad_edge) lane.add(product, on.grad_edge + j);
-        }
-        if (on.grad_weight)
-#pragma GCC unroll 4
-            for (int v = 0; v < V; ++v) access.put(on.grad_weight + place + v * L, sum[v]);
-    }
-}
-
-// The same by rows: the weights' gradient is sum_r z[k, r] p[r], that for Y goes by the moments q[k, r] = w[k] p[r],
-// summed over the vectors of a block only, so that its map costs the same whatever the block. Good for few weights.
-template <class T, int V, class Access>
-inline void edge_gradients_by_rows(const PointwiseConvolution<T> &plan, const OnEdge<T> &on, const T *p, T *q, T *sums,
-                                   LaneSums<T> &lane, Access access) {
-    constexpr int L = lanes<T>, W = V * L;
-    if (on.grad_weight)
-        map_rows<T, V>(on.z, 1, plan.padded, plan.every_row.data(), plan.rows, p, W, plan.every_row.data(),
-                       int(plan.groups.size()), on.grad_weight, on.stride, WholeVector<T>{}, access);
-    if (!on.grad_edge) return;
-    for (std::size_t k = 0; k < plan.groups.size(); ++k) {
-        const std::vector<int> &group = plan.groups[k];
-        if (group.empty()) continue;
-        Vec<T> w[V];
-#pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) w[v] = access.get(on.weights + std::int64_t(k) * on.stride + v * L);
-        for (int r = 0; r < plan.rows; ++r) {
-            Vec<T> sum = load(p + r * W) * w[0];
-#pragma GCC unroll 4
-            for (int v = 1; v < V; ++v) sum += load(p + r * W + v * L) * w[v];
-            store(q + r * L, sum);
-        }
-        map_rows<T, 1>(plan.edge.data() + std::int64_t(group[0]) * plan.padded, 1, plan.padded, plan.every_row.data(),
-                       plan.rows, q, L, group.data(), int(group.size()), sums, L, WholeVector<T>{}, WholeVector<T>{});
-    }
-    for (int j = 0; j < plan.edge_dim; ++j) lane.add(load(sums + j * L), on.grad_edge + j);
-}
-
-template <class T>
-void forward(const PointwiseConvolution<T> &plan, const ProductCall &call, Operand<T> x, Operand<T> edge,
-             Operand<T> weight, T *out) {
-    const std::int64_t C = call.channels, w_row = std::int64_t(plan.groups.size()) * C;
+// Operands: x, Y, w.
+template <class T> void forward(const PointwiseConvolution<T> &plan, const ConvolutionCall<T> &on) {
+    const ProductCall &call = on.sizes;
+    const std::int64_t C = call.channels;
     const std::int64_t per_task = nodes_per_task(call), tasks = (call.n_nodes + per_task - 1) / per_task;
     const int widest = widest_block<T>(plan.rows), most = std::max(plan.in.middle, plan.out.middle);
     const std::int64_t block = std::int64_t(widest) * lanes<T>;
@@ -158,54 +43,64 @@ void forward(const PointwiseConvolution<T> &plan, const ProductCall &call, Opera
         for_channels<T>(C, widest, [&](auto vectors, std::int64_t c, auto access) {
             constexpr int V = decltype(vectors)::value;
             const std::int64_t size = std::int64_t(plan.rows) * V * lanes<T>;
+            const T *const x = on.operands[0].at(b) + c, *const y = on.operands[1].at(b);
+            const T *const weights = on.operands[2].at(b) + c;
+            T *const out = on.results[0] + b * call.n_nodes * plan.out.dim * C + c;
 #pragma omp parallel num_threads(call.n_threads) if (call.n_threads > 1)
             {
                 Scratch<T> middle(std::size_t(most * block + 1)), sum(std::size_t(plan.rows * block + 1));
-                Scratch<T> z(plan.groups.size() * std::size_t(plan.padded) + 1);
+                Scratch<T> z(z_size(plan));
+                EdgeBlock<T> edges{0, z.get(), {}, {}, {}};
 #pragma omp for schedule(static)
                 for (std::int64_t n = 0; n < call.n_nodes; ++n)
-                    sample<T, V>(plan.in, x.at(b) + n * plan.in.dim * C + c, C, middle.get(), sampled.get() + n * size,
-                                 access);
+                    sample<T, V>(plan.in, x + n * plan.in.dim * C, C, middle.get(), sampled.get() + n * size, access);
 #pragma omp for schedule(dynamic)
                 for (std::int64_t task = 0; task < tasks; ++task) {
                     const std::int64_t n_end = std::min((task + 1) * per_task, call.n_nodes);
                     for (std::int64_t n = task * per_task; n < n_end; ++n) {
                         std::fill_n(sum.get(), size, T(0));
-                        for (std::int64_t e = call.receiver_offsets[n]; e < call.receiver_offsets[n + 1]; ++e) {
-                            edge_rows(plan, edge.at(b) + e * plan.edge_dim, z.get());
-                            const T *const sent = sampled.get() + call.sender[e] * size;
-                            filter_rows<T, V>(plan, z.get(), weight.at(b) + e * w_row + c, C, sum.get(), access,
-                                              AddTimes<T>{sent - sum.get()});
+                        const std::int64_t end = call.receiver_offsets[n + 1];
+                        for (std::int64_t e = call.receiver_offsets[n]; e < end; e += edges.n) {
+                            gather<T, V>(plan, call, nullptr, call.sender, e, end, y, weights, nullptr, sampled.get(),
+                                         z.get(), edges);
+                            add_filtered<T, V>(plan, edges, C, sum.get(), access);
                         }
-                        project<T, V>(plan.out, sum.get(), middle.get(),
-                                      out + (b * call.n_nodes + n) * plan.out.dim * C + c, C, access);
+                        project<T, V>(plan.out, sum.get(), middle.get(), out + n * plan.out.dim * C, C, access);
                     }
                 }
             }
         });
 }
 
-template <class T>
-void gradients(const PointwiseConvolution<T> &plan, const ProductCall &call, const Gradients<T> &on) {
-    const std::int64_t C = call.channels, n_weights = std::int64_t(plan.groups.size()), w_row = n_weights * C;
+// Operands: g, x, Y, w; results: for x, Y, w.
+template <class T> void gradients(const PointwiseConvolution<T> &plan, const ConvolutionCall<T> &on) {
+    const ProductCall &call = on.sizes;
+    const std::int64_t C = call.channels, w_row = std::int64_t(plan.groups.size()) * C;
     const std::int64_t per_task = nodes_per_task(call), tasks = (call.n_nodes + per_task - 1) / per_task;
-    const int widest = widest_block<T>(plan.rows), most = std::max({plan.in.middle, plan.out.middle, plan.edge_map.middle});
+    const int widest = widest_block<T>(plan.rows);
     const std::int64_t block = std::int64_t(widest) * lanes<T>;
-    const bool on_edges = on.grad_edge || on.grad_weight;
+    const bool on_edges = on.results[1] || on.results[2], by_rows = on_edges && !plan.by_components;
     Scratch<T> received(std::size_t(call.n_nodes * plan.rows * block + 1));
     for (std::int64_t b = 0; b < call.batch; ++b)
         for_channels<T>(C, widest, [&](auto vectors, std::int64_t c, auto access) {
             constexpr int V = decltype(vectors)::value;
             const std::int64_t size = std::int64_t(plan.rows) * V * lanes<T>;
+            const T *const g = on.operands[0].at(b) + c, *const x = on.operands[1].at(b) + c;
+            const T *const y = on.operands[2].at(b), *const weights = on.operands[3].at(b) + c;
+            const auto to = [&](int i, std::int64_t member, std::int64_t first) {
+                return on.results[i] ? on.results[i] + b * member + first : nullptr;
+            };
+            T *const grad_x = to(0, call.n_nodes * plan.in.dim * C, c);
+            T *const grad_y = to(1, call.n_edges * plan.edge_dim, 0), *const grad_weight = to(2, call.n_edges * w_row, c);
 #pragma omp parallel num_threads(call.n_threads) if (call.n_threads > 1)
             {
-                Scratch<T> middle(std::size_t(most * block + 1)), sum(std::size_t(plan.rows * block + 1));
-                Scratch<T> u(std::size_t(plan.rows * block + 1)), p(std::size_t(plan.rows * block + 1));
-                Scratch<T> z(std::size_t(n_weights * plan.padded) + 1), q(std::size_t(plan.rows * lanes<T>) + 1);
-                Scratch<T> h(std::size_t(plan.edge_dim * block + 1));
+                EdgeScratch<T> scratch(plan, block);
+                Scratch<T> sum(std::size_t(plan.rows * block + 1)), u(std::size_t(plan.rows * block + 1));
+                Scratch<T> z(z_size(plan));
+                EdgeBlock<T> edges{0, z.get(), {}, {}, {}};
 #pragma omp for schedule(static)
                 for (std::int64_t n = 0; n < call.n_nodes; ++n)
-                    sample<T, V>(plan.out, on.g.at(b) + n * plan.out.dim * C + c, C, middle.get(),
+                    sample<T, V>(plan.out, g + n * plan.out.dim * C, C, scratch.middle.get(),
                                  received.get() + n * size, access);
 #pragma omp for schedule(dynamic)
                 for (std::int64_t task = 0; task < tasks; ++task) {
@@ -213,45 +108,25 @@ void gradients(const PointwiseConvolution<T> &plan, const ProductCall &call, con
                     LaneSums<T> lane(c == 0);
                     for (std::int64_t n = task * per_task; n < n_end; ++n) {
                         if (on_edges)
-                            sample<T, V>(plan.in, on.x.at(b) + n * plan.in.dim * C + c, C, middle.get(), u.get(),
-                                         access);
+                            sample<T, V>(plan.in, x + n * plan.in.dim * C, C, scratch.middle.get(), u.get(), access);
                         std::fill_n(sum.get(), size, T(0));
-                        for (std::int64_t i = call.sender_offsets[n]; i < call.sender_offsets[n + 1]; ++i) {
-                            const std::int64_t e = call.sender_order[i], place = b * call.n_edges + e;
-                            const T *const g = received.get() + call.receiver[e] * size;
-                            const OnEdge<T> edge{on.edge.at(b) + e * plan.edge_dim,
-                                                 z.get(),
-                                                 on.weight.at(b) + e * w_row + c,
-                                                 on.grad_edge ? on.grad_edge + place * plan.edge_dim : nullptr,
-                                                 on.grad_weight ? on.grad_weight + place * w_row + c : nullptr,
-                                                 C};
-                            if (on.grad_x || !plan.by_components) edge_rows(plan, edge.y, z.get());
-                            if (on.grad_x)
-                                filter_rows<T, V>(plan, z.get(), edge.weights, C, sum.get(), access,
-                                                  AddTimes<T>{g - sum.get()});
-                            if (!on_edges) continue;
-                            for (std::int64_t k = 0; k < size; k += lanes<T>)
-                                store(p.get() + k, load(u.get() + k) * load(g + k));
-                            if (plan.by_components)
-                                edge_gradients_by_components<T, V>(plan, edge, p.get(), middle.get(), h.get(), lane,
-                                                                   access);
-                            else
-                                edge_gradients_by_rows<T, V>(plan, edge, p.get(), q.get(), h.get(), lane, access);
+                        const std::int64_t end = call.sender_offsets[n + 1];
+                        for (std::int64_t e = call.sender_offsets[n]; e < end; e += edges.n) {
+                            gather<T, V>(plan, call, call.sender_order, call.receiver, e, end, y, weights, grad_weight,
+                                         received.get(), grad_x || by_rows ? z.get() : nullptr, edges);
+                            if (grad_x) add_filtered<T, V>(plan, edges, C, sum.get(), access);
+                            for (int i = 0; on_edges && i < edges.n; ++i)
+                                edge_gradients<T, V>(plan, edges, i, y, u.get(), grad_y, grad_weight, C, scratch, lane,
+                                                     access);
                         }
-                        if (on.grad_x)
-                            project<T, V>(plan.in, sum.get(), middle.get(),
-                                          on.grad_x + (b * call.n_nodes + n) * plan.in.dim * C + c, C, access);
+                        if (grad_x)
+                            project<T, V>(plan.in, sum.get(), scratch.middle.get(), grad_x + n * plan.in.dim * C, C,
+                                          access);
                     }
                     lane.flush();
                 }
             }
         });
-}
-
-// Sizes of the batch, nodes, edges and channels; the wiring as the five addresses of an EdgeTopology.
-ProductCall make_call(const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes, int n_threads) {
-    const auto at = [&](int i) { return input<std::int64_t>(wiring[i]); };
-    return {sizes[0], sizes[1], sizes[2], sizes[3], at(0), at(1), at(2), at(3), at(4), n_threads};
 }
 
 // edge: the matrix of the map of edges, (edge_dim, rows); widths: how many components of the edge have each weight, in
@@ -285,36 +160,15 @@ Address make_plan(const SamplingTable &in, const SamplingTable &out, const Sampl
     return reinterpret_cast<Address>(plans.back().get());
 }
 
-template <class T>
-void call_forward(Address plan, const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes,
-                  const std::vector<Address> &data, const std::vector<std::int64_t> &stride, Address out,
-                  int n_threads) {
-    const ProductCall call = make_call(wiring, sizes, n_threads);
-    const auto at = [&](int i) { return Operand<T>{input<T>(data[i]), stride[i]}; };
-    nb::gil_scoped_release release;
-    forward<T>(*input<PointwiseConvolution<T>>(plan), call, at(0), at(1), at(2), output<T>(out));
-}
-
-template <class T>
-void call_gradients(Address plan, const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes,
-                    const std::vector<Address> &data, const std::vector<std::int64_t> &stride,
-                    const std::vector<Address> &results, int n_threads) {
-    const ProductCall call = make_call(wiring, sizes, n_threads);
-    const auto at = [&](int i) { return Operand<T>{input<T>(data[i]), stride[i]}; };
-    const auto to = [&](int i) { return output<T>(results[i]); };
-    nb::gil_scoped_release release;
-    gradients<T>(*input<PointwiseConvolution<T>>(plan), call, {at(0), at(1), at(2), at(3), to(0), to(1), to(2)});
-}
-
 }  // namespace
 }  // namespace atomsym
 
 void bind_pointwise_convolution(nb::module_ &m) {
     using namespace atomsym;
-    m.def("pointwise_convolution_plan_float32", &make_plan<float>);
-    m.def("pointwise_convolution_plan_float64", &make_plan<double>);
-    m.def("pointwise_convolution_forward_float32", &call_forward<float>);
-    m.def("pointwise_convolution_forward_float64", &call_forward<double>);
-    m.def("pointwise_convolution_gradients_float32", &call_gradients<float>);
-    m.def("pointwise_convolution_gradients_float64", &call_gradients<double>);
+    m.def("pointwise_plan_float32", &make_plan<float>);
+    m.def("pointwise_plan_float64", &make_plan<double>);
+    m.def("pointwise_forward_float32", &call_with_plan<float, PointwiseConvolution<float>, forward<float>>);
+    m.def("pointwise_forward_float64", &call_with_plan<double, PointwiseConvolution<double>, forward<double>>);
+    m.def("pointwise_gradients_float32", &call_with_plan<float, PointwiseConvolution<float>, gradients<float>>);
+    m.def("pointwise_gradients_float64", &call_with_plan<double, PointwiseConvolution<double>, gradients<double>>);
 }

@@ -11,6 +11,8 @@
 namespace atomsym {
 namespace {
 
+constexpr int coupling_vectors = vector_registers >= 32 ? 8 : 4;  // sums over pairs and over terms are in registers
+
 // result[k] = sum over the pairs p of k, start[k] <= p < start[k + 1], of
 //             x[first[p]] * sum over the terms t of p, term[p] <= t < term[p + 1], of coefficient[t] y[second[t]].
 template <class T> struct CouplingList {
@@ -27,6 +29,27 @@ template <class T> struct PointwiseProduct {
     std::vector<CouplingList<T>> couplings;  // of each slot that is left out; empty: by the rows
 };
 
+// Memory that the next row needs, asked for piece by piece while this one is worked on: bursts would wait for each
+// other. Where it is written it is read, too.
+template <class T> class Ahead {
+  public:
+    explicit Ahead(int pieces) : pieces_(pieces) {}
+    void add(const T *row, std::int64_t size) {
+        constexpr std::int64_t line = 64 / std::int64_t(sizeof(T));
+        place_[count_] = row;
+        lines_[count_++] = int((size + line * pieces_ - 1) / (line * pieces_));
+    }
+    void fetch() {
+        if (pieces_-- <= 0) return;
+        for (int k = 0; k < count_; ++k)
+            for (int i = 0; i < lines_[k]; ++i, place_[k] += 64 / sizeof(T)) __builtin_prefetch(place_[k]);
+    }
+
+  private:
+    const T *place_[5];
+    int lines_[5], pieces_, count_ = 0;
+};
+
 // The sum over the terms of a pair.
 template <class T, int V, class Access>
 inline void sum_terms(const CouplingList<T> &list, int pair, const T *y, std::int64_t stride, Access access,
@@ -34,29 +57,30 @@ inline void sum_terms(const CouplingList<T> &list, int pair, const T *y, std::in
     constexpr int L = lanes<T>;
     int t = list.term[pair];
     const T *b = y + list.second[t] * stride;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int v = 0; v < V; ++v) sum[v] = list.coefficient[t] * access.get(b + v * L);
     for (++t; t < list.term[pair + 1]; ++t) {
         b = y + list.second[t] * stride;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < V; ++v) sum[v] += list.coefficient[t] * access.get(b + v * L);
     }
 }
 
 template <class T, int V, class Access>
 inline void couple(const CouplingList<T> &list, const T *x, const T *y, T *result, std::int64_t stride,
-                   Access access) {
+                   Ahead<T> &ahead, Access access) {
     constexpr int L = lanes<T>;
     for (std::size_t k = 0; k + 1 < list.start.size(); ++k, result += stride) {
+        ahead.fetch();
         Vec<T> sum[V] = {};
         for (int pair = list.start[k]; pair < list.start[k + 1]; ++pair) {
             Vec<T> inner[V];
             sum_terms<T, V>(list, pair, y, stride, access, inner);
             const T *const a = x + list.first[pair] * stride;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int v = 0; v < V; ++v) sum[v] += inner[v] * access.get(a + v * L);
         }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < V; ++v) access.put(result + v * L, sum[v]);
     }
 }
@@ -64,26 +88,27 @@ inline void couple(const CouplingList<T> &list, const T *x, const T *y, T *resul
 // The slots of two factors x, y at once, by the couplings of that of x: their pairs are those of components of x and y.
 template <class T, int V, class Access>
 inline void couple_both(const CouplingList<T> &list, const T *x, const T *y, const T *g, T *grad_x, T *grad_y,
-                        int y_dim, std::int64_t stride, Access access) {
+                        int y_dim, std::int64_t stride, Ahead<T> &ahead, Access access) {
     constexpr int L = lanes<T>;
     for (int j = 0; j < y_dim; ++j)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < V; ++v) access.put(grad_y + j * stride + v * L, Vec<T>{});
     for (std::size_t i = 0; i + 1 < list.start.size(); ++i, x += stride, grad_x += stride) {
+        ahead.fetch();
         Vec<T> own[V], sum[V] = {};
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < V; ++v) own[v] = access.get(x + v * L);
         for (int pair = list.start[i]; pair < list.start[i + 1]; ++pair) {
             Vec<T> inner[V];
             sum_terms<T, V>(list, pair, g, stride, access, inner);
             const std::int64_t place = list.first[pair] * stride;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int v = 0; v < V; ++v) {
                 sum[v] += inner[v] * access.get(y + place + v * L);
                 access.put(grad_y + place + v * L, access.get(grad_y + place + v * L) + inner[v] * own[v]);
             }
         }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < V; ++v) access.put(grad_x + v * L, sum[v]);
     }
 }
@@ -143,43 +168,67 @@ void project_others(const PointwiseProduct<T> &plan, int out, const RowScratch<T
     project<T, V>(map, values, scratch.middle.get(), target, channels, access);
 }
 
-// The product, which leaves out the last slot, or the gradients for those factors that have a result.
-template <class T> void leave_out(const PointwiseProduct<T> &plan, const Rows<T> &on, bool gradients) {
-    const bool by_couplings = !plan.couplings.empty();
-    const int slots = int(plan.sample.size()), widest = by_couplings ? row_vectors : widest_block<T>(plan.rows);
-    const std::int64_t block = std::int64_t(widest) * lanes<T>, channels = on.channels;
-    std::vector<int> wanted;  // slots that are left out
-    if (!gradients)
-        wanted.push_back(slots - 1);
-    else
-        for (int s = 0; s + 1 < slots; ++s)
-            if (on.result[std::size_t(s)]) wanted.push_back(s);
-    if (wanted.empty()) return;
+// What is left out: the slot of the result, or the factors that have a result.
+template <class T> std::vector<int> left_out(const PointwiseProduct<T> &plan, const Rows<T> &on, bool gradients) {
+    const int last = int(plan.sample.size()) - 1;
+    if (!gradients) return {last};
+    std::vector<int> slots;
+    for (int s = 0; s < last; ++s)
+        if (on.result[std::size_t(s)]) slots.push_back(s);
+    return slots;
+}
+
+template <class T>
+void by_couplings(const PointwiseProduct<T> &plan, const Rows<T> &on, const std::vector<int> &out) {
+    const std::int64_t C = on.channels;
+    std::int64_t size[3];
+    for (int s = 0; s < 3; ++s) size[s] = plan.project[std::size_t(s)].dim * C;
+    const auto row = [&](int s, std::int64_t i) { return on.tensor[std::size_t(s)] + i * on.step[std::size_t(s)]; };
+    const bool both = out.size() == 2;
+    const int first = both ? 0 : (out[0] + 1) % 3, second = both ? 1 : (out[0] + 2) % 3;
+    T *const result = on.result[on.result.size() == 1 ? 0 : std::size_t(out[0])];
+#pragma omp parallel for schedule(static) num_threads(on.n_threads) if (on.n_threads > 1)
+    for (std::int64_t i = 0; i < on.n; ++i) {
+        Ahead<T> ahead(plan.project[std::size_t(out[0])].dim);
+        if (i + 1 < on.n) {
+            for (int s = 0; s < 3; ++s)
+                if ((both || s != out[0]) && on.step[std::size_t(s)]) ahead.add(row(s, i + 1), size[s]);
+            ahead.add(result + (i + 1) * size[out[0]], size[out[0]]);
+            if (both) ahead.add(on.result[1] + (i + 1) * size[1], size[1]);
+        }
+        for_channels<T, coupling_vectors>(C, coupling_vectors, [&](auto vectors, std::int64_t c, auto access) {
+            constexpr int V = decltype(vectors)::value;
+            T *const target = result + i * size[out[0]] + c;
+            if (both)
+                couple_both<T, V>(plan.couplings[0], row(0, i) + c, row(1, i) + c, row(2, i) + c, target,
+                                  on.result[1] + i * size[1] + c, plan.project[1].dim, C, ahead, access);
+            else
+                couple<T, V>(plan.couplings[std::size_t(out[0])], row(first, i) + c, row(second, i) + c, target, C,
+                             ahead, access);
+        });
+    }
+}
+
+template <class T> void by_rows(const PointwiseProduct<T> &plan, const Rows<T> &on, const std::vector<int> &out) {
+    const int slots = int(plan.sample.size()), widest = widest_block<T>(plan.rows);
+    const std::int64_t channels = on.channels, block = std::int64_t(widest) * lanes<T>;
 #pragma omp parallel num_threads(on.n_threads) if (on.n_threads > 1)
     {
-        const RowScratch<T> scratch(plan, by_couplings ? 0 : block);
+        const RowScratch<T> scratch(plan, block);
 #pragma omp for schedule(static)
         for (std::int64_t i = 0; i < on.n; ++i)
             for_channels<T>(channels, widest, [&](auto vectors, std::int64_t c, auto access) {
                 constexpr int V = decltype(vectors)::value;
-                const auto tensor = [&](int s) { return on.tensor[std::size_t(s)] + i * on.step[std::size_t(s)] + c; };
-                const auto target = [&](int s) {
-                    const std::int64_t row = plan.project[std::size_t(s)].dim * channels;
-                    return on.result[gradients ? std::size_t(s) : 0] + i * row + c;
-                };
-                if (by_couplings) {
-                    if (wanted.size() == 2)
-                        return couple_both<T, V>(plan.couplings[0], tensor(0), tensor(1), tensor(2), target(0),
-                                                 target(1), plan.project[1].dim, channels, access);
-                    const int out = wanted[0];
-                    return couple<T, V>(plan.couplings[std::size_t(out)], tensor((out + 1) % 3), tensor((out + 2) % 3),
-                                        target(out), channels, access);
-                }
                 for (int s = 0; s < slots; ++s)
-                    if (wanted.size() > 1 || wanted[0] != s)
-                        sample<T, V>(plan.sample[std::size_t(s)], tensor(s), channels, scratch.middle.get(),
-                                     scratch.slot(s), access);
-                for (const int s : wanted) project_others<T, V>(plan, s, scratch, target(s), channels, access);
+                    if (out.size() > 1 || out[0] != s)
+                        sample<T, V>(plan.sample[std::size_t(s)],
+                                     on.tensor[std::size_t(s)] + i * on.step[std::size_t(s)] + c, channels,
+                                     scratch.middle.get(), scratch.slot(s), access);
+                for (const int s : out) {
+                    T *const result = on.result[on.result.size() == 1 ? 0 : std::size_t(s)];
+                    const std::int64_t row = plan.project[std::size_t(s)].dim * channels;
+                    project_others<T, V>(plan, s, scratch, result + i * row + c, channels, access);
+                }
             });
     }
 }
@@ -212,7 +261,13 @@ void call(Address plan, bool gradients, std::int64_t n, std::int64_t channels, c
     for (const Address address : data) on.tensor.push_back(input<T>(address));
     for (const Address address : results) on.result.push_back(output<T>(address));
     nb::gil_scoped_release release;
-    leave_out<T>(*input<PointwiseProduct<T>>(plan), on, gradients);
+    const auto &product = *input<PointwiseProduct<T>>(plan);
+    const std::vector<int> out = left_out(product, on, gradients);
+    if (out.empty()) return;
+    if (product.couplings.empty())
+        by_rows(product, on, out);
+    else
+        by_couplings(product, on, out);
 }
 
 template <class T>

@@ -2,10 +2,9 @@
 //
 // An edge's features are turned into the frame, mixed and turned back in scratch memory, for a block of channels at a
 // time; nothing is kept per edge and component.
-#include "bindings.hpp"
+#include "convolution_bindings.hpp"
 #include "so2_convolution_blocks.hpp"
 #include <memory>
-#include <nanobind/stl/vector.h>
 
 namespace atomsym {
 
@@ -100,12 +99,6 @@ void frame_gradients(const FramePlan &plan, const ProductCall &call, Operand<T> 
 
 namespace {
 
-// Sizes of the batch, nodes, edges and channels; the wiring as the five addresses of an EdgeTopology.
-ProductCall make_call(const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes, int n_threads) {
-    const auto at = [&](int i) { return input<std::int64_t>(wiring[i]); };
-    return {sizes[0], sizes[1], sizes[2], sizes[3], at(0), at(1), at(2), at(3), at(4), n_threads};
-}
-
 std::vector<FrameSlot> slots_of(const std::vector<int> &table) {
     std::vector<FrameSlot> slots;
     for (std::size_t i = 0; i + 5 <= table.size(); i += 5)
@@ -129,24 +122,15 @@ Address make_plan(const std::vector<int> &sizes, const std::vector<int> &in, con
     return reinterpret_cast<Address>(plans.back().get());
 }
 
-template <class T>
-void forward(Address plan, const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes,
-             const std::vector<Address> &data, const std::vector<std::int64_t> &stride, Address out, int n_threads) {
-    const ProductCall call = make_call(wiring, sizes, n_threads);
-    const auto at = [&](int i) { return Operand<T>{input<T>(data[i]), stride[i]}; };
-    nb::gil_scoped_release release;
-    frame_forward<T>(*input<FramePlan>(plan), call, at(0), at(1), at(2), at(3), output<T>(out));
+template <class T> void forward(const FramePlan &plan, const ConvolutionCall<T> &c) {
+    const auto &of = c.operands;
+    frame_forward<T>(plan, c.sizes, of[0], of[1], of[2], of[3], c.results[0]);
 }
 
-template <class T>
-void gradients(Address plan, const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes,
-               const std::vector<Address> &data, const std::vector<std::int64_t> &stride,
-               const std::vector<Address> &results, int n_threads) {
-    const ProductCall call = make_call(wiring, sizes, n_threads);
-    const auto at = [&](int i) { return Operand<T>{input<T>(data[i]), stride[i]}; };
-    nb::gil_scoped_release release;
-    frame_gradients<T>(*input<FramePlan>(plan), call, at(0), at(1), at(2), at(3), at(4), output<T>(results[0]),
-                       output<T>(results[1]), output<T>(results[2]), output<T>(results[3]));
+template <class T> void gradients(const FramePlan &plan, const ConvolutionCall<T> &c) {
+    const auto &of = c.operands;
+    frame_gradients<T>(plan, c.sizes, of[0], of[1], of[2], of[3], of[4], c.results[0], c.results[1], c.results[2],
+                       c.results[3]);
 }
 
 }  // namespace
@@ -155,8 +139,8 @@ void gradients(Address plan, const std::vector<Address> &wiring, const std::vect
 void bind_so2_convolution(nb::module_ &m) {
     using namespace atomsym;
     m.def("so2_plan", &make_plan);
-    m.def("so2_forward_float32", &forward<float>);
-    m.def("so2_forward_float64", &forward<double>);
-    m.def("so2_gradients_float32", &gradients<float>);
-    m.def("so2_gradients_float64", &gradients<double>);
+    m.def("so2_forward_float32", &call_with_plan<float, FramePlan, forward<float>>);
+    m.def("so2_forward_float64", &call_with_plan<double, FramePlan, forward<double>>);
+    m.def("so2_gradients_float32", &call_with_plan<float, FramePlan, gradients<float>>);
+    m.def("so2_gradients_float64", &call_with_plan<double, FramePlan, gradients<double>>);
 }

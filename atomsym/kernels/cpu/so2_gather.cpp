@@ -254,7 +254,7 @@ inline std::int64_t weights_of(const std::vector<LinearBlock> &blocks) {
 
 // Operands x, D, w, W.
 template <class T>
-void gather_forward(const RowPlan &plan, const std::vector<LinearBlock> &blocks, const RowsCall<T> &c) {
+void gather_forward(const RowPlan &plan, const std::vector<LinearBlock> &blocks, const ConvolutionCall<T> &c) {
     const ProductCall &call = c.sizes;
     const std::int64_t width = out_width_of(blocks), row_width = plan.n_rows * 2 * call.channels;
     for (std::int64_t b = 0; b < call.batch; ++b) {
@@ -277,7 +277,7 @@ void gather_forward(const RowPlan &plan, const std::vector<LinearBlock> &blocks,
 
 // Operands g, x, D, w, W; the results are for x, D, w, W.
 template <class T>
-void gather_gradients(const RowPlan &plan, const std::vector<LinearBlock> &blocks, const RowsCall<T> &c) {
+void gather_gradients(const RowPlan &plan, const std::vector<LinearBlock> &blocks, const ConvolutionCall<T> &c) {
     const ProductCall &call = c.sizes;
     const std::int64_t width = out_width_of(blocks), row_width = plan.n_rows * 2 * call.channels;
     const std::int64_t n_weights = weights_of(blocks), nodes = call.n_nodes * plan.components * call.channels;
@@ -310,7 +310,7 @@ void gather_gradients(const RowPlan &plan, const std::vector<LinearBlock> &block
 
 // Operands g, x, D, w, W and the directions of x, D, w; the results are for g, x, D, w, W.
 template <class T>
-void gather_second(const RowPlan &plan, const std::vector<LinearBlock> &blocks, const RowsCall<T> &c) {
+void gather_second(const RowPlan &plan, const std::vector<LinearBlock> &blocks, const ConvolutionCall<T> &c) {
     const ProductCall &call = c.sizes;
     const std::int64_t width = out_width_of(blocks), row_width = plan.n_rows * 2 * call.channels;
     const std::int64_t n_weights = weights_of(blocks), nodes = call.n_nodes * plan.components * call.channels;
@@ -343,11 +343,11 @@ void gather_second(const RowPlan &plan, const std::vector<LinearBlock> &blocks, 
     }
 }
 
-template void gather_forward<float>(const RowPlan &, const std::vector<LinearBlock> &, const RowsCall<float> &);
-template void gather_forward<double>(const RowPlan &, const std::vector<LinearBlock> &, const RowsCall<double> &);
-template void gather_gradients<float>(const RowPlan &, const std::vector<LinearBlock> &, const RowsCall<float> &);
-template void gather_gradients<double>(const RowPlan &, const std::vector<LinearBlock> &, const RowsCall<double> &);
-template void gather_second<float>(const RowPlan &, const std::vector<LinearBlock> &, const RowsCall<float> &);
-template void gather_second<double>(const RowPlan &, const std::vector<LinearBlock> &, const RowsCall<double> &);
+template void gather_forward<float>(const RowPlan &, const std::vector<LinearBlock> &, const ConvolutionCall<float> &);
+template void gather_forward<double>(const RowPlan &, const std::vector<LinearBlock> &, const ConvolutionCall<double> &);
+template void gather_gradients<float>(const RowPlan &, const std::vector<LinearBlock> &, const ConvolutionCall<float> &);
+template void gather_gradients<double>(const RowPlan &, const std::vector<LinearBlock> &, const ConvolutionCall<double> &);
+template void gather_second<float>(const RowPlan &, const std::vector<LinearBlock> &, const ConvolutionCall<float> &);
+template void gather_second<double>(const RowPlan &, const std::vector<LinearBlock> &, const ConvolutionCall<double> &);
 
 }  // namespace atomsym

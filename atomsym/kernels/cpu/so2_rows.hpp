@@ -42,23 +42,15 @@ struct RowPlan {
     }
 };
 
-// What a call works on: sizes, wiring, and operands with their batch strides.
-template <class T> struct RowsCall {
-    ProductCall sizes;
-    std::vector<Operand<T>> operands;  // address null: not there
-    std::vector<T *> results;          // null: not wanted
-    bool has(int i) const { return operands[i].data != nullptr; }
-};
-
 // Features of both ends of each edge turned into its frame, multiplied with factors and mapped within orders.
-template <class T> void gather_forward(const RowPlan &, const std::vector<LinearBlock> &, const RowsCall<T> &);
-template <class T> void gather_gradients(const RowPlan &, const std::vector<LinearBlock> &, const RowsCall<T> &);
-template <class T> void gather_second(const RowPlan &, const std::vector<LinearBlock> &, const RowsCall<T> &);
+template <class T> void gather_forward(const RowPlan &, const std::vector<LinearBlock> &, const ConvolutionCall<T> &);
+template <class T> void gather_gradients(const RowPlan &, const std::vector<LinearBlock> &, const ConvolutionCall<T> &);
+template <class T> void gather_second(const RowPlan &, const std::vector<LinearBlock> &, const ConvolutionCall<T> &);
 
 // Rows of each edge times its weight, turned out of its frame and summed at the receiver.
-template <class T> void sum_forward(const RowPlan &, const RowsCall<T> &);
-template <class T> void sum_gradients(const RowPlan &, const RowsCall<T> &);
-template <class T> void sum_second(const RowPlan &, const RowsCall<T> &);
+template <class T> void sum_forward(const RowPlan &, const ConvolutionCall<T> &);
+template <class T> void sum_gradients(const RowPlan &, const ConvolutionCall<T> &);
+template <class T> void sum_second(const RowPlan &, const ConvolutionCall<T> &);
 
 // Calls body(batch member, node) for every node of the batch, on all threads; `make` makes a thread's scratch memory.
 template <class Make, class Body> void for_each_node(const ProductCall &call, Make make, Body body) {

@@ -1,8 +1,7 @@
 // out[n] = sum over the edges of receiver n of u_e D_e^T rows_e: forward, gradients and second derivatives; and the
 // Python border of both operations on rows.
-#include "bindings.hpp"
+#include "convolution_bindings.hpp"
 #include "so2_rows.hpp"
-#include <nanobind/stl/vector.h>
 
 namespace atomsym {
 namespace {
@@ -57,7 +56,7 @@ inline void dot_rows(const RowPlan &plan, const T *h, const T *rows, std::int64_
 }  // namespace
 
 // Operands rows, D, u.
-template <class T> void sum_forward(const RowPlan &plan, const RowsCall<T> &c) {
+template <class T> void sum_forward(const RowPlan &plan, const ConvolutionCall<T> &c) {
     const ProductCall &call = c.sizes;
     const std::int64_t C = call.channels;
     for_each_node(call, [&] { return SumScratch<T>(plan); }, [&](SumScratch<T> &s, std::int64_t b, std::int64_t n) {
@@ -76,7 +75,7 @@ template <class T> void sum_forward(const RowPlan &plan, const RowsCall<T> &c) {
 }
 
 // Operands g, rows, D, u; the results are for rows, D, u.
-template <class T> void sum_gradients(const RowPlan &plan, const RowsCall<T> &c) {
+template <class T> void sum_gradients(const RowPlan &plan, const ConvolutionCall<T> &c) {
     const ProductCall &call = c.sizes;
     const std::int64_t C = call.channels;
     T *const grad_rows = c.results[0], *const grad_d = c.results[1], *const grad_u = c.results[2];
@@ -107,7 +106,7 @@ template <class T> void sum_gradients(const RowPlan &plan, const RowsCall<T> &c)
 }
 
 // Operands g, rows, D, u and the directions of rows, D, u; the results are for g, rows, D, u.
-template <class T> void sum_second(const RowPlan &plan, const RowsCall<T> &c) {
+template <class T> void sum_second(const RowPlan &plan, const ConvolutionCall<T> &c) {
     const ProductCall &call = c.sizes;
     const std::int64_t C = call.channels;
     T *const grad_g = c.results[0], *const grad_rows = c.results[1], *const grad_d = c.results[2],
@@ -156,35 +155,23 @@ template <class T> void sum_second(const RowPlan &plan, const RowsCall<T> &c) {
 
 namespace {
 
-template <class T>
-RowsCall<T> make_call(const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes,
-                      const std::vector<Address> &data, const std::vector<std::int64_t> &strides,
-                      const std::vector<Address> &results, int n_threads) {
-    const auto at = [&](int i) { return input<std::int64_t>(wiring[i]); };
-    RowsCall<T> c{{sizes[0], sizes[1], sizes[2], sizes[3], at(0), at(1), at(2), at(3), at(4), n_threads}, {}, {}};
-    for (std::size_t i = 0; i < data.size(); ++i) c.operands.push_back({input<T>(data[i]), strides[i]});
-    for (Address result : results) c.results.push_back(output<T>(result));
-    return c;
-}
-
-// degrees: the three numbers of RowPlan; sizes: of the batch, nodes, edges and channels; wiring: the five addresses of
-// an EdgeTopology; operands with their batch strides, and results, as the function names them.
-template <class T, void (*function)(const RowPlan &, const RowsCall<T> &)>
+// degrees: the three numbers of RowPlan; operands and results as the function names them.
+template <class T, void (*function)(const RowPlan &, const ConvolutionCall<T> &)>
 void call(const std::vector<int> &degrees, const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes,
           const std::vector<Address> &data, const std::vector<std::int64_t> &strides,
           const std::vector<Address> &results, int n_threads) {
-    const RowsCall<T> c = make_call<T>(wiring, sizes, data, strides, results, n_threads);
+    const ConvolutionCall<T> c = convolution_call<T>(wiring, sizes, data, strides, results, n_threads);
     nb::gil_scoped_release release;
     function(RowPlan(degrees[0], degrees[1], degrees[2]), c);
 }
 
 // The same with the blocks of a linear map, as the functions of so2_linear.cpp take them.
-template <class T, void (*function)(const RowPlan &, const std::vector<LinearBlock> &, const RowsCall<T> &)>
+template <class T, void (*function)(const RowPlan &, const std::vector<LinearBlock> &, const ConvolutionCall<T> &)>
 void call_with_map(const std::vector<int> &degrees, const std::vector<std::int64_t> &table,
                    const std::vector<double> &scales, const std::vector<Address> &wiring,
                    const std::vector<std::int64_t> &sizes, const std::vector<Address> &data,
                    const std::vector<std::int64_t> &strides, const std::vector<Address> &results, int n_threads) {
-    const RowsCall<T> c = make_call<T>(wiring, sizes, data, strides, results, n_threads);
+    const ConvolutionCall<T> c = convolution_call<T>(wiring, sizes, data, strides, results, n_threads);
     nb::gil_scoped_release release;
     function(RowPlan(degrees[0], degrees[1], degrees[2]), linear_blocks(table, scales), c);
 }

@@ -1,16 +1,10 @@
 // Convolution with tabulated radial weights: the Python border.
 #include "tabulated_convolution.hpp"
-#include "bindings.hpp"
-#include <nanobind/stl/vector.h>
+#include "convolution_bindings.hpp"
 
 using namespace atomsym;
 
 namespace {
-
-ProductCall make_call(const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes, int n_threads) {
-    const auto at = [&](int i) { return input<std::int64_t>(wiring[i]); };
-    return {1, sizes[0], sizes[1], sizes[2], at(0), at(1), at(2), at(3), at(4), n_threads};
-}
 
 template <class T> std::int64_t path_size(std::int64_t channels) {
     return (channels + table_block - 1) / table_block * table_block * table_coefficients<T>;
@@ -18,7 +12,7 @@ template <class T> std::int64_t path_size(std::int64_t channels) {
 
 // Each table comes as its address and its number of intervals.
 template <class T>
-std::vector<RadialTable<T>> make_tables(const std::vector<Address> &tables, double start, double stop) {
+std::vector<RadialTable<T>> make_tables(const Addresses &tables, double start, double stop) {
     std::vector<RadialTable<T>> result;
     for (std::size_t i = 0; i + 1 < tables.size(); i += 2)
         result.push_back({input<T>(tables[i]), std::int64_t(tables[i + 1]), T(tables[i + 1] / (stop - start))});
@@ -26,10 +20,10 @@ std::vector<RadialTable<T>> make_tables(const std::vector<Address> &tables, doub
 }
 
 template <class T>
-void forward(Address plan, const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes,
-             const std::vector<Address> &tables, Address kind, double start, double stop,
+void forward(Address plan, const Addresses &wiring, const Numbers &sizes,
+             const Addresses &tables, Address kind, double start, double stop,
              Address x, Address edge, Address distance, Address out, int n_threads) {
-    const ProductCall call = make_call(wiring, sizes, n_threads);
+    const ProductCall call = product_call(wiring, sizes, n_threads);
     const ProductPlan &product = *input<ProductPlan>(plan);
     const std::vector<RadialTable<T>> table = make_tables<T>(tables, start, stop);
     const RadialTables<T> radial{table.data(), input<std::int64_t>(kind), input<T>(distance), T(start), T(stop),
@@ -39,11 +33,11 @@ void forward(Address plan, const std::vector<Address> &wiring, const std::vector
 }
 
 template <class T>
-void gradients(Address plan, const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes,
-               const std::vector<Address> &tables, Address kind, double start, double stop,
+void gradients(Address plan, const Addresses &wiring, const Numbers &sizes,
+               const Addresses &tables, Address kind, double start, double stop,
                Address g, Address x, Address edge, Address distance, Address grad_x, Address grad_edge,
                Address grad_distance, bool add, int n_threads) {
-    const ProductCall call = make_call(wiring, sizes, n_threads);
+    const ProductCall call = product_call(wiring, sizes, n_threads);
     const ProductPlan &product = *input<ProductPlan>(plan);
     const std::vector<RadialTable<T>> table = make_tables<T>(tables, start, stop);
     const RadialTables<T> radial{table.data(), input<std::int64_t>(kind), input<T>(distance), T(start), T(stop),

@@ -1,9 +1,7 @@
 // Channel-wise tensor products: the plan of a product and the Python border.
-#include "bindings.hpp"
-#include "tensor_product_plan.hpp"
+#include "convolution_bindings.hpp"
 #include <algorithm>
 #include <memory>
-#include <nanobind/stl/vector.h>
 #include <numeric>
 
 namespace atomsym {
@@ -49,18 +47,6 @@ using namespace atomsym;
 
 namespace {
 
-// Operands come as addresses with batch strides, the wiring as the five addresses of an EdgeTopology.
-
-
-ProductCall make_call(const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes, int n_threads) {
-    const auto at = [&](int i) { return input<std::int64_t>(wiring[i]); };
-    return {sizes[0], sizes[1], sizes[2], sizes[3], at(0), at(1), at(2), at(3), at(4), n_threads};
-}
-
-template <class T> Operand<T> operand(const std::vector<Address> &data, const std::vector<std::int64_t> &stride, int i) {
-    return {input<T>(data[i]), stride[i]};
-}
-
 // The address of a plan that lives as long as the process; Python keeps one a product.
 Address make_plan(int in_dim, int edge_dim, int out_dim, int n_weights, int n_matrix, const std::vector<int> &paths,
                   const std::vector<int> &element, const std::vector<int> &component,
@@ -71,46 +57,30 @@ Address make_plan(int in_dim, int edge_dim, int out_dim, int n_weights, int n_ma
     return reinterpret_cast<Address>(plans.back().get());
 }
 
-template <class T>
-void forward(Address plan, const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes,
-             const std::vector<Address> &data, const std::vector<std::int64_t> &stride, Address out, int n_threads) {
-    const ProductCall call = make_call(wiring, sizes, n_threads);
-    nb::gil_scoped_release release;
-    product_forward<T>(*input<ProductPlan>(plan), call, operand<T>(data, stride, 0), operand<T>(data, stride, 1),
-                       operand<T>(data, stride, 2), output<T>(out));
+template <class T> void forward(const ProductPlan &plan, const ConvolutionCall<T> &c) {
+    const auto &of = c.operands;
+    product_forward<T>(plan, c.sizes, of[0], of[1], of[2], c.results[0]);
 }
 
-template <class T>
-void gradients(Address plan, const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes,
-               const std::vector<Address> &data, const std::vector<std::int64_t> &stride, Address grad_x,
-               Address grad_edge, Address grad_weight, int n_threads) {
-    const ProductCall call = make_call(wiring, sizes, n_threads);
-    nb::gil_scoped_release release;
-    product_gradients<T>(*input<ProductPlan>(plan), call, operand<T>(data, stride, 0), operand<T>(data, stride, 1),
-                         operand<T>(data, stride, 2), operand<T>(data, stride, 3), output<T>(grad_x),
-                         output<T>(grad_edge), output<T>(grad_weight));
+template <class T> void gradients(const ProductPlan &plan, const ConvolutionCall<T> &c) {
+    const auto &of = c.operands;
+    product_gradients<T>(plan, c.sizes, of[0], of[1], of[2], of[3], c.results[0], c.results[1], c.results[2]);
 }
 
-template <class T>
-void second(Address plan, const std::vector<Address> &wiring, const std::vector<std::int64_t> &sizes,
-            const std::vector<Address> &data, const std::vector<std::int64_t> &stride, const std::vector<Address> &results,
-            int n_threads) {
-    const ProductCall call = make_call(wiring, sizes, n_threads);
-    const auto at = [&](int i) { return operand<T>(data, stride, i); };
-    const auto result = [&](int i) { return output<T>(results[i]); };
-    nb::gil_scoped_release release;
-    product_second<T>(*input<ProductPlan>(plan), call,
-                      {at(0), at(1), at(2), at(3), at(4), at(5), at(6), result(0), result(1), result(2), result(3)});
+template <class T> void second(const ProductPlan &plan, const ConvolutionCall<T> &c) {
+    const auto &of = c.operands;
+    product_second<T>(plan, c.sizes, {of[0], of[1], of[2], of[3], of[4], of[5], of[6], c.results[0], c.results[1],
+                                      c.results[2], c.results[3]});
 }
 
 }  // namespace
 
 void bind_tensor_product(nb::module_ &m) {
     m.def("channelwise_plan", &make_plan);
-    m.def("channelwise_forward_float32", &forward<float>);
-    m.def("channelwise_forward_float64", &forward<double>);
-    m.def("channelwise_gradients_float32", &gradients<float>);
-    m.def("channelwise_gradients_float64", &gradients<double>);
-    m.def("channelwise_second_float32", &second<float>);
-    m.def("channelwise_second_float64", &second<double>);
+    m.def("channelwise_forward_float32", &call_with_plan<float, ProductPlan, forward<float>>);
+    m.def("channelwise_forward_float64", &call_with_plan<double, ProductPlan, forward<double>>);
+    m.def("channelwise_gradients_float32", &call_with_plan<float, ProductPlan, gradients<float>>);
+    m.def("channelwise_gradients_float64", &call_with_plan<double, ProductPlan, gradients<double>>);
+    m.def("channelwise_second_float32", &call_with_plan<float, ProductPlan, second<float>>);
+    m.def("channelwise_second_float64", &call_with_plan<double, ProductPlan, second<double>>);
 }

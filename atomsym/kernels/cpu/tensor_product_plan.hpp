@@ -56,6 +56,14 @@ template <class T> struct Operand {
     const T *at(std::int64_t batch) const { return data + batch * stride; }
 };
 
+// What a kernel of a convolution is called with.
+template <class T> struct ConvolutionCall {
+    ProductCall sizes;
+    std::vector<Operand<T>> operands;  // address null: not there
+    std::vector<T *> results;          // null: not wanted
+    bool has(int i) const { return operands[i].data != nullptr; }
+};
+
 // out[n, k, c] = sum over edges of n and paths of A[i, k] x[sender, i, c] w[edge, path, c]
 template <class T>
 void product_forward(const ProductPlan &, const ProductCall &, Operand<T> x, Operand<T> edge, Operand<T> weight,

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from atomsym.core.topology import EdgeTopology
-from atomsym.kernels.memory import recycled_empty
+from atomsym.kernels.compiled_convolution import CompiledConvolution
 from atomsym.kernels.multilinear_form import MultilinearForm
-from atomsym.kernels.native import cpu_extension, n_threads
+from atomsym.kernels.native import cpu_extension
 from atomsym.kernels.pointwise.tables import convolution_tables, slot_dims
 
 
@@ -42,69 +42,12 @@ def reference_convolution(
 
 
 @cache
-def _kernel(name: str, dtype: torch.dtype, handle: str) -> tuple[Any, int]:
-    """The kernel and the address of the compiled tables."""
-    suffix = "float32" if dtype == torch.float32 else "float64"
-    kernel = getattr(cpu_extension(), f"pointwise_convolution_{name}_{suffix}")
-    return kernel, _plan_address(handle, suffix)
-
-
-@cache
 def _plan_address(handle: str, suffix: str) -> int:
     tables = convolution_tables(handle)
-    make = getattr(cpu_extension(), f"pointwise_convolution_plan_{suffix}")
+    make = getattr(cpu_extension(), f"pointwise_plan_{suffix}")
     matrix = tables.edge.matrix.mT.flatten().tolist()
     address: int = make(tables.sample.table(), tables.project.table(), tables.edge.table(), matrix, list(tables.widths))
     return address
-
-
-def _sizes(x: Tensor, y: Tensor) -> list[int]:
-    """Nodes, edges and channels."""
-    return [x.shape[-3], y.shape[-2], x.shape[-1]]
-
-
-def _forward(*args: Any) -> Tensor:
-    operands, wiring, handle = [x.contiguous() for x in args[:3]], [index.contiguous() for index in args[3:8]], args[8]
-    x, y = operands[:2]
-    out = recycled_empty(CONVOLUTION.out_shape(operands, wiring, handle), x.dtype)
-    if out.numel():
-        batch, strides = CONVOLUTION.batch_strides(operands, forward=True)
-        kernel, plan = _kernel("forward", x.dtype, handle)
-        kernel(
-            plan,
-            [index.data_ptr() for index in wiring],
-            [batch, *_sizes(x, y)],
-            [operand.data_ptr() for operand in operands],
-            strides,
-            out.data_ptr(),
-            n_threads(),
-        )
-    return out
-
-
-def _gradients(*args: Any) -> tuple[Tensor, ...]:
-    operands, wiring = [x.contiguous() for x in args[:4]], [index.contiguous() for index in args[4:9]]
-    handle, needs = args[9], args[10:]
-    x, y = operands[1:3]
-    shapes = CONVOLUTION.gradient_shapes(operands[0], operands[1:], needs)
-    results = tuple(recycled_empty(shape, x.dtype) for shape in shapes)
-    batch, strides = CONVOLUTION.batch_strides(operands)
-    sizes = [batch, *_sizes(x, y)]
-    if 0 in sizes:
-        for result in results:
-            result.zero_()
-        return results
-    kernel, plan = _kernel("gradients", x.dtype, handle)
-    kernel(
-        plan,
-        [index.data_ptr() for index in wiring],
-        sizes,
-        [operand.data_ptr() for operand in operands],
-        strides,
-        [result.data_ptr() if need else 0 for result, need in zip(results, needs, strict=True)],
-        n_threads(),
-    )
-    return results
 
 
 def _triton_forward(*args: Any) -> Tensor:
@@ -119,5 +62,5 @@ def _triton_gradients(*args: Any) -> tuple[Tensor, ...]:
     return triton_backend.gradients(*args)
 
 
-CONVOLUTION.define("cpp", _forward, _gradients, ("CPU",))
+CompiledConvolution(CONVOLUTION, lambda handle, suffix: (_plan_address(handle, suffix),)).define()
 CONVOLUTION.define("triton", _triton_forward, _triton_gradients, ("CPU", "CUDA"))

@@ -1,18 +1,16 @@
-"""The C++ backend: the tables of a product, and addresses, strides and sizes for the compiled kernels."""
+"""The C++ backend: the form, and the tables of a product for the compiled kernels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from atomsym.core.topology import EdgeTopology
-from atomsym.kernels.memory import recycled_empty
+from atomsym.kernels.compiled_convolution import CompiledConvolution
 from atomsym.kernels.multilinear_form import MultilinearForm
-from atomsym.kernels.native import cpu_extension, n_threads
+from atomsym.kernels.native import cpu_extension
 from atomsym.kernels.so2_convolution.frames import frame_size
 from atomsym.kernels.so2_convolution.product import SO2Product, so2_product_of
 from atomsym.symmetry import Irreps
@@ -86,56 +84,4 @@ def _mix_tables(
     return groups, entries, factors
 
 
-def _kernel(name: str, dtype: torch.dtype) -> Any:
-    return getattr(cpu_extension(), f"so2_{name}_{'float32' if dtype == torch.float32 else 'float64'}")
-
-
-def _sizes(x: Tensor, frames: Tensor) -> list[int]:
-    """Nodes, edges and channels."""
-    return [x.shape[-3], frames.shape[-2], x.shape[-1]]
-
-
-def _forward(*args: Any) -> Tensor:
-    operands, wiring, handle = [x.contiguous() for x in args[:4]], [index.contiguous() for index in args[4:9]], args[9]
-    x, frames = operands[0], operands[1]
-    out = recycled_empty(_CONVOLUTION.out_shape(operands, wiring, handle), x.dtype)
-    if out.numel() == 0:
-        return out
-    batch, strides = _CONVOLUTION.batch_strides(operands, forward=True)
-    _kernel("forward", x.dtype)(
-        _plan_address(handle),
-        [index.data_ptr() for index in wiring],
-        [batch, *_sizes(x, frames)],
-        [operand.data_ptr() for operand in operands],
-        strides,
-        out.data_ptr(),
-        n_threads(),
-    )
-    return out
-
-
-def _gradients(*args: Any) -> tuple[Tensor, ...]:
-    operands, wiring = [x.contiguous() for x in args[:5]], [index.contiguous() for index in args[5:10]]
-    handle, needs = args[10], args[11:]
-    x, frames = operands[1], operands[2]
-    shapes = _CONVOLUTION.gradient_shapes(operands[0], operands[1:], needs)
-    results = tuple(recycled_empty(shape, x.dtype) for shape in shapes)
-    batch, strides = _CONVOLUTION.batch_strides(operands)
-    sizes = [batch, *_sizes(x, frames)]
-    if 0 in sizes:
-        for result in results:
-            result.zero_()
-        return results
-    _kernel("gradients", x.dtype)(
-        _plan_address(handle),
-        [index.data_ptr() for index in wiring],
-        sizes,
-        [operand.data_ptr() for operand in operands],
-        strides,
-        [result.data_ptr() if need else 0 for result, need in zip(results, needs, strict=True)],
-        n_threads(),
-    )
-    return results
-
-
-_CONVOLUTION.define("cpp", _forward, _gradients, ("CPU",))
+CompiledConvolution(_CONVOLUTION, lambda handle, _: (_plan_address(handle),)).define()

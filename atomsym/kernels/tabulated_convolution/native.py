@@ -67,7 +67,7 @@ def gradients(
 def _call(
     tables: Sequence[RadialTable], kinds: Tensor | None, topology: EdgeTopology, product: ChannelwiseProduct
 ) -> tuple[Any, ...]:
-    sizes = [topology.n_nodes, topology.n_edges, tables[0].channels]
+    sizes = [1, topology.n_nodes, topology.n_edges, tables[0].channels]
     described = [number for table in tables for number in (table.coefficients.data_ptr(), table.n_intervals)]
     return (
         plan_address(product.handle),
