@@ -60,11 +60,13 @@ class ProtostructureGenerator(torch.nn.Module):
     Attributes:
         architecture: the name it is registered and saved under.
         Config: frozen dataclass of plain data; all fields have defaults.
+        batch: how many crystals it draws at a time if nothing else is said.
         group_counts: how many training crystals each space group has, shape (231,), int64; entry 0 is unused.
     """
 
     architecture: ClassVar[str]
     Config: ClassVar[type[Any]]
+    batch: ClassVar[int] = 512
     group_counts: Tensor
 
     def __init__(self, config: Any) -> None:
@@ -140,7 +142,7 @@ class ProtostructureGenerator(torch.nn.Module):
         temperature: float = 1.0,
         targets: Mapping[str, float] | None = None,
         guidance: float = 1.0,
-        batch: int = 512,
+        batch: int | None = None,
         on_progress: Progress | None = None,
     ) -> list[GeneratedProtostructure]:
         """One protostructure for each of the space groups; all of them meet the conditions.
@@ -152,7 +154,7 @@ class ProtostructureGenerator(torch.nn.Module):
             temperature: of the distributions that are drawn from, > 0.
             targets: values of some of ``properties`` to aim at.
             guidance: how strongly to aim: 0 not at all, 1 as learned, more to exaggerate.
-            batch: crystals at a time; under conditions these are drawn together.
+            batch: crystals at a time; under conditions these are drawn together. None: as the generator does best.
             on_progress: is told how many crystals are done.
 
         Raises:
@@ -160,6 +162,7 @@ class ProtostructureGenerator(torch.nn.Module):
             ConfigError: if the temperature or the batch is not positive, a group cannot meet the conditions, or a
                 target is not one of its properties.
         """
+        batch = self.batch if batch is None else batch
         wanted = self._request(conditions, temperature, targets, guidance, batch)
         require_groups(groups)
         numbers = np.array(groups, dtype=np.int64)
@@ -190,7 +193,7 @@ class ProtostructureGenerator(torch.nn.Module):
         temperature: float = 1.0,
         targets: Mapping[str, float] | None = None,
         guidance: float = 1.0,
-        batch: int = 512,
+        batch: int | None = None,
         on_progress: Progress | None = None,
     ) -> list[GeneratedProtostructure]:
         """Protostructures whose space groups are drawn from the distribution of the training crystals.
@@ -210,6 +213,7 @@ class ProtostructureGenerator(torch.nn.Module):
         """
         if n < 0:
             raise InputError(f"the number of crystals must not be negative; found {n}")
+        batch = self.batch if batch is None else batch
         wanted = self._request(conditions, temperature, targets, guidance, batch)
         probabilities = torch.from_numpy(self.group_probabilities(wanted.conditions, space_groups))
         logs = probabilities.log().tolist()

@@ -269,7 +269,7 @@ class _Compositions:
         self._steps = [sites.steps[sites.sizes.index(sizes)] for sizes in different]
         self._sizes = different
         self._completions: dict[int, JointCompletion] = {}
-        self._entries: dict[tuple[int, ...], int] = {}
+        self._entries: dict[bytes, int] = {}
         steps = max(map(len, sites.steps))
         self._bits = np.zeros((256, len(self._unit), steps), dtype=np.int64)
 
@@ -280,13 +280,15 @@ class _Compositions:
         return np.asarray((bits >> left) & 1 == 1)
 
     def _entries_of(self, keys: Ints) -> Ints:
-        found = np.empty(len(keys), dtype=np.int64)
-        for row, key in enumerate(map(tuple, keys.tolist())):
-            entry = self._entries.get(key)
-            found[row] = self._new_entry(key) if entry is None else entry
-        return found
+        width, data = 4 * keys.shape[1], keys.astype(np.int32).tobytes()
+        words = [data[start : start + width] for start in range(0, len(data), width)]
+        found: list[int | None] = list(map(self._entries.get, words))
+        for row in [row for row, entry in enumerate(found) if entry is None]:
+            known = self._entries.get(words[row])
+            found[row] = self._new_entry(words[row], tuple(keys[row].tolist())) if known is None else known
+        return np.array(found, dtype=np.int64)
 
-    def _new_entry(self, key: tuple[int, ...]) -> int:
+    def _new_entry(self, word: bytes, key: tuple[int, ...]) -> int:
         """From which ways of being left a crystal can be finished after an orbit of each element and multiplicity."""
         which, more, *counts = key
         entry = len(self._entries)
@@ -300,7 +302,7 @@ class _Compositions:
             for first, *others in alike.values():
                 after = (*counts[:first], counts[first] + step, *counts[first + 1 :])
                 self._bits[entry, [first, *others], index] = completion.after(after, more)
-        self._entries[key] = entry
+        self._entries[word] = entry
         return entry
 
     def _completion(self, which: int) -> JointCompletion:

@@ -71,7 +71,7 @@ def measure_speeds(
     generator: ProtostructureGenerator,
     *,
     n: int,
-    batch: int,
+    batch: int | None,
     repeats: int,
     seed: int,
     cases: tuple[Case, ...] = CASES,
@@ -81,7 +81,7 @@ def measure_speeds(
     Args:
         generator: in evaluation mode.
         n: protostructures of a draw.
-        batch: at a time.
+        batch: at a time; None: as the generator does best.
         repeats: draws of a case.
         seed: of the draws; the first draw has it, the second one the next.
         cases: what to draw.
@@ -89,7 +89,7 @@ def measure_speeds(
     Raises:
         ConfigError: if a number is not positive, or the generator was not trained.
     """
-    if min(n, batch, repeats) < 1:
+    if min(n, repeats) < 1 or (batch is not None and batch < 1):
         raise ConfigError(f"n, batch and repeats must be at least 1; found {n}, {batch} and {repeats}")
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     found = []

@@ -24,7 +24,9 @@ def generators_command(
         list[str] | None, typer.Argument(help="Names or files of trained generators; default: all that are shipped.")
     ] = None,
     n: Annotated[int, typer.Option("-n", "--n", help="Protostructures of a draw.")] = 1000,
-    batch: Annotated[int, typer.Option(help="Protostructures at a time.")] = 512,
+    batch: Annotated[
+        int | None, typer.Option(help="Protostructures at a time; default: as the generator does best.")
+    ] = None,
     repeats: Annotated[int, typer.Option(help="Draws of each case; the fastest counts.")] = 3,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
     case: Annotated[list[str] | None, typer.Option(help="Only cases with this in their name; may be repeated.")] = None,

@@ -30,9 +30,9 @@ class Remembered(NamedTuple):
         """Likewise."""
         return self.pairs[:, :, 1].transpose(1, 2)
 
-    def select(self, rows: Tensor) -> Remembered:
+    def select(self, rows: Tensor | slice) -> Remembered:
         """Of some of the crystals."""
-        return Remembered(self.pairs.index_select(0, rows))
+        return Remembered(self.pairs[rows] if isinstance(rows, slice) else self.pairs.index_select(0, rows))
 
 
 class SetLayer(torch.nn.Module):
@@ -59,6 +59,10 @@ class SetLayer(torch.nn.Module):
         self.feed_norm = torch.nn.LayerNorm(channels)
         self.widen = torch.nn.Linear(channels, hidden)
         self.narrow = torch.nn.Linear(hidden, channels)
+        head = torch.arange(channels) // (channels // heads)
+        self.register_buffer("of_head", (head[:, None] == torch.arange(heads)).float(), persistent=False)
+
+    of_head: Tensor  # which channels each head has, shape (channels, heads), 0 or 1
 
     def known(self, states: Tensor, absent: Tensor | None) -> tuple[Tensor, Remembered]:
         """Known tokens among each other.
@@ -72,7 +76,7 @@ class SetLayer(torch.nn.Module):
         remembered = self._remembered(normal)
         query = self._projected(normal, 0, 1)[:, :, 0].transpose(1, 2)
         mixed = scaled_dot_product_attention(query, remembered.keys, remembered.values, attn_mask=absent)
-        return self._rest(states, mixed), remembered
+        return self._rest(states, _joined(mixed)), remembered
 
     def remembered(self, states: Tensor) -> Remembered:
         """What ``known`` remembers, where nobody reads what the known tokens become: in the last layer."""
@@ -80,14 +84,37 @@ class SetLayer(torch.nn.Module):
 
     def asked(self, states: Tensor, remembered: Remembered, absent: Tensor | None) -> Tensor:
         """Queries about the known tokens, shape (n, n_queries, channels)."""
-        query, key, value = self._projected(self.attention_norm(states), 0, 3).permute(2, 0, 3, 1, 4)
+        projected = self._projected(self.attention_norm(states), 0, 3)
+        if states.shape[1] == 1:
+            return self._rest(states, self._mixed_for_one(projected.flatten(3), remembered, absent))
+        query, key, value = projected.permute(2, 0, 3, 1, 4)
         query = query / math.sqrt(query.shape[-1])
         scores = query @ remembered.keys.transpose(-1, -2)
         if absent is not None:
             scores = scores + absent
         own = (query * key).sum(dim=-1, keepdim=True)
         weights = torch.cat((scores, own), dim=-1).softmax(dim=-1)
-        return self._rest(states, weights[..., :-1] @ remembered.values + weights[..., -1:] * value)
+        mixed = weights[..., :-1] @ remembered.values + weights[..., -1:] * value
+        return self._rest(states, _joined(mixed))
+
+    def _mixed_for_one(self, projected: Tensor, remembered: Remembered, absent: Tensor | None) -> Tensor:
+        """The values that one query a crystal sees: entry by entry, since products of such small matrices are slow.
+
+        Args:
+            projected: query, key and value, shape (n, 1, 3, channels).
+            remembered, absent: see ``asked``.
+
+        Returns:
+            Shape (n, 1, channels).
+        """
+        query, key, value = projected.unbind(2)
+        keys, values = remembered.pairs.flatten(3).unbind(2)
+        query = query / math.sqrt(query.shape[-1] // self.heads)
+        scores = (keys * query) @ self.of_head
+        if absent is not None:
+            scores = scores + absent[:, 0, 0, :, None]
+        weights = torch.cat((scores, (key * query) @ self.of_head), dim=1).softmax(dim=1) @ self.of_head.T
+        return (weights[:, :-1] * values).sum(dim=1, keepdim=True) + weights[:, -1:] * value
 
     def _remembered(self, normal: Tensor) -> Remembered:
         return Remembered(self._projected(normal, 1, 3))
@@ -103,11 +130,15 @@ class SetLayer(torch.nn.Module):
         found = linear(normal, self.project.weight[rows], self.project.bias[rows])
         return found.view(n, length, end - first, self.heads, channels // self.heads)
 
-    def _rest(self, states: Tensor, mixed: Tensor) -> Tensor:
-        joined = mixed.transpose(1, 2).flatten(2)
+    def _rest(self, states: Tensor, joined: Tensor) -> Tensor:
         states = states + dropout(self.mix(joined), self.drop, self.training)
         wide = torch.relu(self.widen(self.feed_norm(states)))
         return states + dropout(self.narrow(wide), self.drop, self.training)
+
+
+def _joined(mixed: Tensor) -> Tensor:
+    """The heads beside each other, from shape (n, heads, n_tokens, channels / heads) to (n, n_tokens, channels)."""
+    return mixed.transpose(1, 2).flatten(2)
 
 
 def pyramid(first: int, last: int) -> torch.nn.Sequential:

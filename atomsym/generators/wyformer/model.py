@@ -43,6 +43,7 @@ class WyFormer(ProtostructureGenerator):
 
     architecture = "wyformer"
     Config = WyFormerConfig
+    batch = 2048  # the more are drawn together, the more often the answer about a crystal serves several candidates
     property_means: Tensor
     property_scales: Tensor
 

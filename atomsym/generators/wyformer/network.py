@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +40,20 @@ class Known(NamedTuple):
     sites: Tensor
     positions: Tensor
 
-    def select(self, rows: Tensor) -> Known:
+    @classmethod
+    def joined(cls, parts: Sequence[Known]) -> Known:
+        """The crystals of several, which have equally many tokens and no padding."""
+        if len(parts) == 1:
+            return parts[0]
+        layers = zip(*(part.layers for part in parts), strict=True)
+        return cls(
+            torch.cat([part.groups for part in parts]), None,
+            tuple(Remembered(torch.cat([layer.pairs for layer in each])) for each in layers),
+            torch.cat([part.elements for part in parts]), torch.cat([part.sites for part in parts]),
+            torch.cat([part.positions for part in parts]),
+        )  # fmt: skip
+
+    def select(self, rows: Tensor | slice) -> Known:
         """Some of the crystals."""
         layers = tuple(layer.select(rows) for layer in self.layers)
         absent = None if self.absent is None else self.absent[rows]

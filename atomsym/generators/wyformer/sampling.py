@@ -20,6 +20,9 @@ from atomsym.generators.wyformer.vocabulary import N_ELEMENTS, STOP, standard_vo
 from atomsym.generators.wyformer.weights import Weights
 from atomsym.symmetry.wyckoff import Protostructure
 
+TOKENS_AT_ONCE = 2048
+"""That the network works on."""
+
 
 @dataclass(frozen=True)
 class Guide:
@@ -76,13 +79,15 @@ def draw_crystals(
     going_on = Candidates.empty(pool, np.concatenate([each.groups for each in pools]), reach)
     finished: list[Candidates] = []
     while len(going_on.pool):
+        if weighed:
+            going_on = going_on.drawn_again(*weigh.go_on(going_on.pool, going_on.logs))
         states, member = going_on.different()
         ask = _Questions(network, going_on.tensors(states), guide)
         likelihoods = draw.prepared(ask.elements(), going_on.element_masks(states, reach))
         going_on.logs[:] += likelihoods.allowed[member]
         if weighed:
             rows, logs = weigh.go_on(going_on.pool, going_on.logs)
-            going_on, member = going_on.select(rows)._replace(logs=logs), member[rows]
+            going_on, member = going_on.drawn_again(rows, logs), member[rows]
         elements = draw(likelihoods, member, going_on)
         ended = going_on.select(elements == STOP)
         if len(ended.pool):
@@ -172,20 +177,33 @@ def _chosen(finished: list[Candidates], weigh: Weights | None) -> list[Generated
 
 
 class _Questions:
-    """The three questions about the next orbits of crystals, with and without the properties to aim at."""
+    """The three questions about the next orbits of crystals, with and without the properties to aim at.
+
+    The network is asked about a few crystals at a time, so that what it works on stays in the cache of the processor.
+    """
 
     def __init__(self, network: OrbitNetwork, crystals: tuple[Tensor, Tensor, Tensor], guide: Guide) -> None:
         self._network, self._weight = network, guide.weight
-        wanted = guide.properties.expand(len(crystals[0]), -1)
-        settings = [wanted.new_full(wanted.shape, torch.nan), wanted]
+        hidden = torch.full_like(guide.properties, torch.nan)
+        settings = [hidden, guide.properties]
         used = settings[:1] if guide.weight == 0 else settings[1:] if guide.weight == 1 else settings
-        groups, elements, positions = (each.to(wanted.device) for each in crystals)
-        self._known = [network.encode(groups, elements, positions, each) for each in used]
+        groups, elements, positions = (each.to(hidden.device) for each in crystals)
+        self._at_once = max(TOKENS_AT_ONCE // (1 + elements.shape[1]), 1)
+        self._known = [
+            Known.joined(
+                [
+                    network.encode(groups[own], elements[own], positions[own], each.expand(len(groups[own]), -1))
+                    for own in self._parts(len(groups))
+                ]
+            )
+            for each in used
+        ]
+        self._rows: Tensor | None = None
         self._elements = groups.new_full((len(groups), 1), -1)
 
     def go_on(self, rows: Tensor, elements: Tensor | None = None) -> None:
         """With some of the crystals, once or several times each, whose next elements are known."""
-        self._known = [known.select(rows) for known in self._known]
+        self._rows = rows if self._rows is None else self._rows[rows]
         self._elements = self._elements[rows] if elements is None else elements.unsqueeze(1)
 
     @property
@@ -193,25 +211,34 @@ class _Questions:
         return self._elements.device
 
     def elements(self) -> Tensor:
-        return self._combined(lambda known: self._network.element_logits(self._ask(known, self._unknown), known))
+        network = self._network
+        return self._combined(lambda known, asked, _: network.element_logits(network.ask(known, *asked), known))
 
     def sites(self) -> Tensor:
-        return self._combined(lambda known: self._network.site_logits(self._ask(known, self._unknown), known))
+        network = self._network
+        return self._combined(lambda known, asked, _: network.site_logits(network.ask(known, *asked), known))
 
     def enumerations(self, sites: Tensor) -> Tensor:
-        of = sites.unsqueeze(1)
-        return self._combined(lambda known: self._network.enumeration_logits(self._ask(known, of), known, of))
+        network = self._network
+        return self._combined(
+            lambda known, asked, of: network.enumeration_logits(network.ask(known, *asked), known, of),
+            sites.unsqueeze(1),
+        )
 
-    @property
-    def _unknown(self) -> Tensor:
-        return torch.full_like(self._elements, -1)
+    def _combined(
+        self, logits: Callable[[Known, tuple[Tensor, Tensor], Tensor], Tensor], sites: Tensor | None = None
+    ) -> Tensor:
+        asked = torch.full_like(self._elements, -1) if sites is None else sites
+        found = []
+        for own in self._parts(len(self._elements)):
+            rows: Tensor | slice = own if self._rows is None else self._rows[own]
+            query = self._elements[own], asked[own]
+            parts = [logits(known.select(rows), query, query[1]).squeeze(1) for known in self._known]
+            found.append(parts[0] if len(parts) == 1 else parts[0] + self._weight * (parts[1] - parts[0]))
+        return torch.cat(found)
 
-    def _ask(self, known: Known, sites: Tensor) -> Tensor:
-        return self._network.ask(known, self._elements, sites)
-
-    def _combined(self, logits: Callable[[Known], Tensor]) -> Tensor:
-        found = [logits(known).squeeze(1) for known in self._known]
-        return found[0] if len(found) == 1 else found[0] + self._weight * (found[1] - found[0])
+    def _parts(self, n: int) -> list[slice]:
+        return [slice(start, start + self._at_once) for start in range(0, n, self._at_once)]
 
 
 class _Likelihoods(NamedTuple):
