@@ -23,6 +23,8 @@ def test_formulas_are_reduced_and_asked_for_once(monkeypatch: pytest.MonkeyPatch
 
     def smact_validity(formula: str, *, oxidation_states_set: str) -> bool:
         asked.append((formula, oxidation_states_set))
+        if "Ds" in formula:
+            raise KeyError("Elemental data for Ds not found.")
         return formula == "O2Ti1"
 
     package, screening = types.ModuleType("smact"), types.ModuleType("smact.screening")
@@ -32,9 +34,15 @@ def test_formulas_are_reduced_and_asked_for_once(monkeypatch: pytest.MonkeyPatch
     rule = smact_rule()
     assert [rule({8: 4, 22: 2}), rule({8: 2, 22: 1}), rule({8: 5, 22: 1})] == [True, True, False]
     assert asked == [("O2Ti1", "smact14"), ("O5Ti1", "smact14")]
+    assert not rule({110: 1, 8: 1})
 
 
 def test_the_package_agrees_on_well_known_compounds() -> None:
     pytest.importorskip("smact")
     rule = smact_rule()
-    assert [rule({8: 2, 22: 1}), rule({9: 2, 19: 1}), rule({29: 3, 79: 1})] == [True, False, True]
+    assert [rule({8: 2, 22: 1}), rule({9: 2, 19: 1}), rule({29: 3, 79: 1}), rule({8: 2, 110: 1})] == [
+        True,
+        False,
+        True,
+        False,
+    ]

@@ -17,7 +17,8 @@ STATES = "smact14"
 def smact_rule() -> Callable[[Mapping[int, int]], bool]:
     """From the count of each atomic number to whether SMACT finds the composition valid; elements and alloys pass.
 
-    With the states that were the only ones of SMACT when CDVAE made this a metric; newer tables give other rates.
+    With the states that were the only ones of SMACT when CDVAE made this a metric; newer tables give other rates. A
+    composition with an element that SMACT has no data of, such as darmstadtium, is not valid.
 
     Raises:
         MissingDependencyError: if SMACT is not installed.
@@ -33,6 +34,10 @@ def smact_rule() -> Callable[[Mapping[int, int]], bool]:
 
     @lru_cache(maxsize=65536)
     def decide(formula: tuple[tuple[int, int], ...]) -> bool:
-        return bool(smact_validity("".join(f"{symbol_of(z)}{n}" for z, n in formula), oxidation_states_set=STATES))
+        text = "".join(f"{symbol_of(z)}{n}" for z, n in formula)
+        try:
+            return bool(smact_validity(text, oxidation_states_set=STATES))
+        except KeyError:  # no data of an element
+            return False
 
     return lambda composition: decide(reduced_formula(composition))
