@@ -120,6 +120,17 @@ EXAMPLES = {
     "nequip-degree-4": Example(nequip(max_degree=4)),
     "nequip-one-layer": Example(nequip(n_layers=1)),
     "nequip-frequencies": Example(trained_frequencies, smooth=2),
+    "nequip-by-element": Example(
+        nequip(
+            element_scales=(0.7, 1.2, 0.9),
+            element_neighbors=(2.0, 4.0, 3.0),
+            pair_cutoffs=((3.0, 2.6, 2.8), (2.6, 3.0, 2.9), (2.7, 2.9, 2.8)),
+            readout_hidden=(6,),
+            repulsion="published",
+        ),
+        smooth=2,
+        by_radii=True,
+    ),
     "nequip-without-parity": Example(nequip(hidden="0e+1e+2e", parity=False), mirror=False),
 }
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from atomsym.core import AtomGraph, AtomsymError, ConfigError
 from atomsym.core.elements import COVALENT_RADII
+from atomsym.core.units import COULOMB
 from atomsym.derivatives import evaluate
 from atomsym.kernels.neighbors import connect
 from atomsym.kernels.spherical_harmonics import spherical_harmonics
@@ -98,6 +99,34 @@ def test_one_layer_of_nequip_equals_its_equation() -> None:
     energies = (features @ potential.readout.weights[0] / 2).squeeze(1)
     expected = isolated(species) + config.scale * energies + config.shift
     assert deviation(potential(graph)["energies"], expected) < tolerances.ALGEBRA.float64
+
+
+def test_what_nequip_has_by_element_equals_its_equation() -> None:
+    """E = E0 + scale · s_z · readout(h_i) + shift + ½ Σ_j ZBL w, distances stretched by pair, senders by theirs."""
+    scales, counts = torch.tensor([0.7, 1.2, 0.9]).double(), torch.tensor([2.0, 4.0, 3.0]).double()
+    cutoffs = torch.tensor([[2.4, 2.6, 2.8], [2.5, 3.0, 2.9], [2.7, 2.95, 3.0]]).double()
+    potential, graph = nequip(
+        n_layers=1, element_scales=tuple(scales.tolist()), element_neighbors=tuple(counts.tolist()),
+        pair_cutoffs=tuple(map(tuple, cutoffs.tolist())), readout_hidden=(6,), repulsion="published", repulsion_power=4,
+    ), crystal()  # fmt: skip
+    config, layer, species = potential.config, potential.layers[0], potential.species(graph.numbers)
+    receiver, sender = graph.edge_index
+    d = graph.edge_vectors().norm(dim=1)
+    x = CUTOFF * d / cutoffs[species[receiver], species[sender]]
+    basis = bessel_basis(x, CUTOFF, config.n_radial) * polynomial_cutoff(x, CUTOFF, power=6).unsqueeze(1)
+    h = potential.embedding[species] / 3**0.5
+    sent = h @ layer.up.weights[0] / 2 / counts[species].sqrt().unsqueeze(1)
+    summed = summed_scalars(sent, by_hand(layer.radial, basis), graph)
+    skipped = torch.einsum("nc,ncd->nd", h, layer.skip.weights[0][species]) / 12**0.5
+    gated = summed @ layer.down.weights[0] / 2 + skipped
+    energies = by_hand(potential.readout, 1.6791767923989418 * gated * torch.sigmoid(gated)).squeeze(1)
+    pairs = zbl_energy(d, graph.numbers[receiver], graph.numbers[sender]) * polynomial_cutoff(x, CUTOFF, power=4)
+    repelled = torch.zeros(5).double().index_add(0, receiver, 0.5 * pairs)
+    learned = isolated(species) + config.scale * scales[species] * energies + config.shift
+    assert float(repelled.min()) > 1e-3
+    assert deviation(potential(graph)["energies"], learned + repelled) < 1e-6  # their constant of Coulomb is rounded
+    exact = learned + repelled * (14.399645 / COULOMB)
+    assert deviation(potential(graph)["energies"], exact) < tolerances.ALGEBRA.float64
 
 
 def test_messages_of_every_degree_are_sums_of_harmonics() -> None:
@@ -268,7 +297,17 @@ REFUSED_BY = {
         ({"repulsion": "smooth", "repulsion_end": 0.8}, "found 0.8 with 'smooth'"),
         ({"repulsion": "universal", "repulsion_end": 1.2}, "repulsion_end must be above 0 and at most 1"),
     ],
-    NequIPConfig: [({"parity": False}, "without parity all hidden irreps must be even")],
+    NequIPConfig: [
+        ({"parity": False}, "without parity all hidden irreps must be even"),
+        ({"readout_hidden": (0,)}, "readout_hidden must be at least 1"),
+        ({"element_scales": (1.0, 2.0)}, "element_scales must be 3 finite numbers"),
+        ({"element_scales": (1.0, 2.0, math.inf)}, "element_scales must be 3 finite numbers"),
+        ({"element_neighbors": (1.0, 2.0, 0.0)}, "element_neighbors must be positive"),
+        ({"pair_cutoffs": ((1.0, 2.0, 3.0),) * 2}, "pair_cutoffs must be 3 rows of 3"),
+        ({"pair_cutoffs": ((1.0, 2.0, 3.1),) * 3}, "pair_cutoffs must be above 0 and at most the cutoff, 3 Å"),
+        ({"repulsion": "universal"}, "repulsion must be one of none, published"),
+        ({"repulsion": "published", "repulsion_power": 1}, "its power >= 2; found 'published', 1"),
+    ],
 }
 
 

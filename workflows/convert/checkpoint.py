@@ -11,8 +11,12 @@ from atomsym.core import ArtifactError, InputError
 from atomsym.workflows.convert.mace_config import refuse_accelerated
 
 SUPPORTED = (
-    "models of mace-torch as saved by its training program (*.model), and inference checkpoints (*.pt) of fairchem's "
-    "eSEN and UMA"
+    "models of mace-torch as saved by its training program (*.model), inference checkpoints (*.pt) of fairchem's "
+    "eSEN and UMA, and checkpoints (*.ckpt) and packages (*.nequip.zip) of nequip"
+)
+_SOURCE = (
+    "give the file it was compiled from, with nequip the checkpoint (*.ckpt) or package (*.nequip.zip); models "
+    "deployed by nequip before 0.7 have none: train again with a newer version"
 )
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of files that torch.save wrote before zip archives
 _PLAIN_PACKAGES = {"torch", "collections", "numpy", "_codecs", "builtins", "__builtin__", "copyreg", "copy_reg"}
@@ -23,6 +27,7 @@ class Checkpoint(StrEnum):
 
     MACE = "a mace-torch model"
     FAIRCHEM = "a checkpoint of fairchem"
+    NEQUIP = "a checkpoint or package of nequip"
     UNKNOWN_PICKLE = "a pickle in torch's old format"
 
 
@@ -51,13 +56,18 @@ def _kind_of_archive(path: Path) -> Checkpoint:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             pickles = [name for name in names if name.endswith("data.pkl")]
-            packages = _packages(archive.read(pickles[0])) if pickles else set()
+            content = archive.read(pickles[0]) if pickles else b""
+            packages = _packages(content) if pickles else set()
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError) as error:
         raise ArtifactError(f"{path} is a damaged archive: {error}") from error
     if any(name.endswith(".data/extern_modules") for name in names):
-        raise _not_yet(path, "a packaged model (torch.package, as NequIP and Allegro write)")
+        if any("/nequip/nn/" in name for name in names):
+            return Checkpoint.NEQUIP
+        raise _not_yet(path, "a package of torch that is not nequip's")
     if any("/code/" in name for name in names):
-        raise _not_yet(path, "a compiled model (TorchScript); give the file it was compiled from")
+        raise _not_yet(path, f"a compiled model (TorchScript); {_SOURCE}")
+    if any("aotinductor" in name for name in names):
+        raise _not_yet(path, f"a compiled model (AOTInductor); {_SOURCE}")
     if not pickles:
         raise ArtifactError(f"{path} is an archive without a pickle. Supported are {SUPPORTED}")
     refuse_accelerated(packages)
@@ -65,6 +75,8 @@ def _kind_of_archive(path: Path) -> Checkpoint:
         return Checkpoint.MACE
     if "fairchem" in packages:
         return Checkpoint.FAIRCHEM
+    if b"pytorch-lightning_version" in content and b"nequip" in content:
+        return Checkpoint.NEQUIP
     if packages <= _PLAIN_PACKAGES:
         raise _not_yet(
             path, "weights without a model (a state dict, such as Orb-v3's, or a training checkpoint of mace-torch)"

@@ -14,11 +14,14 @@ from rich.console import Console
 
 import atomsym
 from atomsym.artifacts import ModelCard, ModelDescription, save_model
+from atomsym.models import Potential
 from atomsym.workflows.convert.fairchem import escnmd_from_arrays
 from atomsym.workflows.convert.fairchem_config import ForeignESCNMD, Selection
 from atomsym.workflows.convert.isolated import extract
 from atomsym.workflows.convert.mace import mace_from_arrays
 from atomsym.workflows.convert.mace_config import ForeignMACE
+from atomsym.workflows.convert.nequip import nequip_from_arrays
+from atomsym.workflows.convert.nequip_config import ForeignNequIP
 from atomsym.workflows.convert.verify import Deviations, compare, require_agreement
 from atomsym.workflows.formula import parse_formula
 from atomsym.workflows.paths import require_writable
@@ -26,6 +29,7 @@ from atomsym.workflows.paths import require_writable
 UNKNOWN = "unknown"
 _CITATIONS = {
     "mace": "Batatia et al., NeurIPS 2022 (arXiv 2206.07697), and the authors of the weights",
+    "nequip": "Batzner et al., Nature Communications 13, 2453 (2022), and the authors of the weights",
     "escn-md": "Fu et al. 2025 (arXiv 2502.12147), Wood et al. 2025 (arXiv 2506.23971), and the authors of the weights",
 }
 
@@ -45,7 +49,7 @@ def convert(
     spin: int | None = None,
     composition: str | None = None,
 ) -> tuple[ModelDescription, Deviations]:
-    """Convert a model of mace-torch or fairchem, verify the result against the original and write it.
+    """Convert a model of mace-torch, fairchem or nequip, verify the result against the original and write it.
 
     Args:
         checkpoint: the file.
@@ -70,7 +74,7 @@ def convert(
     require_writable(output)
     selection = Selection(head, charge, spin, None if composition is None else parse_formula(composition))
     foreign = extract(checkpoint, trust=trust, python=python, selection=selection)
-    potential = mace_from_arrays(foreign, head) if isinstance(foreign, ForeignMACE) else escnmd_from_arrays(foreign)
+    potential = _potential(foreign, head)
     deviations = compare(potential, foreign.arrays)
     require_agreement(deviations)
     card = ModelCard(
@@ -84,11 +88,20 @@ def convert(
     return save_model(potential, output, card), deviations
 
 
+Foreign = ForeignMACE | ForeignESCNMD | ForeignNequIP
+
+
+def _potential(foreign: Foreign, head: str | None) -> Potential:
+    if isinstance(foreign, ForeignMACE):
+        return mace_from_arrays(foreign, head)
+    return escnmd_from_arrays(foreign) if isinstance(foreign, ForeignESCNMD) else nequip_from_arrays(foreign)
+
+
 def _name_from(output: Path) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", output.stem.lower()).strip("-._") or "converted"
 
 
-def _origin(checkpoint: Path, foreign: ForeignMACE | ForeignESCNMD, head: str | None, deviations: Deviations) -> str:
+def _origin(checkpoint: Path, foreign: Foreign, head: str | None, deviations: Deviations) -> str:
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     versions = ", ".join(f"{name} {version}" for name, version in foreign.description["versions"].items())
     which = f"head {head or foreign.description['heads'][0]}"
@@ -103,7 +116,11 @@ def _origin(checkpoint: Path, foreign: ForeignMACE | ForeignESCNMD, head: str | 
 
 def convert_command(
     checkpoint: Annotated[
-        Path, typer.Argument(help="A model of mace-torch (*.model) or fairchem (*.pt).", show_default=False)
+        Path,
+        typer.Argument(
+            help="A model of mace-torch (*.model), fairchem (*.pt) or nequip (*.ckpt, *.nequip.zip).",
+            show_default=False,
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The model file to write, e.g. mace.safetensors.", show_default=False)
@@ -120,7 +137,7 @@ def convert_command(
     ] = None,
     python: Annotated[
         str | None,
-        typer.Option(help="An interpreter with mace-torch or fairchem-core.", show_default="the present one"),
+        typer.Option(help="An interpreter with mace-torch, fairchem-core or nequip.", show_default="the present one"),
     ] = None,
     charge: Annotated[int, typer.Option(help="Total charge to convert for (fairchem), e.")] = 0,
     spin: Annotated[
@@ -140,7 +157,7 @@ def convert_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
 ) -> None:
-    """Turn a checkpoint of mace-torch or fairchem into a model file that is safe to load.
+    """Turn a checkpoint of mace-torch, fairchem or nequip into a model file that is safe to load.
 
     The checkpoint is opened once, in a process of its own. Energies, forces and stresses of test structures that
     contain every element are compared with the original; a model that deviates is not written.

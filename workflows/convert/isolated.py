@@ -17,10 +17,11 @@ from torch import Tensor
 
 from atomsym.core import ArtifactError, ConfigError, InputError, MissingDependencyError
 from atomsym.core.configs import read_json_object
-from atomsym.workflows.convert import extract_fairchem, extract_mace
+from atomsym.workflows.convert import extract_fairchem, extract_mace, extract_nequip
 from atomsym.workflows.convert.checkpoint import Checkpoint, kind_of
 from atomsym.workflows.convert.fairchem_config import ForeignESCNMD, Selection
 from atomsym.workflows.convert.mace_config import ForeignMACE
+from atomsym.workflows.convert.nequip_config import ForeignNequIP
 
 _SHOWN_LINES = 8
 
@@ -45,11 +46,12 @@ class Extractor:
 
 MACE = Extractor(extract_mace, "mace-torch")
 FAIRCHEM = Extractor(extract_fairchem, "fairchem-core")
+NEQUIP = Extractor(extract_nequip, "nequip")
 
 
 def extract(
     path: Path, *, trust: bool = False, python: str | None = None, selection: Selection | None = None
-) -> ForeignMACE | ForeignESCNMD:
+) -> ForeignMACE | ForeignESCNMD | ForeignNequIP:
     """Have a checkpoint read by the extractor for its kind.
 
     Args:
@@ -71,7 +73,8 @@ def extract(
             "in it. If you trust where this file comes from, add --trust; it will be opened in a process of its own"
         )
     chosen = selection or Selection()
-    if kind_of(path) is Checkpoint.FAIRCHEM:
+    kind = kind_of(path)
+    if kind is Checkpoint.FAIRCHEM:
         asked = {
             "head": chosen.head or "",
             "charge": chosen.charge,
@@ -80,7 +83,9 @@ def extract(
         }
         return ForeignESCNMD(*_run(FAIRCHEM, path, json.dumps(asked), python), chosen)
     if chosen.of_fairchem:
-        raise InputError(f"{path} is a model of mace-torch: charge, spin and composition belong to fairchem's models")
+        raise InputError(f"{path} is {kind.value}: charge, spin and composition belong to fairchem's models")
+    if kind is Checkpoint.NEQUIP:
+        return ForeignNequIP(*_run(NEQUIP, path, chosen.head or "", python))
     return ForeignMACE(*_run(MACE, path, chosen.head or "", python))
 
 

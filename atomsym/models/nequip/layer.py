@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from atomsym.core import EdgeTopology
@@ -12,7 +13,7 @@ from atomsym.nn.edge_product import convolve_edges, edge_product, product_irreps
 
 
 class InteractionLayer(nn.Module):
-    """h' = Gate(Linear(Σ_j R(d_ij) Y(r_ij) ⊗ Linear(h_j) / sqrt(N)) + W(z_i) h_i).
+    """h' = Gate(Linear(Σ_j R(d_ij) Y(r_ij) ⊗ Linear(h_j) / sqrt(N)) + W(z_i) h_i), N that of z_j if elements differ.
 
     Args:
         config: of the model.
@@ -40,6 +41,7 @@ class InteractionLayer(nn.Module):
         self.down = EquivariantLinear(product_irreps(self.product), self.gate.irreps_in, channels, channels)
         self.skip = SpeciesLinear(features, self.gate.irreps_in, channels, len(config.elements))
         self._normalization = config.average_neighbors**-0.5
+        self._by_element = [count**-0.5 for count in config.element_neighbors]
 
     def forward(
         self,
@@ -64,7 +66,14 @@ class InteractionLayer(nn.Module):
             Shape (n_atoms, features(layer + 1).dim, channels).
         """
         weights = self.radial(basis).unflatten(1, (self._n_weights, features.shape[2]))
-        senders = self.up(features) * self._normalization
+        senders = self.up(features) * self._factor(features, species)
         summed = convolve_edges(self.product, senders, harmonics, frames, weights, topology)
         gated: Tensor = self.gate(self.down(summed) + self.skip(features, species))
         return gated
+
+    def _factor(self, features: Tensor, species: Tensor) -> Tensor | float:
+        if not self._by_element:
+            return self._normalization
+        # No buffer: cast to single precision and back with the weights, it would have lost its digits.
+        table = torch.tensor(self._by_element, dtype=features.dtype, device=features.device)
+        return table[species].view(-1, 1, 1)

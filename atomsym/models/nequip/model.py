@@ -5,21 +5,29 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
 from atomsym.core import AtomGraph
+from atomsym.core.units import COULOMB
+from atomsym.kernels.segments import segment_sum
 from atomsym.kernels.so2_convolution import edge_frames
 from atomsym.kernels.spherical_harmonics import spherical_harmonics
 from atomsym.models.backbone import Backbone, Description
 from atomsym.models.nequip.config import NequIPConfig
 from atomsym.models.nequip.layer import InteractionLayer
 from atomsym.models.registry import register_architecture
+from atomsym.models.zbl import zbl_energy
 from atomsym.nn import Perceptron, bessel_basis, edge_lengths, polynomial_cutoff
 from atomsym.symmetry import Irreps
+
+_ROUNDED_COULOMB = 14.399645  # eV Å; with it imported weights keep their energies
 
 
 @register_architecture
 class NequIP(Backbone):
-    """E_i = E0(z_i) + scale · (w · h_i) + shift, with h_i the scalars after the last layer.
+    """E_i = E0(z_i) + scale · s(z_i) · readout(h_i) + shift + ½ Σ_j ZBL_ij, with h_i the scalars after the last layer.
+
+    The readout is linear, s is 1 and there is no repulsion unless the config says so.
 
     Differentiable any number of times. Energies are float64 whatever the weights are.
 
@@ -52,7 +60,7 @@ class NequIP(Backbone):
         frequencies = torch.arange(1, config.n_radial + 1) * (math.pi / config.cutoff)
         self.frequencies = torch.nn.Parameter(frequencies) if config.trainable_frequencies else None
         self.layers = torch.nn.ModuleList(InteractionLayer(config, layer) for layer in range(config.n_layers))
-        self.readout = Perceptron((config.channels, 1))
+        self.readout = Perceptron((config.channels, *config.readout_hidden, 1))
 
     @property
     def feature_irreps(self) -> Irreps:
@@ -71,8 +79,9 @@ class NequIP(Backbone):
         species = self.species(graph.numbers)
         vectors = graph.edge_vectors()
         distance = edge_lengths(vectors)
-        envelope = polynomial_cutoff(distance, config.cutoff, power=config.envelope_power).unsqueeze(-1)
-        basis = bessel_basis(distance, config.cutoff, config.n_radial, frequencies=self.frequencies) * envelope
+        reduced = self._reduced(distance, species, graph)
+        envelope = polynomial_cutoff(reduced, config.cutoff, power=config.envelope_power).unsqueeze(-1)
+        basis = bessel_basis(reduced, config.cutoff, config.n_radial, frequencies=self.frequencies) * envelope
         harmonics = spherical_harmonics(vectors, config.max_degree)
         frames = edge_frames(vectors, self._degree, zero_length="scalar") if config.product == "so2" else None
         features = (self.embedding * len(config.elements) ** -0.5)[species].unsqueeze(1)
@@ -80,8 +89,33 @@ class NequIP(Backbone):
         for layer in self.layers:
             entering = features
             features = layer(entering, species, harmonics, basis, graph.topology, frames)
-        energies = self.total(self.readout(features[:, 0]).squeeze(-1), species)
+        energies = self._scaled(self.readout(features[:, 0]).squeeze(-1), species)
+        energies = self.total(energies, species)
+        if config.repulsion != "none":
+            pairs = self._repulsion(distance, reduced, graph)
+            energies = energies + segment_sum(pairs, graph.edge_index[0], graph.n_atoms)
         return Description(energies, torch.cat((entering, features), dim=1))
+
+    def _reduced(self, distance: Tensor, species: Tensor, graph: AtomGraph) -> Tensor:
+        """Distances, those of pairs with a cutoff of their own stretched so that it becomes that of all."""
+        if not self.config.pair_cutoffs:
+            return distance
+        cutoffs = torch.tensor(self.config.pair_cutoffs, dtype=distance.dtype, device=distance.device)
+        return distance * (self.config.cutoff / cutoffs[species[graph.edge_index[0]], species[graph.edge_index[1]]])
+
+    def _scaled(self, energies: Tensor, species: Tensor) -> Tensor:
+        """What the readout says times the factors of the elements, in float64."""
+        if not self.config.element_scales:
+            return energies
+        scales = torch.tensor(self.config.element_scales, dtype=torch.float64, device=energies.device)
+        return energies.to(torch.float64) * scales[species]
+
+    def _repulsion(self, distance: Tensor, reduced: Tensor, graph: AtomGraph) -> Tensor:
+        """Half of each pair's screened nuclear repulsion, shape (n_edges,), float64, eV."""
+        exact, (receivers, senders) = distance.to(torch.float64), graph.edge_index
+        pairs = zbl_energy(exact, graph.numbers[receivers], graph.numbers[senders])
+        weight = polynomial_cutoff(reduced.to(exact.dtype), self.config.cutoff, power=self.config.repulsion_power)
+        return 0.5 * (_ROUNDED_COULOMB / COULOMB) * pairs * weight
 
     def decay_parameters(self) -> frozenset[str]:
         """The linear maps of features."""

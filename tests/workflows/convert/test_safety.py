@@ -115,7 +115,7 @@ def mace_archive(path: Path, module: bytes = b"mace.modules.models", *others: st
         (lambda path: path.write_bytes(b""), ArtifactError, "not a file that torch.save writes"),
         (lambda path: torch.save({"weight": torch.ones(3)}, path), InputError, "Orb-v3"),
         (lambda path: save_file({"x": torch.ones(3)}, path), InputError, "safetensors file already"),
-        (lambda path: mace_archive(path, b"nequip.nn", "x/.data/extern_modules"), InputError, "NequIP"),
+        (lambda path: mace_archive(path, b"x.nn", "x/.data/extern_modules"), InputError, "package of torch"),
         (lambda path: mace_archive(path, b"mace.x", "x/code/y.py"), InputError, "TorchScript"),
         (lambda path: mace_archive(path, b"schnetpack.model"), InputError, "objects of schnetpack"),
         (lambda path: mace_archive(path, b"cuequivariance_torch.x"), InputError, "mace_cueq_to_e3nn"),
