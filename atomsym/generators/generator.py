@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atomsym.core import ConfigError, InputError
+from atomsym.core.elements import MAX_ATOMIC_NUMBER, format_elements
 from atomsym.generators.batch import ProtostructureBatch
 from atomsym.generators.conditions import Conditions
 from atomsym.generators.generated import GeneratedProtostructure
@@ -62,17 +63,20 @@ class ProtostructureGenerator(torch.nn.Module):
         Config: frozen dataclass of plain data; all fields have defaults.
         batch: how many crystals it draws at a time if nothing else is said.
         group_counts: how many training crystals each space group has, shape (231,), int64; entry 0 is unused.
+        element_counts: in how many of them each element occurs, shape (119,), int64, by atomic number.
     """
 
     architecture: ClassVar[str]
     Config: ClassVar[type[Any]]
     batch: ClassVar[int] = 512
     group_counts: Tensor
+    element_counts: Tensor
 
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.config = config
         self.register_buffer("group_counts", torch.zeros(N_GROUPS + 1, dtype=torch.int64))
+        self.register_buffer("element_counts", torch.zeros(MAX_ATOMIC_NUMBER + 1, dtype=torch.int64))
 
     @property
     def properties(self) -> tuple[str, ...]:
@@ -86,9 +90,13 @@ class ProtostructureGenerator(torch.nn.Module):
     def learn_statistics(self, data: ProtostructureBatch) -> None:
         """Take over what is counted and not learned from all training crystals, before the first step.
 
-        Here the distribution of space groups. A subclass that wants more extends this.
+        Here the distribution of space groups and the elements. A subclass that wants more extends this.
         """
         self.group_counts.copy_(torch.bincount(data.groups, minlength=N_GROUPS + 1))
+        occurs = torch.zeros(len(data.groups), MAX_ATOMIC_NUMBER + 1, dtype=torch.int64, device=data.groups.device)
+        occurs.scatter_(1, data.elements, 1)
+        occurs[:, 0] = 0
+        self.element_counts.copy_(occurs.sum(dim=0))
 
     def decay_parameters(self) -> frozenset[str]:
         """Names, as in ``named_parameters``, of the weights that weight decay may shrink: matrices, not biases."""
@@ -106,13 +114,28 @@ class ProtostructureGenerator(torch.nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} must implement loss")
 
+    def known_elements(self) -> tuple[int, ...]:
+        """Atomic numbers that may be drawn: those of the training crystals; all before anything was learned."""
+        found = torch.nonzero(self.element_counts).flatten().tolist()
+        return tuple(found) or tuple(range(1, MAX_ATOMIC_NUMBER + 1))
+
     def known_conditions(self, conditions: Conditions) -> Conditions:
-        """The same conditions among what the generator knows; a subclass that does not know all elements extends this.
+        """The same conditions among the elements that the generator knows.
+
+        What a network says of an element that no training crystal has is noise, and so is never drawn.
 
         Raises:
-            ConfigError: if they need what it does not know.
+            ConfigError: if they need an element that it does not know.
         """
-        return conditions
+        known = set(self.known_elements())
+        unknown = [number for number in conditions.required if number not in known]
+        allowed = tuple(number for number in conditions.allowed if number in known)
+        if unknown or not allowed:
+            needed = format_elements(unknown or conditions.allowed)
+            raise ConfigError(f"the generator has learned from no crystal with {needed}, which the conditions need")
+        if conditions.composition is not None or len(allowed) == len(conditions.allowed):
+            return conditions
+        return replace(conditions, elements=allowed, excluded=())
 
     def n_candidates(self, n: int, conditions: Conditions) -> int:
         """How many candidates ``draw`` wants for a pool of n; a subclass that chooses among several overrides this."""

@@ -59,6 +59,21 @@ def generator() -> WyFormer:
     return found.eval()
 
 
+def test_elements_that_no_training_crystal_has_are_never_drawn(generator: WyFormer) -> None:
+    counts = {8: 6, 11: 12, 14: 2, 17: 12, 20: 2, 22: 6, 56: 2}  # crystals, not orbits: 62 has oxygen twice
+    assert {z: int(n) for z, n in enumerate(generator.element_counts) if n} == counts
+    assert generator.known_elements() == tuple(sorted(counts))
+    drawn = generator.sample(100, generator=torch.Generator().manual_seed(0))
+    assert {z for each in drawn for z in each.protostructure.elements} <= set(counts)
+    everything = generator.known_conditions(Conditions())
+    assert generator.n_candidates(100, everything) == 100  # no condition of the user, so nothing is chosen from
+    with pytest.raises(ConfigError, match="learned from no crystal with Ds, which the conditions need"):
+        generator.sample(1, generator=torch.Generator(), conditions=Conditions(required=(8, 110)))
+    generator.element_counts.zero_()  # the planted bug
+    drawn = generator.sample(100, generator=torch.Generator().manual_seed(0))
+    assert not {z for each in drawn for z in each.protostructure.elements} <= set(counts)
+
+
 def test_a_batch_holds_the_crystals() -> None:
     batch = batch_of(CRYSTALS, [{"gap": 1.5}, {}, {"gap": 2.0}, {"other": 1.0}, {}], ("gap",))
     assert protostructures_of(batch) == CRYSTALS
@@ -117,7 +132,7 @@ def test_space_groups_that_cannot_meet_the_conditions_are_not_drawn(generator: W
 
 
 def test_the_log_likelihood_includes_the_group(generator: WyFormer) -> None:
-    conditions = Conditions(elements=(6,), max_orbits=1, max_atoms=2)  # in Pmmm: one atom on one of 8 points, or two
+    conditions = Conditions(elements=(8,), max_orbits=1, max_atoms=2)  # in Pmmm: one atom on one of 8 points, or two
     drawn = generator.sample(50, generator=torch.Generator().manual_seed(0), conditions=conditions, space_groups=[47])
     given = generator.sample_in_groups(
         [47] * 50, generator=_after_one_draw(0, generator.n_candidates(50, conditions), 47), conditions=conditions
@@ -198,7 +213,10 @@ def test_a_file_gives_the_generator_back(generator: WyFormer, tmp_path: Path) ->
     assert described.size == len(before)
     assert find_generator(path) == path
     for shipped in generator_files():
+        known = load_generator(shipped.stem).known_elements()
         assert load_generator(shipped.stem).group_counts.sum() > 0
+        assert len(known) == 88
+        assert {10, 84, 95}.isdisjoint(known)
     save_generator(generator.double(), path, CARD)
     assert load_generator(path).double().state_dict().keys() == found.state_dict().keys()
     assert next(load_generator(path).parameters()).dtype == torch.float64

@@ -197,13 +197,13 @@ def test_wrong_use_is_one_message(folder: Path, run: Path, arguments: list[str],
 
 def test_the_benchmark_counts_protostructures(run: Path, folder: Path) -> None:
     file = "run/generator.safetensors"
-    arguments = ("-n", "12", "--batch", "10", "--repeats", "2", "--json", "--case", "TiO2, 12", "--case", "no cond")
+    arguments = ("-n", "12", "--batch", "10", "--repeats", "2", "--json", "--case", "at most 24", "--case", "no cond")
     code, out, errors = atomsym("benchmark", "generators", file, *arguments, folder=folder)
     assert code == 0, errors
     shown = json.loads(out)
     assert list(shown["generators"]) == [file]
     cases = shown["generators"][file]
-    assert [row["case"] for row in cases] == ["no condition", "TiO2, 12 atoms"]
+    assert [row["case"] for row in cases] == ["no condition", "at most 24 atoms"]
     for row in cases:
         assert row["n"] == 12
         assert row["per_second"] == pytest.approx(12 / row["seconds"])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +11,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from atomsym.core import ConfigError
-from atomsym.core.elements import format_elements
 from atomsym.generators.batch import ProtostructureBatch, batch_of
-from atomsym.generators.conditions import Conditions
 from atomsym.generators.generated import GeneratedProtostructure
 from atomsym.generators.generator import Pool, ProtostructureGenerator, Request
 from atomsym.generators.registry import register_generator
@@ -187,18 +183,9 @@ class WyckoffDiff(ProtostructureGenerator):
         sizes = torch.where(layout.freedom > 0, self.config.max_element, 1)
         return torch.zeros_like(layout.groups).index_add(0, layout.crystal, sizes)
 
-    def known_conditions(self, conditions: Conditions) -> Conditions:
-        """The same conditions among the elements of the model."""
-        last = self.config.max_element
-        beyond = [number for number in conditions.required if number > last]
-        allowed = tuple(number for number in conditions.allowed if number <= last)
-        if beyond or not allowed:
-            needed = format_elements(beyond or conditions.allowed)
-            raise ConfigError(f"the model knows elements up to {last}; the conditions need {needed}")
-        if conditions.composition is not None or len(allowed) == len(conditions.allowed):
-            return conditions
-        changes: dict[str, Any] = {"elements": allowed, "excluded": ()}
-        return dataclasses.replace(conditions, **changes)
+    def known_elements(self) -> tuple[int, ...]:
+        """Atomic numbers of the training crystals that the network has a place for."""
+        return tuple(number for number in super().known_elements() if number <= self.config.max_element)
 
     def draw(
         self, pools: Sequence[Pool], request: Request, generator: torch.Generator

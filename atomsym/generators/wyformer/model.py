@@ -84,7 +84,7 @@ class WyFormer(ProtostructureGenerator):
 
     def n_candidates(self, n: int, conditions: Conditions) -> int:
         """As many as crystals if the conditions forbid next to nothing."""
-        return n if conditions == Conditions() else max(CANDIDATES * n, LEAST_CANDIDATES)
+        return n if conditions == self.known_conditions(Conditions()) else max(CANDIDATES * n, LEAST_CANDIDATES)
 
     def draw(
         self, pools: Sequence[Pool], request: Request, generator: torch.Generator
@@ -97,7 +97,7 @@ class WyFormer(ProtostructureGenerator):
         with torch.inference_mode():
             return draw_crystals(
                 self.network, pools, reachability(request.conditions), guide, generator, request.temperature,
-                weighed=request.conditions != Conditions(),
+                weighed=request.conditions != self.known_conditions(Conditions()),
             )  # fmt: skip
 
     def _standardised(self, targets: Mapping[str, float]) -> Tensor:
