@@ -22,8 +22,9 @@ from atomsym.training.parallel import Ranks
 from atomsym.training.quantities import QUANTITIES, TARGET, Quantity, quantities_of
 from atomsym.training.reference_energies import ReferenceEnergies, isolated_energies, reference_energies
 from atomsym.training.resolve import model_cutoff, new_potential, resolved_config
-from atomsym.training.runs import RESUME_ENTRIES, resume, train
+from atomsym.training.runs import resume, train
 from atomsym.training.samples import Batch, LabelCounts, Samples
+from atomsym.training.session import RESUME_ENTRIES
 from atomsym.training.statistics import dataset_statistics
 from atomsym.training.trainer import TrainingData, TrainingResult
 from atomsym.training.validation import Validation, plain_table, validate

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,11 +17,9 @@ from atomsym.training.observers import Observer
 from atomsym.training.parallel import Ranks
 from atomsym.training.resolve import model_cutoff, resolved_config
 from atomsym.training.samples import Samples
+from atomsym.training.session import StopRequest, changed_config
 from atomsym.training.start import starting_potential
-from atomsym.training.trainer import StopRequest, Trainer, TrainingData, TrainingResult
-
-RESUME_ENTRIES = ("epochs", "early_stop", "max_minutes", "device")
-"""Entries of the config that may change when a run goes on."""
+from atomsym.training.trainer import Trainer, TrainingData, TrainingResult
 
 
 def train(
@@ -92,12 +89,7 @@ def resume(
         InputError, CalculationError: as ``train``.
     """
     checkpoint = read_checkpoint(folder)
-    wrong = set(changes or {}) - set(RESUME_ENTRIES)
-    if wrong:
-        raise ConfigError(
-            f"a run goes on as it began; only {', '.join(RESUME_ENTRIES)} may change, not {', '.join(sorted(wrong))}"
-        )
-    config = replace(checkpoint.config, **dict(changes or {}))  # type: ignore[arg-type]
+    config = changed_config(checkpoint.config, changes)
     processes = ranks or Ranks()
     samples = Samples(data.train, float(config.model["cutoff"]), dtype_named(config.dtype), _device(config, processes))
     trainer = Trainer(config, data, folder, samples, checkpoint, observer or Observer(), processes)

@@ -13,41 +13,32 @@ killed anywhere and continued from its last checkpoint therefore ends with the s
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from atomsym.artifacts import write_atomically
 from atomsym.core import CalculationError, ConfigError, LabelledStructure
 from atomsym.models import Potential
 from atomsym.training.batches import BatchIndices, EdgeBatcher
-from atomsym.training.checkpoints import POTENTIAL_RUN, Checkpoint, Progress, write_checkpoint
+from atomsym.training.checkpoints import POTENTIAL_RUN, Checkpoint, Progress
 from atomsym.training.config import TERMS, TrainingConfig
-from atomsym.training.config_files import config_to_yaml
 from atomsym.training.export import save_trained_model
 from atomsym.training.logs import STEP_COLUMNS, CsvLog, Value, epoch_columns
 from atomsym.training.loss import batch_loss
 from atomsym.training.metrics import ErrorSums
 from atomsym.training.observers import Observer
-from atomsym.training.optimizers import MovingAverage, make_optimizer, optimizer_tensors, restore_optimizer
 from atomsym.training.parallel import Ranks
 from atomsym.training.quantities import quantities_of
 from atomsym.training.resolve import new_potential
 from atomsym.training.samples import Samples
 from atomsym.training.schedules import learning_rate, stage_at
+from atomsym.training.session import Session, StopRequest, mixed_seed
 from atomsym.training.validation import Validation, validate
 
-CONFIG_FILE = "config.yaml"
-LOG_FILE = "log.csv"
 STEP_LOG_FILE = "steps.csv"
 MODEL_FILE = "model.safetensors"
-
-StopRequest = Callable[[], str]
-"""Asked between steps: why the run should stop now, or an empty text."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +78,7 @@ class TrainingResult:
     model_file: Path | None
 
 
-class Trainer:
+class Trainer(Session[TrainingConfig]):
     """One session of a run: its models, optimizer, data and logs. Use ``train`` or ``resume``."""
 
     def __init__(
@@ -103,58 +94,35 @@ class Trainer:
     ) -> None:
         if not len(data.validation):
             raise ConfigError("there are no validation structures, so the best model could not be told")
-        self.config, self.data, self.folder = config, data, folder
-        self.observer, self.ranks, self.samples = observer, ranks, samples
+        self.data, self.samples, self.ranks = data, samples, ranks
         self.validation = Samples(data.validation, samples.cutoff, samples.dtype, samples.device)
-        self.progress = Progress() if checkpoint is None else checkpoint.progress
         self.potential = new_potential(config).to(samples.device).train()
         self.quantities = quantities_of(self.potential)
         if start is not None:
             self.potential.load_state_dict(start.state_dict())
-        self.average = MovingAverage(self.potential, config.ema)
-        self.optimizer = make_optimizer(self.potential, config.optimizer)
-        self.best: dict[str, Tensor] = {}
-        self._exported_epoch: int | None = None
-        self._check_data(samples)
-        if checkpoint is not None:
-            self._restore(checkpoint)
         self.batcher = EdgeBatcher(
             samples.n_edges(), structures=config.batch.structures, edges=config.batch.edges, seed=config.seed
         )
         self._weights = [w for w in self.potential.parameters() if w.requires_grad]
-        self._open_logs()
-        self._session_start = self._saved_at = time.monotonic()
-        self._seconds_before = self.progress.seconds
-        self._saved_step = self.progress.step
+        super().__init__(
+            POTENTIAL_RUN, config, folder, self.potential, samples.device, checkpoint, observer,
+            data=(_digest(samples, len(self.validation)), "structures"), columns=epoch_columns(self.quantities),
+            writes=ranks.writes,
+        )  # fmt: skip
+        self.step_log: CsvLog | None = None
+        if ranks.writes and config.output.step_log:
+            self.step_log = CsvLog(folder / STEP_LOG_FILE, STEP_COLUMNS, self.progress.step_log_bytes)
 
     def run(self, stop: StopRequest | None = None) -> TrainingResult:
         """Train until the run is complete or something asks to stop."""
-        self._stop = stop or (lambda: "")
-        devices = [self.samples.device.index or 0] if self.samples.device.type == "cuda" else []
-        reason = self.progress.finished
-        with torch.random.fork_rng(devices=devices):
-            while not reason and not self.progress.finished:
-                reason = self._epoch()
-        self.save()
-        self._close_logs()
-        return TrainingResult(
-            self.folder, bool(self.progress.finished), self.progress.finished or reason, self.config, self.progress,
-            self.folder / MODEL_FILE if self.best else None,
-        )  # fmt: skip
+        reason = self._train(stop)
+        file = self.folder / MODEL_FILE if self.best else None
+        return TrainingResult(self.folder, bool(self.progress.finished), reason, self.config, self.progress, file)
 
     def save(self) -> None:
         """Write a checkpoint, and the best model if it is a new one."""
-        self.progress.seconds = self._seconds()
-        if self.ranks.writes:
-            self._flush_logs()
-            parts = {
-                "model": self.potential.state_dict(), "average": self.average.model.state_dict(),
-                "best": self.best, "optimizer": optimizer_tensors(self.optimizer, self.potential),
-            }  # fmt: skip
-            write_checkpoint(self.folder, self.config, self.progress, parts, POTENTIAL_RUN)
-            if self.best and self._exported_epoch != self.progress.best_epoch:
-                self._export()
-        self._saved_at, self._saved_step = time.monotonic(), self.progress.step
+        self.progress.step_log_bytes = self.step_log.length if self.step_log is not None else 0
+        super().save()
 
     # The loop -------------------------------------------------------------------------------------------------------
 
@@ -184,12 +152,7 @@ class Trainer:
         terms, sums = self._accumulate_gradient(indices)
         norm = self._clip(indices)
         rate = learning_rate(stage, progress.epoch, (position + 1) / len(batches), progress.plateau_factor)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.average.update(self.potential, progress.step)
-        progress.step += 1
-        progress.position += 1
+        self._update(rate)
         total = float(sum(terms))
         progress.sums = tuple(a + b for a, b in zip(progress.sums, (1.0, total, *sums), strict=True))
         row: dict[str, Value] = {
@@ -238,13 +201,9 @@ class Trainer:
 
     def _finish_epoch(self, found: Validation) -> None:
         progress, config = self.progress, self.config
-        better = progress.best_loss is None or found.loss < progress.best_loss
+        better = self._keep_if_best(found.loss)
         if better:
-            progress.best_loss, progress.best_epoch, progress.stale_epochs = found.loss, progress.epoch + 1, 0
             progress.best_errors = found.table
-            self.best = {n: t.detach().clone() for n, t in self.average.model.state_dict().items()}
-        else:
-            progress.stale_epochs += 1
         self._update_plateau(found.loss)
         self._log_epoch(found, better)
         progress.epoch, progress.position, progress.sums = progress.epoch + 1, 0, (0.0,) * len(progress.sums)
@@ -276,43 +235,10 @@ class Trainer:
         progress.plateau_factor, progress.plateau_loss, progress.plateau_epochs = 1.0, None, 0
 
     def _reason_to_stop(self) -> str:
-        limit = self.config.max_minutes
-        late = bool(limit) and time.monotonic() - self._session_start > 60 * limit
-        reason = self._stop() or ("time limit" if late else "")
+        reason = super()._reason_to_stop()
         if self.ranks.any(bool(reason), self.samples.device):
             return reason or "another rank stopped"
         return ""
-
-    def _save_if_due(self) -> None:
-        every = self.config.output.checkpoint_steps
-        by_steps = every and self.progress.step - self._saved_step >= every
-        by_time = time.monotonic() - self._saved_at > 60 * self.config.output.checkpoint_minutes
-        if by_steps or by_time:
-            self.save()
-
-    # State ----------------------------------------------------------------------------------------------------------
-
-    def _restore(self, checkpoint: Checkpoint[TrainingConfig]) -> None:
-        self.potential.load_state_dict(checkpoint.part("model"))
-        self.average.model.load_state_dict(checkpoint.part("average"))
-        self.best = {name: tensor.to(self.samples.device) for name, tensor in checkpoint.part("best").items()}
-        restore_optimizer(self.optimizer, self.potential, checkpoint.part("optimizer"))
-        progress = self.progress
-        if progress.finished and progress.epoch < self.config.epochs:
-            progress.finished = ""  # more epochs were asked for
-
-    def _check_data(self, samples: Samples) -> None:
-        """Recognise the data of a run by the edges and labels of its structures."""
-        digest = hashlib.sha256(samples.n_edges().tobytes())
-        digest.update(repr([structure.energy for structure in samples.structures]).encode())
-        targets = [structure.target for structure in samples.structures]
-        if any(target is not None for target in targets):
-            digest.update(repr(targets).encode())
-        digest.update(repr([len(samples), len(self.validation)]).encode())
-        found = digest.hexdigest()[:16]
-        if self.progress.data_digest not in ("", found):
-            raise ConfigError("these are not the structures that the run began with; a run goes on with the same data")
-        self.progress.data_digest = found
 
     def _export(self) -> None:
         model = new_potential(self.config)
@@ -321,22 +247,6 @@ class Trainer:
             model, self.folder / MODEL_FILE, self.config, self.progress,
             description=self.data.description, sizes=(len(self.data.train), len(self.data.validation)),
         )  # fmt: skip
-        self._exported_epoch = self.progress.best_epoch
-
-    def _seconds(self) -> float:
-        return self._seconds_before + time.monotonic() - self._session_start
-
-    # Logs -----------------------------------------------------------------------------------------------------------
-
-    def _open_logs(self) -> None:
-        self.log: CsvLog | None = None
-        self.step_log: CsvLog | None = None
-        if not self.ranks.writes:
-            return
-        write_atomically(self.folder / CONFIG_FILE, config_to_yaml(self.config).encode())
-        self.log = CsvLog(self.folder / LOG_FILE, epoch_columns(self.quantities), self.progress.log_bytes)
-        if self.config.output.step_log:
-            self.step_log = CsvLog(self.folder / STEP_LOG_FILE, STEP_COLUMNS, self.progress.step_log_bytes)
 
     def _log_epoch(self, found: Validation, better: bool) -> None:
         progress = self.progress
@@ -358,15 +268,13 @@ class Trainer:
             self.log.write(row)
         self.observer.on_epoch(row)
 
-    def _flush_logs(self) -> None:
-        self.progress.log_bytes = self.log.length if self.log is not None else 0
-        self.progress.step_log_bytes = self.step_log.length if self.step_log is not None else 0
 
-    def _close_logs(self) -> None:
-        self.observer.close()
-
-
-def mixed_seed(*numbers: int) -> int:
-    """A seed from several numbers."""
-    digest = hashlib.sha256(repr(numbers).encode()).digest()
-    return int.from_bytes(digest[:7], "little")
+def _digest(samples: Samples, n_validation: int) -> str:
+    """Recognises the data of a run by the edges and labels of its structures."""
+    digest = hashlib.sha256(samples.n_edges().tobytes())
+    digest.update(repr([structure.energy for structure in samples.structures]).encode())
+    targets = [structure.target for structure in samples.structures]
+    if any(target is not None for target in targets):
+        digest.update(repr(targets).encode())
+    digest.update(repr([len(samples), n_validation]).encode())
+    return digest.hexdigest()[:16]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -12,7 +12,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from atomsym.artifacts import usable_device
-from atomsym.core import ConfigError
 from atomsym.core.elements import symbol_of
 from atomsym.core.precision import dtype_named
 from atomsym.datasets import check_dataset
@@ -29,19 +28,17 @@ from atomsym.training import (
     config_to_yaml,
     model_cutoff,
     new_potential,
-    read_checkpoint,
-    read_config,
     resolved_config,
     resume,
     train,
-    with_overrides,
 )
+from atomsym.training.checkpoints import POTENTIAL_RUN
 from atomsym.training.resolve import model_settings
 from atomsym.training.start import starting_potential
 from atomsym.workflows.datasets import show_report
 from atomsym.workflows.evaluate.table import error_table, result_as_data
 from atomsym.workflows.paths import make_folder
-from atomsym.workflows.run_folders import require_no_run, require_run_of
+from atomsym.workflows.run_folders import require_no_run
 from atomsym.workflows.stopping import exit_stopped, stoppable
 from atomsym.workflows.train import options
 from atomsym.workflows.train.data import load_data, with_reference_energies
@@ -69,7 +66,7 @@ def train_command(
     Examples: `atomsym train ethanol.yaml --set loss.forces=10 --set seed=1`, `atomsym train --resume
     atomsym-train-ethanol --set epochs=400`.
     """
-    config, folder, changes = _asked_for(config_file, overrides or [], output, resume_folder)
+    config, folder, changes = options.asked_for("train", POTENTIAL_RUN, config_file, overrides, output, resume_folder)
     if resume_folder is None and not dry_run:
         require_no_run(folder)
     start = None
@@ -99,23 +96,6 @@ def train_command(
         raise exit_stopped(console, f"Stopped ({result.reason})", go_on)
     if ranks.writes:
         _show_result(result, finish_run(result, data), console, as_json)
-
-
-def _asked_for(
-    config_file: Path | None, overrides: list[str], output: Path | None, resume_folder: Path | None
-) -> tuple[TrainingConfig, Path, dict[str, Any]]:
-    """The config, the folder, and for a run that goes on the entries that change."""
-    if resume_folder is None:
-        if config_file is None:
-            raise ConfigError("name a CONFIG.yaml to train with, or a folder to --resume")
-        config = read_config(config_file, overrides)
-        return config, output or Path(f"atomsym-train-{config.output.name}"), {}
-    if config_file is not None or output is not None:
-        raise ConfigError(
-            "--resume goes on with the config and in the folder of the run; leave out CONFIG and --output"
-        )
-    require_run_of("train", resume_folder)
-    return read_checkpoint(resume_folder).config, resume_folder, with_overrides({}, overrides)
 
 
 def _observer(console: Console, folder: Path, config: TrainingConfig, ranks: Ranks) -> Observer:

@@ -5,28 +5,23 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from atomsym.core import ConfigError
-from atomsym.training import with_overrides
-from atomsym.training.checkpoints import read_checkpoint_of
-from atomsym.training.config_files import read_config_of
 from atomsym.training.generators import (
     GENERATOR_RUN,
     RESUME_ENTRIES,
     GeneratorData,
-    GeneratorTrainingConfig,
     GeneratorTrainingResult,
     new_generator,
     resume_generator,
     train_generator,
 )
 from atomsym.workflows.paths import make_folder
-from atomsym.workflows.run_folders import require_no_run, require_run_of
+from atomsym.workflows.run_folders import require_no_run
 from atomsym.workflows.status_line import status_line
 from atomsym.workflows.stopping import exit_stopped, stoppable
 from atomsym.workflows.train import options
@@ -50,7 +45,9 @@ def train_generator_command(
 
     Example: `atomsym train-generator wyformer-mp20.yaml --set seed=1`.
     """
-    config, folder, changes = _asked_for(config_file, overrides or [], output, resume_folder)
+    config, folder, changes = options.asked_for(
+        "train-generator", GENERATOR_RUN, config_file, overrides, output, resume_folder
+    )
     if resume_folder is None:
         require_no_run(folder)
     new_generator(config)  # a wrong setting ends here, before any data are read
@@ -69,23 +66,6 @@ def train_generator_command(
     if not result.complete:
         raise exit_stopped(console, f"Stopped ({result.reason})", go_on)
     _show_result(result, finish_generator_run(result, data), console, as_json)
-
-
-def _asked_for(
-    config_file: Path | None, overrides: list[str], output: Path | None, resume_folder: Path | None
-) -> tuple[GeneratorTrainingConfig, Path, dict[str, Any]]:
-    """The config, the folder, and for a run that goes on the entries that change."""
-    if resume_folder is None:
-        if config_file is None:
-            raise ConfigError("name a CONFIG.yaml to train with, or a folder to --resume")
-        config = read_config_of(GeneratorTrainingConfig, config_file, overrides)
-        return config, output or Path(f"atomsym-train-{config.output.name}"), {}
-    if config_file is not None or output is not None:
-        raise ConfigError(
-            "--resume goes on with the config and in the folder of the run; leave out CONFIG and --output"
-        )
-    require_run_of("train-generator", resume_folder)
-    return read_checkpoint_of(GENERATOR_RUN, resume_folder).config, resume_folder, with_overrides({}, overrides)
 
 
 def _show_data(data: GeneratorData, console: Console) -> None:

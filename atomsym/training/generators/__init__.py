@@ -10,11 +10,11 @@ from atomsym.training.generators.config import (
 from atomsym.training.generators.likelihood import mean_loss
 from atomsym.training.generators.runs import (
     GENERATOR_RUN,
-    RESUME_ENTRIES,
     resume_generator,
     train_generator,
 )
 from atomsym.training.generators.trainer import GeneratorData, GeneratorTrainingResult
+from atomsym.training.session import RESUME_ENTRIES
 
 __all__ = [
     "GENERATOR_RUN",

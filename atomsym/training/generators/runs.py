@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,7 @@ from atomsym.training.generators.trainer import (
     GeneratorTrainingResult,
 )
 from atomsym.training.observers import Observer
-from atomsym.training.trainer import StopRequest
-
-RESUME_ENTRIES = ("epochs", "early_stop", "max_minutes", "device")
-"""Entries of the config that may change when a run goes on."""
+from atomsym.training.session import StopRequest, changed_config
 
 
 def train_generator(
@@ -77,10 +73,5 @@ def resume_generator(
         CalculationError: as ``train_generator``.
     """
     checkpoint = read_checkpoint_of(GENERATOR_RUN, folder)
-    wrong = set(changes or {}) - set(RESUME_ENTRIES)
-    if wrong:
-        raise ConfigError(
-            f"a run goes on as it began; only {', '.join(RESUME_ENTRIES)} may change, not {', '.join(sorted(wrong))}"
-        )
-    config = replace(checkpoint.config, **dict(changes or {}))
+    config = changed_config(checkpoint.config, changes)
     return GeneratorTrainer(config, data, folder, checkpoint, observer or Observer()).run(stop)
