@@ -49,10 +49,6 @@ class Candidates(NamedTuple):
             pool, groups, elements, positions, self.state.select(rows), self.logs[rows], self.log_likelihoods[rows]
         )
 
-    def drawn_again(self, rows: Rows, logs: NDArray[np.float64]) -> Candidates:
-        """Some of them, once or several times each, with these logarithms of their weights."""
-        return self.select(rows)._replace(logs=logs)
-
     def different(self) -> tuple[Rows, Rows]:
         """Rows of one of each of the different crystals, and which of them each one is; the order of orbits is none."""
         codes = np.sort(self.elements * len(LETTERS) + self.positions, axis=1)

@@ -79,15 +79,13 @@ def draw_crystals(
     going_on = Candidates.empty(pool, np.concatenate([each.groups for each in pools]), reach)
     finished: list[Candidates] = []
     while len(going_on.pool):
-        if weighed:
-            going_on = going_on.drawn_again(*weigh.go_on(going_on.pool, going_on.logs))
         states, member = going_on.different()
         ask = _Questions(network, going_on.tensors(states), guide)
         likelihoods = draw.prepared(ask.elements(), going_on.element_masks(states, reach))
         going_on.logs[:] += likelihoods.allowed[member]
         if weighed:
             rows, logs = weigh.go_on(going_on.pool, going_on.logs)
-            going_on, member = going_on.drawn_again(rows, logs), member[rows]
+            going_on, member = going_on.select(rows)._replace(logs=logs), member[rows]
         elements = draw(likelihoods, member, going_on)
         ended = going_on.select(elements == STOP)
         if len(ended.pool):
