@@ -84,7 +84,9 @@ def measure_guidance(
     for target in targets:
         generator.require_targets({name: target}, max(strengths))
     rows = []
-    for target, strength in [(None, 0.0), *((target, strength) for strength in strengths for target in targets)]:
+    aims: list[tuple[float | None, float]] = [(None, 0.0)]
+    aims += [(target, strength) for strength in strengths for target in targets]
+    for target, strength in aims:
         say(f"{name}: {'no target' if target is None else f'{target:g}, guidance {strength:g}'}")
         drawn = generator.sample(
             n,
