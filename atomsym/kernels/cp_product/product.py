@@ -34,7 +34,7 @@ def cp_product(first: Tensor, second: Tensor, product: CPProduct, *, backend: st
         first: x, shape (n, (degree_first + 1)², channels), float32 or float64.
         second: y, shape (n, (degree_second + 1)², channels or 1), same dtype.
         product: degrees and rank; see ``CPProduct`` for the formula.
-        backend: ``auto``, ``cpp`` or ``reference``.
+        backend: ``auto``, ``cpp``, ``triton`` or ``reference``.
 
     Returns:
         Shape (n, (degree_out + 1)², channels). Differentiable any number of times. Equivariant to ``fit_error``.
@@ -123,9 +123,9 @@ def reference_convolution(
     return c @ summed.index_add(0, topology.receiver, messages)
 
 
-def cpp_product(first: Tensor, second: Tensor, product: CPProduct) -> Tensor:
-    """Term by term in scratch memory."""
-    return pointwise_product("cpp", (first, second), f"cp_product {product.handle}")
+def compiled_product(backend: str, first: Tensor, second: Tensor, product: CPProduct) -> Tensor:
+    """Term by term, or coupling by coupling, for a block of channels at a time."""
+    return pointwise_product(backend, (first, second), f"cp_product {product.handle}")
 
 
 def compiled_convolution(
@@ -182,24 +182,28 @@ def _dims(handle: str) -> tuple[int, ...]:
 register_tables("cp_product", _product_tables, _dims)
 register_tables("cp_convolution", _convolution_tables, _dims)
 
-_PRODUCTS: dict[str, Callable[..., Tensor]] = {"reference": reference_product, "cpp": cpp_product}
+_PRODUCTS: dict[str, Callable[..., Tensor]] = {
+    "reference": reference_product,
+    "cpp": partial(compiled_product, "cpp"),
+    "triton": partial(compiled_product, "triton"),
+}
 _CONVOLUTIONS: dict[str, Callable[..., Tensor]] = {
     "reference": reference_convolution,
     "cpp": partial(compiled_convolution, "cpp"),
     "triton": partial(compiled_convolution, "triton"),
 }
 
-_CPU = frozenset({"cpu"})
-PRODUCT.register(Backend("reference", reference_product))
-PRODUCT.register(Backend("cpp", cpp_product, device_types=_CPU, priority=10, unavailable=cpu_reason))
-CONVOLUTION.register(Backend("reference", reference_convolution))
-CONVOLUTION.register(Backend("cpp", _CONVOLUTIONS["cpp"], device_types=_CPU, priority=10, unavailable=cpu_reason))
-CONVOLUTION.register(
-    Backend(
-        "triton",
-        _CONVOLUTIONS["triton"],
-        device_types=triton_device_types(),
-        priority=5,
-        unavailable=triton_reason,
+for _operation, _functions in ((PRODUCT, _PRODUCTS), (CONVOLUTION, _CONVOLUTIONS)):
+    _operation.register(Backend("reference", _functions["reference"]))
+    _operation.register(
+        Backend("cpp", _functions["cpp"], device_types=frozenset({"cpu"}), priority=10, unavailable=cpu_reason)
     )
-)
+    _operation.register(
+        Backend(
+            "triton",
+            _functions["triton"],
+            device_types=triton_device_types(),
+            priority=5,
+            unavailable=triton_reason,
+        )
+    )

@@ -1,4 +1,4 @@
-"""The C++ backend of the Gaunt product: values on the grid exist for a few channels of one row at a time."""
+"""The compiled backends of the Gaunt product: values on the grid exist for a few channels of one row at a time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from atomsym.kernels.pointwise import MOST_FACTORS, ProductTables, Sampling, poi
 from atomsym.symmetry import Irrep, Irreps
 
 
-def multiply(factors: Sequence[Tensor], product: GauntProduct) -> Tensor:
+def multiply(backend: str, factors: Sequence[Tensor], product: GauntProduct) -> Tensor:
     """See ``gaunt_product``; many factors are multiplied in turn, with all degrees of the products between."""
-    while len(factors) > MOST_FACTORS:
-        first, rest = product.factors[:MOST_FACTORS], product.factors[MOST_FACTORS:]
+    most = MOST_FACTORS[backend]
+    while len(factors) > most:
+        first, rest = product.factors[:most], product.factors[most:]
         between = _whole(first)
-        part = pointwise_product("cpp", factors[:MOST_FACTORS], f"gaunt_product {GauntProduct(first, between).handle}")
-        factors, product = (part, *factors[MOST_FACTORS:]), GauntProduct((between, *rest), product.irreps_out)
-    return pointwise_product("cpp", factors, f"gaunt_product {product.handle}")
+        part = pointwise_product(backend, factors[:most], f"gaunt_product {GauntProduct(first, between).handle}")
+        factors, product = (part, *factors[most:]), GauntProduct((between, *rest), product.irreps_out)
+    return pointwise_product(backend, factors, f"gaunt_product {product.handle}")
 
 
 def _whole(factors: Sequence[Irreps]) -> Irreps:

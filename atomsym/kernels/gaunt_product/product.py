@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from atomsym.kernels.gaunt_product import native
 from atomsym.kernels.gaunt_product.description import GauntProduct, from_grid, to_grid
 from atomsym.kernels.native import cpu_reason
 from atomsym.kernels.path_coefficients import path_coefficients
+from atomsym.kernels.triton_support import triton_device_types, triton_reason
 
 OPERATION = Operation("gaunt_product")
 
@@ -28,7 +30,7 @@ def gaunt_product(factors: Sequence[Tensor], product: GauntProduct, *, backend: 
         factors: one tensor a factor, shape (n, irreps.dim, channels), float32 or float64; n and channels may be 1 in
             some: they are shared then.
         product: what is coupled, and the signal.
-        backend: ``auto``, ``cpp`` or ``reference``.
+        backend: ``auto``, ``cpp``, ``triton`` or ``reference``.
 
     Returns:
         Shape (n, irreps_out.dim, channels). Differentiable in every factor any number of times.
@@ -101,9 +103,16 @@ def _select(backend: str, device_type: str, dtype: torch.dtype) -> str:
     return OPERATION.select(backend, device=torch.device(device_type), dtype=dtype).name
 
 
-_FUNCTIONS = {"reference": reference, "cpp": native.multiply}
+_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "reference": reference,
+    "cpp": partial(native.multiply, "cpp"),
+    "triton": partial(native.multiply, "triton"),
+}
 
 OPERATION.register(Backend("reference", reference))
 OPERATION.register(
-    Backend("cpp", native.multiply, device_types=frozenset({"cpu"}), priority=10, unavailable=cpu_reason)
+    Backend("cpp", _FUNCTIONS["cpp"], device_types=frozenset({"cpu"}), priority=10, unavailable=cpu_reason)
+)
+OPERATION.register(
+    Backend("triton", _FUNCTIONS["triton"], device_types=triton_device_types(), priority=5, unavailable=triton_reason)
 )

@@ -18,12 +18,12 @@ from atomsym.kernels.multilinear_form import MultilinearForm
 from atomsym.kernels.native import cpu_extension, n_threads
 from atomsym.kernels.pointwise.tables import product_tables, slot_dims
 
-MOST_FACTORS = 4
-"""Products of more factors are made of products of these."""
+MOST_FACTORS = {"cpp": 4, "triton": 2}
+"""By backend; products of more factors are made of products of these."""
 
 
 def pointwise_product(backend: str, factors: Sequence[Tensor], handle: str) -> Tensor:
-    """The result of factors of shape (n or 1, dim, channels or 1); there are at most ``MOST_FACTORS``."""
+    """The result of factors of shape (n or 1, dim, channels or 1); at most ``MOST_FACTORS`` of them."""
     n, channels = (_common([factor.shape[axis] for factor in factors]) for axis in (0, 2))
     full = [
         factor if factor.shape[0] == n and factor.shape[2] == channels else factor.expand(n, -1, channels)
@@ -105,11 +105,37 @@ def _gradients(*inputs: Any) -> tuple[Tensor, ...]:
     return results
 
 
+def _triton_forward(*inputs: Any) -> Tensor:
+    from atomsym.kernels.pointwise import triton_product
+
+    *factors, handle = inputs
+    out = factors[0].new_empty(_PRODUCTS[2].out_shape(factors, (), handle))
+    placed = [_rows_in_place(factor) for factor in merge_batch(factors)]
+    tensors, steps = [tensor for tensor, _ in placed], [step for _, step in placed]
+    triton_product.leave_out(2, tensors, steps, handle, out.flatten(0, -3))
+    return out
+
+
+def _triton_gradients(*inputs: Any) -> tuple[Tensor, ...]:
+    from atomsym.kernels.pointwise import triton_product
+
+    g, *factors, handle = inputs[:4]
+    results = tuple(g.new_empty(shape) for shape in _PRODUCTS[2].gradient_shapes(g, factors, inputs[4:]))
+    placed = [_rows_in_place(tensor) for tensor in merge_batch((*factors, g))]
+    tensors, steps = [tensor for tensor, _ in placed], [step for _, step in placed]
+    for slot, (need, result) in enumerate(zip(inputs[4:], results, strict=True)):
+        if need:
+            triton_product.leave_out(slot, tensors, steps, handle, result.flatten(0, -3))
+    return results
+
+
 def _form(n_factors: int) -> MultilinearForm:
     names = {f"factor{number}": 3 for number in range(n_factors)}
     form = MultilinearForm(f"pointwise_product{n_factors}", names, 3, _out_shape, on_edges=False)
     form.define("cpp", _forward, _gradients, ("CPU",))
+    if n_factors <= MOST_FACTORS["triton"]:
+        form.define("triton", _triton_forward, _triton_gradients, ("CPU", "CUDA"))
     return form
 
 
-_PRODUCTS = {n_factors: _form(n_factors) for n_factors in range(2, MOST_FACTORS + 1)}
+_PRODUCTS = {n_factors: _form(n_factors) for n_factors in range(2, MOST_FACTORS["cpp"] + 1)}

@@ -1,7 +1,7 @@
-"""Triton kernels of convolutions by rows. Import only where Triton is installed.
+"""Triton kernels of convolutions by rows and of products. Import only where Triton is installed.
 
-Rows of nodes and of edges were made before, by matrix products. No atomics: a program owns its result. Channels are the
-contiguous axis of every load.
+For convolutions, rows of nodes and of edges were made before, by matrix products. No atomics: a program owns its
+result. Channels are the contiguous axis of every load.
 """
 
 from __future__ import annotations
@@ -134,3 +134,31 @@ def edge_kernel(  # type: ignore[no-untyped-def]
         product = tl.load(u + place, mask=both, other=0.0) * tl.load(g + place, mask=both, other=0.0)
         total += tl.sum(product * tl.load(w_row + channel, mask=inside, other=0.0)[None, :], axis=1)
     tl.store(grad_rows + ((batch * edges + edge) * n_weights + k) * rows + row, total, mask=wanted)
+
+
+@triton.jit
+def product_kernel(  # type: ignore[no-untyped-def]
+    out,  # (rows, components, channels)
+    x,  # rows x_step apart, each (components, channels)
+    y,
+    start,  # couplings of component k are start[k] : start[k + 1]
+    first,
+    second,
+    coefficient,
+    components,
+    channels,
+    x_step,
+    y_step,
+    BLOCK: tl.constexpr,
+):
+    """out[row, k] = sum over the couplings of k of coefficient x[row, first] y[row, second]."""
+    row = tl.program_id(0).to(tl.int64)
+    k = tl.program_id(1)
+    channel = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
+    inside = channel < channels
+    total = tl.zeros((BLOCK,), dtype=out.dtype.element_ty)
+    for term in range(tl.load(start + k), tl.load(start + k + 1)):
+        a = tl.load(x + row * x_step + tl.load(first + term) * channels + channel, mask=inside, other=0.0)
+        b = tl.load(y + row * y_step + tl.load(second + term) * channels + channel, mask=inside, other=0.0)
+        total += tl.load(coefficient + term) * a * b
+    tl.store(out + (row * components + k) * channels + channel, total, mask=inside)

@@ -142,6 +142,10 @@ def test_cpp_agrees_with_the_reference_in_single_precision(name: str) -> None:
 
 
 TRITON = {
+    "gaunt": gaunt_case(GauntProduct((SH(1), SH(1)), SH(1))),
+    "gaunt of three": gaunt_case(GauntProduct((SH(1), pseudo(1), Irreps.parse("0e")), pseudo(1))),
+    "gaunt, vectors": gaunt_case(GauntProduct((SH(1), SH(2)), pseudo(1), "vector")),
+    "cp, shared channels": cp_case(CPProduct.of(1, 1, 1, precision="quadratic", mirror=False), wide=False),
     "gaunt convolution": gaunt_edges_case(SH(1), SH(1), SH(1)),
     "cp convolution": cp_edges_case(CPProduct.of(1, 2, 1)),
 }
@@ -158,16 +162,16 @@ def test_triton_agrees_with_the_reference_in_single_precision() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("name", [*CONVOLUTIONS, "gaunt, few degrees", "cp"])
 def test_triton_agrees_with_the_reference_in_larger_blocks(name: str) -> None:
-    assert_same(CONVOLUTIONS[name], "triton", n=3, e=4, c=3)
+    assert_same(CASES[name], "triton", n=3, e=4, c=3)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("name", CASES)
 def test_triton_on_a_gpu_agrees_with_the_reference(name: str) -> None:
-    case, device = CONVOLUTIONS[name], torch.device("cuda")
+    case, device = CASES[name], torch.device("cuda")
     wiring = random_topology(40, 600, generator(1))
     topology = EdgeTopology(**{field.name: getattr(wiring, field.name).to(device) for field in fields(wiring)})
     operands = [operand.to(device) for operand in case.operands(n=40, e=600, c=100)]
