@@ -86,12 +86,12 @@ def measure_guidance(
     rows = []
     aims: list[tuple[float | None, float]] = [(None, 0.0)]
     aims += [(target, strength) for strength in strengths for target in targets]
-    for target, strength in aims:
-        say(f"{name}: {'no target' if target is None else f'{target:g}, guidance {strength:g}'}")
+    for aim, strength in aims:
+        say(f"{name}: {'no target' if aim is None else f'{aim:g}, guidance {strength:g}'}")
         drawn = generator.sample(
             n,
             generator=torch.Generator().manual_seed(seed),
-            targets={} if target is None else {name: target},
+            targets={} if aim is None else {name: aim},
             guidance=strength,
         )
         structures = [each.protostructure for each in drawn]
@@ -100,13 +100,13 @@ def measure_guidance(
         rows.append(
             GuidanceRow(
                 name,
-                target,
+                aim,
                 strength,
                 len(values),
                 float(values.mean()),
                 float(values.std()),
                 (quartiles[0], quartiles[1], quartiles[2]),
-                0.0 if target is None else float((np.abs(values - target) <= error).mean()),
+                0.0 if aim is None else float((np.abs(values - aim) <= error).mean()),
                 len(set(structures)) / len(structures),
             )
         )

@@ -97,7 +97,8 @@ def draw_crystals(
         if len(rows):
             positions = _positions(going_on, elements, (states, member[rows]), ask, draw, reach)
             going_on = going_on.with_orbits(elements, positions, reach)
-    return _chosen(finished, weigh if weighed else None)
+    pool, logs = (np.concatenate(each) for each in zip(*((own.pool, own.logs) for own in finished), strict=True))
+    return _crystals(finished, weigh.chosen(pool, logs) if weighed else weigh.all_of(pool))
 
 
 def _positions(
@@ -157,10 +158,8 @@ def _first(member: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     return found
 
 
-def _chosen(finished: list[Candidates], weigh: Weights | None) -> list[GeneratedProtostructure]:
-    """What is wanted of the finished candidates; without weights all, in the order of their pools."""
-    pool, logs = (np.concatenate(each) for each in zip(*((own.pool, own.logs) for own in finished), strict=True))
-    order = np.argsort(pool, kind="stable") if weigh is None else weigh.chosen(pool, logs)
+def _crystals(finished: list[Candidates], order: NDArray[np.int64]) -> list[GeneratedProtostructure]:
+    """Some of the finished candidates."""
     rows = [
         (group, numbers, places, log)
         for own in finished

@@ -87,6 +87,12 @@ class Weights:
             found.append(own[drawn[order]])
         return np.concatenate(found)
 
+    def all_of(self, pool: NDArray[np.int64]) -> NDArray[np.int64]:
+        """All finished candidates, those of each pool in random order: they finish by size, and who takes the first of
+        them must not take the small ones."""
+        order = torch.randperm(len(pool), generator=self._generator).numpy()
+        return np.asarray(order[np.argsort(pool[order], kind="stable")])
+
     def _systematic(self, weights: NDArray[np.float64], n: int) -> NDArray[np.int64]:
         """n draws by the weights, each with its expected number rounded up or down; increasing."""
         sums = np.cumsum(weights)
