@@ -153,9 +153,11 @@ Address make_plan(const SamplingTable &in, const SamplingTable &out, const Sampl
     }
     const std::int64_t n_weights = std::int64_t(widths.size()), most = std::max<std::int64_t>(plan->rows, n_weights);
     for (int r = 0; r < int(most); ++r) plan->every_row.push_back(r);
-    const std::int64_t vectors = widest_block<T>(plan->rows);
-    plan->by_components = products_of(plan->edge_map) * vectors <=
-                          plan->rows * (2 * n_weights * vectors + plan->edge_dim);
+    // About the time of an edge and vector of channels: what goes by components is stored in between, which costs half
+    // as much again as its products.
+    const double vectors = widest_block<T>(plan->rows), rows = plan->rows, dim = plan->edge_dim;
+    const double components = 1.5 * (double(products_of(plan->edge_map)) + rows + 2 * dim);
+    plan->by_components = components <= rows * (2.5 * double(n_weights) + dim / vectors);
     plans.push_back(std::move(plan));
     return reinterpret_cast<Address>(plans.back().get());
 }

@@ -50,32 +50,45 @@ template <class T> inline std::size_t z_size(const PointwiseConvolution<T> &plan
     return std::size_t(edges_of_block(plan)) * plan.groups.size() * std::size_t(plan.padded) + 1;
 }
 
-// sum[r] += sum over edges of values[r] f[r] with the filter f[r] = sum_k z[k, r] w[k]; K: the number of weights where
-// it is known, 0 where not. The sums of R rows stay in registers over all edges.
+// K weights of an edge for V vectors of channels, in registers.
+template <class T, int V, int K, class Access> struct EdgeWeights {
+    Vec<T> kept[K][V];
+    EdgeWeights(const T *row, std::int64_t stride, Access access) {
+#pragma GCC unroll 4
+        for (int k = 0; k < K; ++k)
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) kept[k][v] = access.get(row + k * stride + v * lanes<T>);
+    }
+};
+
+// Rows of a tile: their sums stay in registers beside the weights and a row of the filter where the number of weights K
+// is known, their filters where it is not (K = 0).
+template <int V, int K> constexpr int filter_tile_rows() {
+    return K > 0 ? std::min((vector_registers - 3) / V - K - 1, row_tile) : row_tile;
+}
+
+// sum[r] += sum over edges of values[r] f[r] with the filter f[r] = sum_k z[k, r] w[k], for R rows and K weights.
 template <class T, int V, int R, int K, class Access>
-inline void filter_tile(const EdgeBlock<T> &edges, int first, int n_weights, int padded, std::int64_t stride, T *sum,
-                        Access access) {
+inline void filter_tile(const EdgeBlock<T> &edges, int first, int padded, std::int64_t stride, T *sum, Access access) {
     constexpr int L = lanes<T>, W = V * L;
-    if constexpr (K > 0) n_weights = K;
     Vec<T> total[R][V];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) total[r][v] = load(sum + (first + r) * W + v * L);
     for (int e = 0; e < edges.n; ++e) {
-        const T *const z = edges.z + std::int64_t(e) * n_weights * padded + first;
-        const T *const w = edges.weights[e], *const values = edges.values[e] + first * W;
+        const T *const z = edges.z + std::int64_t(e) * K * padded + first;
+        const T *const values = edges.values[e] + first * W;
+        const EdgeWeights<T, V, K, Access> w(edges.weights[e], stride, access);
 #pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) {
-            Vec<T> f[V];
+        for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-            for (int v = 0; v < V; ++v) f[v] = z[r] * access.get(w + v * L);
-            for (int k = 1; k < n_weights; ++k)
+            for (int v = 0; v < V; ++v) {
+                Vec<T> f = z[r] * w.kept[0][v];
 #pragma GCC unroll 4
-                for (int v = 0; v < V; ++v) f[v] += z[k * padded + r] * access.get(w + k * stride + v * L);
-#pragma GCC unroll 4
-            for (int v = 0; v < V; ++v) total[r][v] += f[v] * load(values + r * W + v * L);
-        }
+                for (int k = 1; k < K; ++k) f += z[k * padded + r] * w.kept[k][v];
+                total[r][v] += f * load(values + r * W + v * L);
+            }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
@@ -83,15 +96,48 @@ inline void filter_tile(const EdgeBlock<T> &edges, int first, int n_weights, int
         for (int v = 0; v < V; ++v) store(sum + (first + r) * W + v * L, total[r][v]);
 }
 
+// The same for any number of weights.
+template <class T, int V, int R, class Access>
+inline void filter_tile(const EdgeBlock<T> &edges, int first, int n_weights, int padded, std::int64_t stride, T *sum,
+                        Access access) {
+    constexpr int L = lanes<T>, W = V * L;
+    sum += first * W;
+    for (int e = 0; e < edges.n; ++e) {
+        const T *z = edges.z + std::int64_t(e) * n_weights * padded + first, *w = edges.weights[e];
+        const T *const values = edges.values[e] + first * W;
+        Vec<T> f[R][V] = {};
+        for (int k = 0; k < n_weights; ++k, z += padded, w += stride) {
+            Vec<T> weight[V];
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) weight[v] = access.get(w + v * L);
+#pragma GCC unroll 8
+            for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+                for (int v = 0; v < V; ++v) f[r][v] += z[r] * weight[v];
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) {
+                const int place = r * W + v * L;
+                store(sum + place, load(sum + place) + f[r][v] * load(values + place));
+            }
+    }
+}
+
 template <class T, int V, int K, class Access>
 inline void filter_rows(const PointwiseConvolution<T> &plan, const EdgeBlock<T> &edges, std::int64_t stride, T *sum,
                         Access access) {
-    const int n_weights = int(plan.groups.size());
+    constexpr int most = filter_tile_rows<V, K>();
     int first = 0;
-    for (int tiles = (plan.rows + row_tile - 1) / row_tile; tiles > 0; --tiles) {
+    for (int tiles = (plan.rows + most - 1) / most; tiles > 0; --tiles) {
         const int rows = (plan.rows - first + tiles - 1) / tiles;
         const auto run = [&](auto count) {
-            filter_tile<T, V, decltype(count)::value, K>(edges, first, n_weights, plan.padded, stride, sum, access);
+            constexpr int R = decltype(count)::value;
+            if constexpr (K == 0)
+                filter_tile<T, V, R>(edges, first, int(plan.groups.size()), plan.padded, stride, sum, access);
+            else if constexpr (R <= most)
+                filter_tile<T, V, R, K>(edges, first, plan.padded, stride, sum, access);
         };
         switch (rows) {
         case 1: run(std::integral_constant<int, 1>{}); break;
@@ -109,8 +155,11 @@ template <class T, int V, class Access>
 inline void add_filtered(const PointwiseConvolution<T> &plan, const EdgeBlock<T> &edges, std::int64_t stride, T *sum,
                          Access access) {
     if constexpr (V == row_vectors) {
-        if (plan.groups.size() == 1) return filter_rows<T, V, 1>(plan, edges, stride, sum, access);
-        if (plan.groups.size() == 2) return filter_rows<T, V, 2>(plan, edges, stride, sum, access);
+        const auto n_weights = plan.groups.size();
+        if (n_weights == 1) return filter_rows<T, V, 1>(plan, edges, stride, sum, access);
+        if (n_weights == 2) return filter_rows<T, V, 2>(plan, edges, stride, sum, access);
+        if (n_weights == 3) return filter_rows<T, V, 3>(plan, edges, stride, sum, access);
+        if (n_weights == 4) return filter_rows<T, V, 4>(plan, edges, stride, sum, access);
     }
     if (!plan.groups.empty()) filter_rows<T, V, 0>(plan, edges, stride, sum, access);
 }
@@ -162,7 +211,7 @@ template <class T> struct EdgeScratch {
     Scratch<T> middle, products, components;
     EdgeScratch(const PointwiseConvolution<T> &plan, std::int64_t block)
         : middle(std::size_t(std::max({plan.in.middle, plan.out.middle, plan.edge_map.middle}) * block + 1)),
-          products(std::size_t(plan.rows * std::max<std::int64_t>(block, 2 * lanes<T>) + 1)),
+          products(std::size_t(plan.rows * std::max<std::int64_t>(block, 3 * lanes<T>) + 1)),
           components(std::size_t(plan.edge_dim * block + 1)) {}
 };
 
@@ -205,24 +254,24 @@ inline void moments(const PointwiseConvolution<T> &plan, const OnEdge<T> &on, in
                     Access access) {
     constexpr int L = lanes<T>, W = V * L;
     const T *const z = on.z + k * plan.padded;
+    const EdgeWeights<T, V, K, Access> w(on.weights + k * on.stride, on.stride, access);
     Vec<T> sum[K][V] = {};
     for (int r = 0; r < plan.rows; ++r) {
         Vec<T> p[V];
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) p[v] = load(u + r * W + v * L) * load(g + r * W + v * L);
-#pragma GCC unroll 2
-        for (int i = 0; i < K; ++i) {
-            const T *const w = on.weights + (k + i) * on.stride;
-            Vec<T> moment = p[0] * access.get(w);
 #pragma GCC unroll 4
-            for (int v = 1; v < V; ++v) moment += p[v] * access.get(w + v * L);
+        for (int i = 0; i < K; ++i) {
+            Vec<T> moment = p[0] * w.kept[i][0];
+#pragma GCC unroll 4
+            for (int v = 1; v < V; ++v) moment += p[v] * w.kept[i][v];
             store(q + (std::int64_t(i) * plan.rows + r) * L, moment);
 #pragma GCC unroll 4
             for (int v = 0; v < V; ++v) sum[i][v] += z[i * plan.padded + r] * p[v];
         }
     }
     if (!on.grad_weight) return;
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int i = 0; i < K; ++i)
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) access.put(on.grad_weight + (k + i) * on.stride + v * L, sum[i][v]);
@@ -234,14 +283,17 @@ inline void edge_gradients_by_rows(const PointwiseConvolution<T> &plan, const On
     constexpr int L = lanes<T>;
     T *const q = scratch.products.get(), *const sums = scratch.components.get();
     const int n_weights = int(plan.groups.size());
-    for (int k = 0; k < n_weights; k += 2) {
-        const bool two = k + 1 < n_weights;
-        if (two)
+    for (int k = 0, width; k < n_weights; k += width) {
+        const int left = n_weights - k;
+        width = left == 3 ? 3 : std::min(left, 2);
+        if (width == 3)
+            moments<T, V, 3>(plan, on, k, u, g, q, access);
+        else if (width == 2)
             moments<T, V, 2>(plan, on, k, u, g, q, access);
         else
             moments<T, V, 1>(plan, on, k, u, g, q, access);
         if (!on.grad_edge) continue;
-        for (int i = 0; i < 1 + two; ++i) {
+        for (int i = 0; i < width; ++i) {
             const std::vector<int> &group = plan.groups[std::size_t(k + i)];
             if (group.empty()) continue;
             map_rows<T, 1>(plan.edge.data() + std::int64_t(group[0]) * plan.padded, 1, plan.padded,

@@ -108,7 +108,10 @@ PRODUCTS = {
     "cp, rough": cp_case(ROUGH),
     "cp, shared channels": cp_case(ROUGH, wide=False),
 }
-CASES = PRODUCTS | CONVOLUTIONS
+HIGH = {"gaunt convolution of high degrees": gaunt_edges_case(SH(2), SH(6), SH(6))}
+"""Gradients of edges by components."""
+
+CASES = PRODUCTS | CONVOLUTIONS | HIGH
 
 
 def derivatives(call: Call, operands: Sequence[Tensor]) -> list[Tensor]:
