@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from atomsym.artifacts import load_model
 from atomsym.calculators.ase import AtomsymCalculator, to_graph
 from atomsym.heads import HessianHeadConfig, HessianPotential
+from atomsym.inference import HessianEngine
 from atomsym.models import MACE, MACEConfig
 from atomsym.workflows.benchmarks.own_process import answer_case, peak_megabytes
 from atomsym.workflows.benchmarks.potential_case import own_model, settings
@@ -67,7 +69,7 @@ def ways(case: dict[str, Any]) -> dict[str, Way]:
     predicting = AtomsymCalculator(headed, dtype=case["dtype"])
     found: dict[str, Way] = {
         "predicted": lambda atoms: predicting.get_hessian(atoms, method="predicted"),  # asked so, without an energy
-        BATCHED: lambda atoms: _batched(predicting, atoms),
+        BATCHED: _batched(headed),
         "finite-difference": lambda atoms: exact.get_hessian(atoms, method="finite-difference"),
         "vmap": lambda atoms: exact.get_hessian(atoms, method="vmap"),
         "rows": lambda atoms: exact.get_hessian(atoms, method="rows"),
@@ -77,12 +79,10 @@ def ways(case: dict[str, Any]) -> dict[str, Way]:
     return {name: found[name] for name in case["ways"]}
 
 
-def _batched(calculator: AtomsymCalculator, atoms: Atoms) -> FloatArray:
-    """The Hessian of one of several copies whose Hessians are predicted together."""
-    potential = cast(HessianPotential, calculator.potential)
-    dtype = next(potential.parameters()).dtype
-    found: FloatArray = potential.hessians(to_graph([atoms] * BATCH, dtype))[0].double().numpy()
-    return found
+def _batched(potential: HessianPotential) -> Way:
+    """Maker of the Hessian of one of several copies whose Hessians are predicted together, by an engine of its own."""
+    predictor = cast(HessianEngine, HessianEngine.of(copy.deepcopy(potential).double()))
+    return lambda atoms: predictor.hessians(to_graph([atoms] * BATCH, torch.float64))[0].numpy()
 
 
 def _mace_ways(module: torch.nn.Module, dtype: str) -> dict[str, Way]:
