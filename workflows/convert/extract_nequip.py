@@ -124,7 +124,9 @@ def _readout(part: Any, description: Plain, arrays: Arrays) -> None:
 
 
 def _repulsion(part: Any, description: Plain, arrays: Arrays) -> None:
-    description["repulsion"] = {"power": float(part.cutoff.p), "prefactor": float(part._qqr2exesquare)}
+    cutoff = getattr(part, "cutoff", None)  # older versions take that of the radial basis
+    power = description["envelope_power"] if cutoff is None else float(cutoff.p)
+    description["repulsion"] = {"power": power, "prefactor": float(part._qqr2exesquare)}
     arrays["nuclear_charges"] = _array(part.atomic_numbers).ravel()
 
 
@@ -150,7 +152,7 @@ def _layer(part: Any, description: Plain, arrays: Arrays) -> None:
     about["functions"] = _functions(gate.act_scalars, scalars, scalars)
     factors = gate.mul(torch.ones(1, gated.dim, dtype=torch.float64), torch.ones(1, gates.dim, dtype=torch.float64))
     about["gates"] = _functions(gate.act_gates, gates, gated, _array(factors)[0])
-    arrays[f"{name}.neighbors"] = _array(conv.avg_num_neighbors_norm.norm_const).ravel() ** -2.0
+    arrays[f"{name}.neighbors"] = _neighbors(conv)
     for (_, _, irrep), matrix in _maps(lambda x: (conv.linear_1(x),), product.irreps_in1, [product.irreps_in1]).items():
         _append(arrays, f"{name}.up.{irrep}", matrix)
     about["radial"] = _network(conv.edge_mlp, f"{name}.radial", arrays)
@@ -169,6 +171,14 @@ def _layer(part: Any, description: Plain, arrays: Arrays) -> None:
             if slot != _first(product.irreps_in1, irrep):
                 raise ValueError(f"{name}: features with the irrep {irrep} twice")
             _store(arrays, f"{name}.skip", output, irrep, matrix[None], gated)
+
+
+def _neighbors(conv: Any) -> np.ndarray:
+    """Average number of neighbors, or one a type; older versions keep a factor, which may be None."""
+    norm = getattr(conv, "avg_num_neighbors_norm", None)
+    if norm is not None:
+        return _array(norm.norm_const).ravel() ** -2.0
+    return np.array([float(conv.scatter_norm_factor or 1.0) ** -2.0])
 
 
 def _first(irreps: Any, irrep: str) -> int:

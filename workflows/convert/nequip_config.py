@@ -174,13 +174,13 @@ def _require_parts(foreign: ForeignNequIP) -> None:
     unknown = [kind for kind in kinds if kind not in known]
     if unknown:
         raise _unsupported(f"the part {unknown[0]}", f"only {', '.join(known)} are known")
-    expected = [*_EMBEDDING]
-    expected += [_FACTOR] if _FACTOR in kinds else []
-    expected += [_LAYER] * max(kinds.count(_LAYER), 1) + [*_READOUT]
-    expected += [_REPULSION] if _REPULSION in kinds else []
-    expected += _END
-    if kinds != expected:
-        raise _unsupported(f"the parts {', '.join(kinds)}", f"they must be {', '.join(expected)}, in this order")
+    start = [*_EMBEDDING, *([_FACTOR] if _FACTOR in kinds else [])]  # in an order that differs between versions
+    expected = [_LAYER] * max(kinds.count(_LAYER), 1) + [*_READOUT]
+    expected += [*([_REPULSION] if _REPULSION in kinds else []), *_END]
+    if sorted(kinds[: len(start)]) != sorted(start) or kinds[len(start) :] != expected:
+        raise _unsupported(
+            f"the parts {', '.join(kinds)}", f"they must be {', '.join(start)}, and then {', '.join(expected)}"
+        )
     if about["class"] != "ForceStressOutput":
         raise _unsupported(f"the output {about['class']}", "only energies with their derivatives are")
     if about["sum"] != ["sum", 1.0]:
