@@ -131,6 +131,12 @@ def usable_device(device: torch.device | str) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        torch.device(device)
+    except RuntimeError as error:  # torch names a score of devices that this package has never seen
+        raise InputError(
+            f"the device {device!r} cannot be used here: there is no such device. Pass 'cpu', 'cuda' or 'auto'"
+        ) from error
+    try:
         return torch.empty(0, device=device).device  # with its number, as tensors state it
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = (str(error).splitlines() or [""])[0]

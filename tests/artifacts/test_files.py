@@ -184,6 +184,8 @@ def test_a_device_that_is_not_there_is_an_input_error(model_file: Path) -> None:
     for device in ("gpu", "cuda:99", "cpu:0:0"):
         with pytest.raises(InputError, match="cannot be used here"):
             load_model(model_file, device=device)
+    with pytest.raises(InputError, match=r"'gpu' cannot be used here: there is no such device\. Pass 'cpu', 'cuda'"):
+        load_model(model_file, device="gpu")
     assert load_model(model_file, device="auto").epsilon.dtype == torch.float64
 
 

@@ -486,6 +486,54 @@ def test_guidance_by_a_property() -> None:
     assert part_of_salt(targets={"band_gap": 8.0}, guidance=2.0) > 0.9
 
 
+def test_guidance_by_one_or_both_of_two_properties(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four crystals, a metal and an oxide at each of two band gaps and energies: one property leaves the other open."""
+    world = [Protostructure(225, ((z, "a"), *rest)) for rest in ((), ((8, "b"),)) for z in (12, 29)]
+    names = ("gap", "energy")
+    values = [{"gap": 4.0 * (k > 1), "energy": -1.0 - k % 2} for k in range(4)]
+    assert [tuple(each.values()) for each in values] == [(0, -1), (0, -2), (4, -1), (4, -2)]
+    generator = model(properties=names, property_dropout=0.2, single_property_dropout=0.25).float().train()
+    random, crystals = torch.Generator().manual_seed(0), batch_of(world * 16, values * 16, names)
+    generator.learn_statistics(crystals)
+    optimizer = torch.optim.Adam(generator.parameters(), 4e-3)
+    for _ in range(250):
+        optimizer.zero_grad()
+        generator.loss(crystals, random).mean().backward()
+        optimizer.step()
+    generator.eval()
+    given: list[torch.Tensor] = []
+    encode = generator.network.encode
+
+    def watched(*arguments: torch.Tensor) -> Known:
+        given.append(arguments[3])
+        return encode(*arguments)
+
+    monkeypatch.setattr(generator.network, "encode", watched)
+
+    def parts(**targets: float) -> list[float]:
+        given.clear()
+        drawn = generator.sample(200, generator=torch.Generator().manual_seed(1), targets=targets)
+        kinds = Counter(each.protostructure for each in drawn)
+        return [kinds[each] / 200 for each in world]
+
+    assert min(parts()) > 0.1
+    assert all(each.isnan().all() for each in given)
+    gap_alone = parts(gap=4.0)
+    assert all(each[:, 1].isnan().all() and not each[:, 0].isnan().any() for each in given)
+    assert sum(gap_alone[2:]) > 0.9
+    assert min(gap_alone[2:]) > 0.25, "the energy is left open"
+    energy_alone = parts(energy=-2.0)
+    assert all(each[:, 0].isnan().all() and not each[:, 1].isnan().any() for each in given)
+    assert energy_alone[1] + energy_alone[3] > 0.9
+    assert min(energy_alone[1], energy_alone[3]) > 0.25, "the gap is left open"
+    for index, each in enumerate(values):
+        assert parts(**each)[index] > 0.85
+        assert not any(row.isnan().any() for row in given)
+    for wrong in ({"gaps": 1.0}, {"gap": 1.0, "density": 2.0}):
+        with pytest.raises(ConfigError, match=r"is not a property .* known: gap, energy"):
+            parts(**wrong)
+
+
 def test_a_hidden_property_leaves_no_trace() -> None:
     generator = model(properties=("band_gap",))
     batch = batch_of(CRYSTALS, [{"band_gap": 1.0}] * 4, ("band_gap",))

@@ -21,7 +21,7 @@ from atomsym.workflows.evaluate_crystals import options
 from atomsym.workflows.evaluate_crystals.describe import CrystalSet, describe
 from atomsym.workflows.evaluate_crystals.evaluation import Evaluation, evaluate
 from atomsym.workflows.evaluate_crystals.hull import Hull, read_hull
-from atomsym.workflows.evaluate_crystals.read import read_generated
+from atomsym.workflows.evaluate_crystals.read import read_generated, require_source
 from atomsym.workflows.evaluate_crystals.report import (
     crystals_as_csv,
     notes,
@@ -73,6 +73,8 @@ def evaluate_crystals_command(
         raise ConfigError("give either --hull or --hull-distance")
     if energy and not hull:
         raise ConfigError("--energy names energies for --hull; give --hull as well")
+    for source in (generated, reference, *(known or ())):
+        require_source(source)
     balanced = smact_rule() if smact else is_charge_balanced
     structure_matcher(ltol, stol, angle_tol)  # tells before the work if pymatgen is missing
     embedding = shipped_embedding()

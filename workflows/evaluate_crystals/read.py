@@ -41,19 +41,29 @@ def read_generated(source: str) -> list[CrystalRecord]:
     Raises:
         DataError: if there is no such source, nothing in it can be read or it is empty.
     """
+    require_source(source)
     path = Path(source)
-    if source in KNOWN_CRYSTALS and not path.exists():
+    if not path.exists():
         return read_crystals(source)
     if path.is_dir():
         records = list(_of_folder(path))
-    elif path.is_file():
+    else:
         table = path.name.endswith((".csv", ".csv.gz"))
         records = list(_of_table(path) if table else _of_structure_file(path))
-    else:
-        raise DataError(f"{source} is neither a file, a folder nor a known set; known are {', '.join(KNOWN_CRYSTALS)}")
     if not any(len(record.numbers) for record in records):
         raise DataError(f"{source}: no crystal can be read from it")
     return records
+
+
+def require_source(source: str) -> None:
+    """Check that there is such a source of crystals, before any is read.
+
+    Raises:
+        DataError: if it is neither a file, a folder nor one of ``KNOWN_CRYSTALS``.
+    """
+    path = Path(source)
+    if not (path.is_dir() or path.is_file() or (source in KNOWN_CRYSTALS and not path.exists())):
+        raise DataError(f"{source} is neither a file, a folder nor a known set; known are {', '.join(KNOWN_CRYSTALS)}")
 
 
 def unreadable(identifier: str) -> CrystalRecord:

@@ -145,9 +145,10 @@ def parse_groups(text: str) -> tuple[int, ...]:
         first, dash, last = part.partition("-")
         if not first.isdigit() or (dash and not last.isdigit()):
             raise ConfigError(f"space groups are numbers such as 136,62 or 195-230; found '{text}'")
-        found += range(int(first), int(last if dash else first) + 1)
-    if not found:
-        raise ConfigError(f"'{text}' names no space group")
+        begin, end = int(first), int(last if dash else first)
+        if end < begin:
+            raise ConfigError(f"a range of space groups goes up, such as {end}-{begin}; found '{part}'")
+        found += range(begin, end + 1)
     return tuple(dict.fromkeys(found))
 
 

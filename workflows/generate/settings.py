@@ -13,7 +13,7 @@ from atomsym.generators.conditions import MAX_ATOMS, Conditions
 from atomsym.symmetry.wyckoff.table import N_GROUPS
 from atomsym.workflows.formula import parse_formula
 from atomsym.workflows.generate.prototypes import AFLOW
-from atomsym.workflows.run_settings import read_settings, require_positive, settings_to_json
+from atomsym.workflows.run_settings import read_settings, require_dtype, require_positive, settings_to_json
 
 MAX_CRYSTALS = 100_000
 
@@ -85,6 +85,7 @@ class GenerateSettings:
         for name, most in (("n", MAX_CRYSTALS), ("max_atoms", MAX_ATOMS), ("realisations", 100), ("max_steps", 10_000)):
             if not 1 <= getattr(self, name) <= most:
                 raise ConfigError(f"{name} must be 1 to {most}; found {getattr(self, name)}")
+        require_dtype(self.dtype)
         if self.seed < 0:
             raise ConfigError(f"seed must be 0 or more; found {self.seed}")
         for group in self.space_groups:

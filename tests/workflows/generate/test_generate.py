@@ -140,6 +140,9 @@ def test_the_command_writes_what_it_says(generator_file: Path, tmp_path: Path) -
     [
         (["--space-group", "231"], "no space group 231"),
         (["--space-group", "a"], "space groups are numbers"),
+        (["--space-group", "62,196-194"], "a range of space groups goes up, such as 194-196; found '196-194'"),
+        (["--dtype", "float16"], "float16"),
+        (["--device", "gpu"], "'gpu' cannot be used here: there is no such device"),
         (["-n", "0"], "n must be 1 to"),
         (["--elements", ","], "--elements names no element"),
         (["--elements", "Xx"], "'Xx' is not a chemical element"),
