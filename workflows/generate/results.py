@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -126,9 +127,6 @@ def _write_table(path: Path, columns: Sequence[Column], values: Sequence[dict[st
 
 def _write_structures(folder: Path, atoms: Sequence[Atoms], values: Sequence[dict[str, Value]]) -> None:
     """All in one extended XYZ file, and a CIF file for each with its symmetry."""
-    from pymatgen.io.ase import AseAtomsAdaptor
-    from pymatgen.io.cif import CifWriter
-
     make_folder(folder / "cif")
     stream = io.StringIO()
     for each, row in zip(atoms, values, strict=False):
@@ -138,10 +136,19 @@ def _write_structures(folder: Path, atoms: Sequence[Atoms], values: Sequence[dic
         if row["energy"] is not None:
             labelled.calc = SinglePointCalculator(labelled, energy=float(row["energy"]) * len(labelled))
         ase.io.write(stream, labelled, format="extxyz")
-        text = str(CifWriter(AseAtomsAdaptor.get_structure(each), symprec=0.01))
         name = f"{row['rank']:04d}-{row['formula']}-{row['number']}.cif"
-        write_atomically(folder / "cif" / name, text.encode())
+        write_atomically(folder / "cif" / name, cif_of(each).encode())
     write_atomically(folder / "crystals.extxyz", stream.getvalue().encode())
+
+
+def cif_of(atoms: Atoms) -> str:
+    """The text of a CIF file with the symmetry of the crystal."""
+    from pymatgen.io.ase import AseAtomsAdaptor
+    from pymatgen.io.cif import CifWriter
+
+    with warnings.catch_warnings():  # noble gases have none, and it matters for the order of the atoms only
+        warnings.filterwarnings("ignore", message="No Pauling electronegativity")
+        return str(CifWriter(AseAtomsAdaptor.get_structure(atoms), symprec=0.01))
 
 
 def _json_of(ranked: Sequence[Ranked], values: Sequence[dict[str, Value]]) -> bytes:
