@@ -17,6 +17,7 @@ from atomsym.core import (
     AtomsymError,
     InputError,
     UnsupportedElementError,
+    validate_distances,
     validate_graph,
     validate_structure,
 )
@@ -60,6 +61,9 @@ def test_i02_overlapping_atoms_are_refused_unless_allowed(distance: float) -> No
     with pytest.raises(InputError, match=r"atoms\[0\] and atoms\[1\] are .* apart"):
         validate_graph(pair_graph(positions[[1, 3]], [1, 1]))
     validate_graph(pair_graph(positions[[1, 3]], [1, 1]), allow_overlap=True)
+    with pytest.raises(InputError, match=r"atoms\[0\] and atoms\[1\] are .* apart"):
+        validate_distances(pair_graph(positions[[1, 3]], [1, 1]))
+    validate_distances(pair_graph(positions[[1, 3]], [1, 1]), min_distance=0.999 * distance)
 
 
 def test_i02_overlap_through_a_periodic_boundary_is_found() -> None:

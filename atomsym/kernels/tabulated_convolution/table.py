@@ -259,6 +259,7 @@ def _with_slope(function: Callable[[Tensor], Tensor], distances: Tensor) -> tupl
         inputs = distances.clone().requires_grad_()
         values = function(inputs)
         direction = torch.zeros_like(values).requires_grad_()
-        (gradient,) = torch.autograd.grad(values, inputs, direction, create_graph=True)
-        (slopes,) = torch.autograd.grad(gradient, direction, torch.ones_like(gradient))
+        # Of sums: for any other direction torch imports a computer algebra system, which takes longer than the table.
+        (gradient,) = torch.autograd.grad((values * direction).sum(), inputs, create_graph=True)
+        (slopes,) = torch.autograd.grad(gradient.sum(), direction)
     return values.detach(), slopes.detach()
