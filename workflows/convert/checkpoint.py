@@ -14,10 +14,6 @@ SUPPORTED = (
     "models of mace-torch as saved by its training program (*.model), inference checkpoints (*.pt) of fairchem's "
     "eSEN and UMA, and checkpoints (*.ckpt) and packages (*.nequip.zip) of nequip"
 )
-_SOURCE = (
-    "give the file it was compiled from, with nequip the checkpoint (*.ckpt) or package (*.nequip.zip); models "
-    "deployed by nequip before 0.7 have none: train again with a newer version"
-)
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of files that torch.save wrote before zip archives
 _PLAIN_PACKAGES = {"torch", "collections", "numpy", "_codecs", "builtins", "__builtin__", "copyreg", "copy_reg"}
 
@@ -65,9 +61,9 @@ def _kind_of_archive(path: Path) -> Checkpoint:
             return Checkpoint.NEQUIP
         raise _not_yet(path, "a package of torch that is not nequip's")
     if any("/code/" in name for name in names):
-        raise _not_yet(path, f"a compiled model (TorchScript); {_SOURCE}")
+        raise _compiled(path, "TorchScript")
     if any("aotinductor" in name for name in names):
-        raise _not_yet(path, f"a compiled model (AOTInductor); {_SOURCE}")
+        raise _compiled(path, "AOTInductor")
     if not pickles:
         raise ArtifactError(f"{path} is an archive without a pickle. Supported are {SUPPORTED}")
     refuse_accelerated(packages)
@@ -99,3 +95,11 @@ def _packages(pickle: bytes) -> set[str]:
 
 def _not_yet(path: Path, what: str) -> InputError:
     return InputError(f"{path} is {what}, which cannot be converted yet. Supported are {SUPPORTED}")
+
+
+def _compiled(path: Path, how: str) -> InputError:
+    return InputError(
+        f"{path} is a compiled model ({how}), which cannot be converted. Give the file that it was compiled from, with "
+        "nequip the checkpoint (*.ckpt) or package (*.nequip.zip); models deployed by nequip before 0.7 have none: "
+        "train again with a newer version"
+    )

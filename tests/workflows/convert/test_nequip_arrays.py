@@ -264,8 +264,8 @@ def test_files_of_nequip_are_told_apart(tmp_path: Path) -> None:
     package = archive(tmp_path / "a.nequip.zip", CHECKPOINT, "x/.data/extern_modules", "x/nequip/nn/graph_model.py")
     assert kind_of(package) is Checkpoint.NEQUIP
     for name, message in {
-        "x/code/__torch__.py": r"TorchScript\); give the file .* \(\*\.ckpt\) or package",
-        "x/data/aotinductor/model/x.so": r"AOTInductor\); give the file .* \(\*\.ckpt\) or package",
+        "x/code/__torch__.py": r"TorchScript\), which cannot .* Give the file .* \(\*\.ckpt\) or package",
+        "x/data/aotinductor/model/x.so": r"AOTInductor\), which cannot .* Give the file .* \(\*\.ckpt\) or package",
         "x/.data/extern_modules": "a package of torch that is not nequip's",
     }.items():
         with pytest.raises(InputError, match=message):
