@@ -9,7 +9,8 @@ from typing import Any
 
 from ase.calculators.calculator import BaseCalculator
 
-from atomsym.core import AtomsymError, ConfigError, MissingDependencyError
+from atomsym.artifacts import find_model
+from atomsym.core import AtomsymError, ConfigError, InputError, MissingDependencyError
 
 OTHER_PACKAGES: dict[str, tuple[str, str]] = {"chgnet": ("atomsym.calculators.ase.chgnet:CHGNetCalculator", "chgnet")}
 """Universal potentials by the names of their packages: ``module:factory``, and the extra that installs the package."""
@@ -35,7 +36,8 @@ def load_calculator(spec: str, kwargs: dict[str, Any] | None = None) -> BaseCalc
         kwargs: keyword arguments of the factory, or of ``AtomsymCalculator``.
 
     Raises:
-        ConfigError: if the module, the factory or the model does not exist, the factory refuses its arguments, or
+        InputError: if there is no such model.
+        ConfigError: if the module or the factory does not exist, the factory refuses its arguments, or
             what it returns is no calculator.
         MissingDependencyError: if the package of a name of ``OTHER_PACKAGES`` is not installed.
 
@@ -118,4 +120,9 @@ def _own_model(spec: str, arguments: dict[str, Any]) -> BaseCalculator:
         if error.name is None or not error.name.startswith("atomsym"):
             raise MissingDependencyError(f"model '{spec}' needs the package {error.name}, which is missing") from error
         raise ConfigError(f"model '{spec}' cannot be loaded: this installation has no ASE calculator") from error
+    try:
+        find_model(spec)
+    except InputError as error:
+        others = ", ".join(OTHER_PACKAGES)
+        raise InputError(f"{error}; of other packages: {others}, or module:factory of any ASE calculator") from error
     return _call(spec, hosts.AtomsymCalculator, {"model": spec, **arguments})
