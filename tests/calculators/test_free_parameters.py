@@ -136,7 +136,7 @@ def operators_per_atom(structure: Protostructure) -> float:
 
 def test_calculators_of_other_packages_have_short_names() -> None:
     assert isinstance(load_calculator("ase.calculators.emt:EMT"), EMT)
-    with pytest.raises(InputError, match="no file 'chgnt'.*of other packages: chgnet, or module:factory"):
+    with pytest.raises(InputError, match=r"no file 'chgnt'.*of other packages: chgnet, or module:factory"):
         load_calculator("chgnt")
     if importlib.util.find_spec("chgnet") is None:
         with pytest.raises(MissingDependencyError, match=r"atomsym\[chgnet\]"):
