@@ -144,13 +144,14 @@ def _draw_parts(axes: Axes, result: AccuracyComparison, chosen: AccuracySet) -> 
         at = [parts.index(part) - 0.4 + width * (number + 1.5) for part in shown]
         heights = [_error(rows[part], chosen, turned=True) for part in shown]
         color = _KINDS[_kind(next(iter(rows.values())))][0]
-        axes.bar(at, heights, width, color=color, alpha=1 - 0.25 * number, label=f"FAENet, {method}")
-        for x, height in zip(at, heights, strict=True):
+        alpha = 1 - 0.6 * number / max(len(methods) - 1, 1)
+        axes.bar(at, heights, width, color=color, alpha=alpha, label=method)
+        for x, height in zip(at, heights, strict=True) if len(methods) < 3 else ():
             axes.text(x, height, f"{height:.0f}", ha="center", va="bottom", fontsize=8)
     axes.set_xticks(range(len(parts)), parts)
     axes.set(xlabel="metal that was left out of the training", ylabel=f"energy MAE (meV per {chosen.per})")
-    axes.set_title("Adsorption energies on a metal that the model has not seen")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
+    axes.set_title("Adsorption energies on a metal that FAENet has not seen")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, fontsize=9)
 
 
 def _plain_axes(axes: Axes) -> None:
