@@ -18,7 +18,14 @@ from atomsym.heads import intensive_property
 from atomsym.symmetry.frames import random_elements
 from atomsym.training import read_log
 from atomsym.workflows.benchmarks import symmetrizer_accuracy as benchmark
-from atomsym.workflows.benchmarks.symmetrizer_accuracy import AccuracySettings, CoreClock, run_accuracy
+from atomsym.workflows.benchmarks.symmetrizer_accuracy import (
+    AccuracyComparison,
+    AccuracyOutcome,
+    AccuracyRow,
+    AccuracySettings,
+    CoreClock,
+    run_accuracy,
+)
 from atomsym.workflows.benchmarks.symmetrizer_accuracy_cases import ACCURACY_SETS, accuracy_cases, accuracy_set
 from atomsym.workflows.benchmarks.symmetrizer_accuracy_measures import seconds_each, turned
 from atomsym.workflows.cli import app
@@ -173,6 +180,27 @@ def test_each_metal_has_a_training_of_its_own() -> None:
     assert {case.config.data.known_set for case in cases} == {
         f"fcc111-adsorption-without-{case.part}" for case in cases
     }
+
+
+def test_the_picture_of_the_metals_has_room_for_all_methods(tmp_path: Path) -> None:
+    from atomsym.workflows.benchmarks.symmetrizer_accuracy_plot import write_picture
+
+    chosen = accuracy_set("unseen-metal")
+    errors = (5.0, 6.0, None, None, 5.0, 6.0, None, None, 0.1)
+    rows = tuple(
+        AccuracyRow(
+            AccuracyOutcome(method, metal, "faenet", "", True, 10, 1, 1, 60.0, *errors, ((60.0, 5.0),)),
+            1.0,
+            2.0,
+            5.0,
+            60.0,
+        )
+        for method in chosen.methods
+        for metal in ("Ag", "Cu")
+    )
+    assert len(chosen.methods) == 6
+    result = AccuracyComparison(AccuracySettings("unseen-metal"), rows, {"Ag": 9.0, "Cu": 6.0}, {}, 1, True)
+    assert write_picture(result, tmp_path / "metals.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("name", ACCURACY_SETS)
