@@ -47,10 +47,13 @@ OURS = "atomsym"
 Result = dict[str, tuple[float, float, np.ndarray]]
 
 
-def peer_module() -> ModuleType:
-    """``fairchem_peer``, which lies beside the tests of the converter."""
-    path = Path(__file__).parents[1] / "workflows" / "convert" / "fairchem_peer.py"
-    spec = importlib.util.spec_from_file_location("fairchem_peer", path)
+CONVERT = Path(__file__).parents[1] / "workflows" / "convert"
+SCRIPT = str(CONVERT / "fairchem_peer.py")
+
+
+def foreign_calculator() -> ModuleType:
+    """The module that lies beside the tests of the converter."""
+    spec = importlib.util.spec_from_file_location("foreign_calculator", CONVERT / "foreign_calculator.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -62,7 +65,7 @@ def models(python: str, folder: Path, size: dict[str, Any]) -> tuple[Path, Path]
     """A random checkpoint and the file that it is converted to."""
     foreign, own = folder / "foreign.pt", folder / "own.safetensors"
     settings = json.dumps({"foreign": {"backbone": size, "elements": [1, 6, 7, 8, 29]}})
-    subprocess.run([python, peer_module().__file__, "make", str(folder), settings], check=True, capture_output=True)
+    subprocess.run([python, SCRIPT, "make", str(folder), settings], check=True, capture_output=True)
     _, found = convert(foreign, own, trust=True, python=python)
     sys.stderr.write(f"float64: energy {found.energy:.0e}, forces {found.forces:.0e}, stress {found.stress:.0e}\n")
     return foreign, own
@@ -95,7 +98,7 @@ def rows(
         assert isinstance(model, ESCNMD)
         answers: dict[str, Callable[[Atoms], tuple[float, float, np.ndarray]]] = {}
         for label, options in peers.items():
-            peer = stack.enter_context(peer_module().Peer(python, str(foreign), **options))
+            peer = stack.enter_context(foreign_calculator().Peer(python, SCRIPT, str(foreign), **options))
             answers[label] = lambda atoms, peer=peer: peer_answer(peer, model, atoms)  # type: ignore[misc]
         calculator = AtomsymCalculator(model, dtype="float32")
         answers[OURS] = lambda atoms: own_answer(calculator, model, atoms)

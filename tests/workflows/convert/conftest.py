@@ -14,7 +14,7 @@ import pytest
 from atomsym.workflows.convert.isolated import read_extraction
 from atomsym.workflows.convert.mace_config import ForeignMACE
 
-for _name in ("fairchem_arrays", "fairchem_peer", "nequip_arrays", "nequip_peer"):
+for _name in ("foreign_calculator", "fairchem_arrays", "fairchem_peer", "nequip_arrays", "nequip_peer"):
     if _name not in sys.modules:
         _spec = importlib.util.spec_from_file_location(_name, Path(__file__).parent / f"{_name}.py")
         assert _spec is not None

@@ -5,7 +5,7 @@ Run with a Python that has nequip, which needs nothing of atomsym:
     python nequip_peer.py make FOLDER SETTINGS         writes checkpoints with random weights, NAME.ckpt for each name
     python nequip_peer.py serve CHECKPOINT OPTIONS     answers structures on stdin, one JSON object a line
 
-SETTINGS (by name) and OPTIONS are JSON. ``Peer`` starts the second one from a Python that has no nequip. SETTINGS are
+SETTINGS (by name) and OPTIONS are JSON. ``foreign_calculator`` starts the second one. SETTINGS are
 arguments of nequip's builder that replace those of ``MODEL``, and beside them
 
     builder: of ``nequip.model``; default ``NequIPGNNModel``
@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
 import sys
 import time
 import warnings
@@ -145,54 +144,6 @@ def serve(path: str, options: Plain) -> None:
         found = {"energy": float(energy), "forces": forces.tolist(), "stress": stress}
         answers.write(json.dumps({**found, **times}) + "\n")
         answers.flush()
-
-
-class Peer:
-    """nequip's calculator in a process of its own, for use in a ``with`` statement.
-
-    Args:
-        python: an interpreter with nequip.
-        checkpoint: the file.
-        options: of ``serve``: threads.
-    """
-
-    def __init__(self, python: str, checkpoint: str, **options: Any) -> None:
-        self._process = subprocess.Popen(
-            [python, __file__, "serve", checkpoint, json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(options.get("threads", 1))},
-        )
-
-    def __enter__(self) -> Peer:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def ask(self, numbers: list[int], positions: list[list[float]], cell: list[list[float]] | None = None) -> Plain:
-        """Energy, forces, stress and times of a structure.
-
-        Raises:
-            RuntimeError: if the process ended; the message is what it said.
-        """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        line = ""
-        try:
-            self._process.stdin.write(json.dumps({"numbers": numbers, "positions": positions, "cell": cell}) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            pass
-        if not line:
-            _, said = self._process.communicate()
-            raise RuntimeError(said[-3000:])
-        answer: Plain = json.loads(line)
-        return answer
 
 
 if __name__ == "__main__":

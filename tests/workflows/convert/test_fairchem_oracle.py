@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
-from fairchem_peer import Peer
+from foreign_calculator import Peer
 
 from atomsym.artifacts import load_model
 from atomsym.calculators.ase import AtomsymCalculator
@@ -109,7 +109,7 @@ def test_both_calculators_say_the_same_in_both_precisions(checkpoints: Path, tmp
     assert isinstance(model, ESCNMD)
     isolated = dict(zip(model.elements, model.config.atomic_energies, strict=True))
     for dtype, bound in BOUNDS.items():
-        with Peer(PYTHON, str(foreign), dtype=dtype) as peer:
+        with Peer(PYTHON, fairchem_peer.__file__, str(foreign), dtype=dtype) as peer:
             for atoms in structures():
                 cell = atoms.cell.array.tolist() if atoms.pbc.any() else None
                 said = peer.ask(atoms.numbers.tolist(), atoms.positions.tolist(), cell)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
-from nequip_peer import Peer
+from foreign_calculator import Peer
 
 from atomsym.artifacts import load_model
 from atomsym.calculators.ase import AtomsymCalculator
@@ -144,7 +144,7 @@ def test_both_calculators_say_the_same(shape: str, suffix: str, dtype: str, chec
     assert isinstance(model, NequIP)
     isolated = dict(zip(model.elements, model.config.atomic_energies, strict=True))
     bound = BOUNDS[dtype]
-    with Peer(PYTHON, str(foreign)) as peer:
+    with Peer(PYTHON, nequip_peer.__file__, str(foreign)) as peer:
         for atoms in structures(SHAPES[shape].get("type_names", [])):
             cell = atoms.cell.array.tolist() if atoms.pbc.any() else None
             said = peer.ask(atoms.numbers.tolist(), atoms.positions.tolist(), cell)
