@@ -253,7 +253,7 @@ class Trainer(Session[TrainingConfig]):
         steps, loss, *sums = progress.sums
         _, stage = stage_at(self.config, progress.epoch)
         row: dict[str, Value] = {
-            "epoch": progress.epoch + 1, "step": progress.step, "seconds": round(self._seconds(), 1),
+            "epoch": progress.epoch + 1, "step": progress.step, "seconds": round(self._seconds(), 3),
             "learning_rate": learning_rate(stage, progress.epoch, 1.0, progress.plateau_factor),
             "train_loss": loss / max(steps, 1), "validation_loss": found.loss, "best": int(better),
         }  # fmt: skip

@@ -156,7 +156,7 @@ class GeneratorTrainer(Session[GeneratorTrainingConfig]):
         if not better and config.schedule.kind == "plateau" and progress.stale_epochs % config.schedule.patience == 0:
             progress.plateau_factor *= config.schedule.decay
         row: dict[str, Value] = {
-            "epoch": progress.epoch + 1, "step": progress.step, "seconds": round(self._seconds(), 1),
+            "epoch": progress.epoch + 1, "step": progress.step, "seconds": round(self._seconds(), 3),
             "learning_rate": self._rate(1.0), "train_loss": progress.sums[1] / max(progress.sums[0], 1.0),
             "validation_loss": loss, "best": int(better),
         }  # fmt: skip
