@@ -15,7 +15,11 @@ RUNS_ON = {"DEFAULT": LEVELS[:1], "AVX2": LEVELS[:2], "AVX512": LEVELS}
 
 SCRIPT = """
 import torch
-from atomsym.core import EdgeTopology
+from atomsym.core import AtomGraph, EdgeTopology
+from atomsym.heads import HessianHead, HessianHeadConfig
+from atomsym.inference.hessian_kernel import HessianKernel
+from atomsym.kernels.gaunt_product import GauntProduct, gaunt_product
+from atomsym.kernels.matrix_coupling import MatrixCoupling, matrix_coupling
 from atomsym.kernels.native import cpu_level
 from atomsym.kernels.neighbors import neighbor_list
 from atomsym.kernels.segments import segment_sum
@@ -29,6 +33,10 @@ draw = torch.Generator().manual_seed(0)
 def random(*shape, dtype):
     return torch.randn(*shape, generator=draw, dtype=torch.float64).to(dtype)
 
+def assert_close(found, expected, dtype, what):
+    error = (found - expected).abs().max() / expected.abs().max()
+    assert error < tolerances.BACKEND_PARITY.of(dtype), (what, dtype, float(error))
+
 def compare(function, *operands, dtype):
     leaves = [operand.requires_grad_() for operand in operands]
     results = {}
@@ -37,8 +45,7 @@ def compare(function, *operands, dtype):
         cotangent = torch.arange(value.numel(), dtype=dtype).cos().reshape(value.shape)
         results[backend] = [value, *torch.autograd.grad(value, leaves, cotangent)]
     for found, expected in zip(results["cpp"], results["reference"], strict=True):
-        error = (found - expected).abs().max() / expected.abs().max()
-        assert error < tolerances.BACKEND_PARITY.of(dtype), (function, dtype, float(error))
+        assert_close(found, expected, dtype, function)
 
 for dtype in (torch.float64, torch.float32):
     cell = torch.tensor([[6.0, 0, 0], [1, 5, 0], [0, 2, 7]], dtype=dtype)
@@ -70,6 +77,28 @@ for dtype in (torch.float64, torch.float32):
             random(3, contraction.n_paths, channels, dtype=dtype),
             dtype=dtype,
         )
+        for coupling in (MatrixCoupling(2, 2, 2), MatrixCoupling(4, 4, 4), MatrixCoupling(5, 4, 6, part="odd")):
+            compare(
+                lambda x, y, b: matrix_coupling(x, y, coupling, backend=b),
+                *(random(5, (degree + 1) ** 2, channels, dtype=dtype) for degree in coupling.degrees[:2]),
+                dtype=dtype,
+            )
+        grid = GauntProduct((irreps,) * 3, irreps)
+        compare(
+            lambda *x: gaunt_product(x[:3], grid, backend=x[3]),
+            *(random(5, irreps.dim, channels, dtype=dtype) for _ in range(3)),
+            dtype=dtype,
+        )
+        torch.manual_seed(0)
+        config = HessianHeadConfig(cutoff=4.0, channels=channels, n_radial=5, hidden=channels + 2)
+        head = HessianHead(irreps, channels, 3, config).to(dtype)
+        features = random(40, irreps.dim, channels, dtype=dtype)
+        for pbc in (True, False):
+            graph = AtomGraph.from_arrays(positions.numpy(), 1 + species.numpy(), cell.numpy(), pbc, dtype=dtype)
+            with torch.no_grad():
+                found = HessianKernel(head, dtype).matrices(features, species, graph, sum_rule=True)[0]
+                expected = head(features, species, graph).matrices(sum_rule=True)[0]
+            assert_close(found, expected, dtype, ("Hessian head", channels, pbc))
 print(cpu_level())
 """
 

@@ -90,12 +90,19 @@ inline void map_rows(const T *a, std::int64_t a_source, std::int64_t a_target, c
     }
 }
 
-template <class T, int V, class Source, class Target>
+// For what has nothing to do between maps.
+struct Nothing {
+    void operator()() const {}
+};
+
+template <class T, int V, class Source, class Target, class Call = Nothing>
 inline void apply(const std::vector<RowMap<T>> &maps, const T *from, std::int64_t from_stride, T *to,
-                  std::int64_t to_stride, Source read, Target write) {
-    for (const RowMap<T> &m : maps)
+                  std::int64_t to_stride, Source read, Target write, Call before_map = {}) {
+    for (const RowMap<T> &m : maps) {
+        before_map();
         map_rows<T, V>(m.matrix.data(), 1, std::int64_t(m.source.size()), m.source.data(), int(m.source.size()), from,
                        from_stride, m.target.data(), int(m.target.size()), to, to_stride, read, write);
+    }
 }
 
 template <class T, int V, class Source, class Target>
@@ -106,17 +113,17 @@ inline void apply_transposed(const std::vector<RowMap<T>> &maps, const T *from, 
                        from_stride, m.source.data(), int(m.source.size()), to, to_stride, read, write);
 }
 
-// Rows of features.
-template <class T, int V, class Access>
-inline void sample(const Sampling<T> &map, const T *features, std::int64_t stride, T *middle, T *rows,
-                   Access access) {
+// Rows of features. Calls `before_map` so many times as there are maps.
+template <class T, int V, class Access, class Call = Nothing>
+inline void sample(const Sampling<T> &map, const T *features, std::int64_t stride, T *middle, T *rows, Access access,
+                   Call before_map = {}) {
     const WholeVector<T> write;
     constexpr int W = V * lanes<T>;
     if (map.second.empty()) {
-        apply<T, V>(map.first, features, stride, rows, W, access, write);
+        apply<T, V>(map.first, features, stride, rows, W, access, write, before_map);
     } else {
-        apply<T, V>(map.first, features, stride, middle, W, access, WholeVector<T>{});
-        apply<T, V>(map.second, middle, W, rows, W, WholeVector<T>{}, write);
+        apply<T, V>(map.first, features, stride, middle, W, access, write, before_map);
+        apply<T, V>(map.second, middle, W, rows, W, write, write, before_map);
     }
 }
 
@@ -167,7 +174,7 @@ inline void for_channels(std::int64_t channels, int widest, Call call) {
 
 // Blocks of rows of this width stay in the first cache.
 template <class T> inline int widest_block(std::int64_t rows) {
-    constexpr std::int64_t bytes = 16384;
+    constexpr std::int64_t bytes = 24576;
     int vectors = row_vectors;
     while (vectors > 1 && rows * vectors * ATOMSYM_VECTOR_BYTES > bytes) vectors /= 2;
     return vectors;

@@ -1,16 +1,19 @@
-// Products of features by rows: factors are sampled, multiplied row by row and projected, for a block of channels at a
-// time; rows exist in scratch memory only.
+// Products of features by rows: factors are sampled, multiplied row by row (or as matrices, whose entries are the rows)
+// and projected, for a block of channels at a time; rows exist in scratch memory only.
 //
 // The form with a tensor in every slot, sum over rows of the product of all samples, is linear in each. The product
 // leaves out the slot of the result, its gradients those of the factors, which then share their samples. At low degrees
 // most couplings of two factors vanish; then the sum over those that do not is shorter than the way by the rows.
+#include "pointwise_joins.hpp"
 #include "pointwise_tables.hpp"
 #include <algorithm>
+#include <cmath>
 #include <memory>
 
 namespace atomsym {
 namespace {
 
+constexpr int most_slots = 5;
 constexpr int coupling_vectors = vector_registers >= 32 ? 8 : 4;  // sums over pairs and over terms are in registers
 
 // result[k] = sum over the pairs p of k, start[k] <= p < start[k + 1], of
@@ -21,13 +24,16 @@ template <class T> struct CouplingList {
 };
 
 // Slots are those of the factors, then that of the result. A slot is left out by the transposed map `project`, which
-// has the weights of the rows in it. With `cross` the rows are those of three components one after the other.
+// has the weights of the rows in it. For Join::cross the rows are those of three components one after the other, for
+// matrices their entries row by row.
 template <class T> struct PointwiseProduct {
-    bool cross;
+    Join join;
     int rows, middle;
     std::vector<Sampling<T>> sample, project;
     std::vector<CouplingList<T>> couplings;  // of each slot that is left out; empty: by the rows
 };
+
+template <class T> int matrix_size(const PointwiseProduct<T> &plan) { return int(std::lround(std::sqrt(plan.rows))); }
 
 // Memory that the next row needs, asked for piece by piece while this one is worked on: bursts would wait for each
 // other. Where it is written it is read, too.
@@ -39,15 +45,16 @@ template <class T> class Ahead {
         place_[count_] = row;
         lines_[count_++] = int((size + line * pieces_ - 1) / (line * pieces_));
     }
+    // Into the second cache: the first one is full of rows.
     void fetch() {
         if (pieces_-- <= 0) return;
         for (int k = 0; k < count_; ++k)
-            for (int i = 0; i < lines_[k]; ++i, place_[k] += 64 / sizeof(T)) __builtin_prefetch(place_[k]);
+            for (int i = 0; i < lines_[k]; ++i, place_[k] += 64 / sizeof(T)) __builtin_prefetch(place_[k], 0, 2);
     }
 
   private:
-    const T *place_[5];
-    int lines_[5], pieces_, count_ = 0;
+    const T *place_[2 * most_slots];
+    int lines_[2 * most_slots], pieces_, count_ = 0;
 };
 
 // The sum over the terms of a pair.
@@ -113,19 +120,6 @@ inline void couple_both(const CouplingList<T> &list, const T *x, const T *y, con
     }
 }
 
-// values = the cross product of two fields.
-template <class T, int V> inline void cross_rows(const T *x, const T *y, T *values, int points) {
-    constexpr int L = lanes<T>, W = V * L;
-    const std::int64_t next = std::int64_t(points) * W;
-    for (std::int64_t i = 0; i < next; i += L) {
-        const Vec<T> x0 = load(x + i), x1 = load(x + next + i), x2 = load(x + 2 * next + i);
-        const Vec<T> y0 = load(y + i), y1 = load(y + next + i), y2 = load(y + 2 * next + i);
-        store(values + i, x1 * y2 - x2 * y1);
-        store(values + next + i, x2 * y0 - x0 * y2);
-        store(values + 2 * next + i, x0 * y1 - x1 * y0);
-    }
-}
-
 // What a call works on: factors, and for gradients that of the result after them; elements from one row of each to the
 // next, 0 where all are the same; results, of which those whose address is null are not wanted.
 template <class T> struct Rows {
@@ -149,15 +143,18 @@ template <class T> struct RowScratch {
 // Leaves out the slot `out`; all others have been sampled.
 template <class T, int V, class Access>
 void project_others(const PointwiseProduct<T> &plan, int out, const RowScratch<T> &scratch, T *target,
-                    std::int64_t channels, Access access) {
+                    std::int64_t channels, Ahead<T> &ahead, Access access) {
     constexpr int L = lanes<T>;
     const int slots = int(plan.sample.size());
     const Sampling<T> &map = plan.project[std::size_t(out)];
     const std::int64_t size = std::int64_t(map.rows) * V * L;
     const auto other = [&](int step) { return scratch.slot((out + step) % slots); };
     T *const values = scratch.slot(slots);
-    if (plan.cross) {
+    if (plan.join == Join::cross) {
         cross_rows<T, V>(other(1), other(2), values, map.rows / 3);
+    } else if (plan.join != Join::product) {
+        commute(other(1), other(2), values, matrix_size(plan), V * L, plan.join == Join::commutator,
+                [&] { ahead.fetch(); });
     } else {
         const T *a = other(1);
         for (int step = 2; step < slots; ++step, a = values) {
@@ -212,33 +209,47 @@ void by_couplings(const PointwiseProduct<T> &plan, const Rows<T> &on, const std:
 template <class T> void by_rows(const PointwiseProduct<T> &plan, const Rows<T> &on, const std::vector<int> &out) {
     const int slots = int(plan.sample.size()), widest = widest_block<T>(plan.rows);
     const std::int64_t channels = on.channels, block = std::int64_t(widest) * lanes<T>;
+    const bool matrices = plan.join == Join::anticommutator || plan.join == Join::commutator;
+    const auto sampled = [&](int s) { return out.size() > 1 || out[0] != s; };
+    int parts = (matrices ? commute_tiles(matrix_size(plan)) : 0) * int(out.size());
+    for (int s = 0; s < slots; ++s)
+        if (sampled(s))
+            parts += int(plan.sample[std::size_t(s)].first.size() + plan.sample[std::size_t(s)].second.size());
+    const int pieces = int((channels + block - 1) / block) * parts;
+    const auto row = [&](int s, std::int64_t i) { return on.tensor[std::size_t(s)] + i * on.step[std::size_t(s)]; };
+    const auto size = [&](int s) { return plan.project[std::size_t(s)].dim * channels; };
+    const auto result = [&](int s) { return on.result[on.result.size() == 1 ? 0 : std::size_t(s)]; };
 #pragma omp parallel num_threads(on.n_threads) if (on.n_threads > 1)
     {
         const RowScratch<T> scratch(plan, block);
 #pragma omp for schedule(static)
-        for (std::int64_t i = 0; i < on.n; ++i)
+        for (std::int64_t i = 0; i < on.n; ++i) {
+            Ahead<T> ahead(pieces);
+            if (i + 1 < on.n) {
+                for (int s = 0; s < slots; ++s)
+                    if (sampled(s) && on.step[std::size_t(s)]) ahead.add(row(s, i + 1), size(s));
+                for (const int s : out) ahead.add(result(s) + (i + 1) * size(s), size(s));
+            }
             for_channels<T>(channels, widest, [&](auto vectors, std::int64_t c, auto access) {
                 constexpr int V = decltype(vectors)::value;
                 for (int s = 0; s < slots; ++s)
-                    if (out.size() > 1 || out[0] != s)
-                        sample<T, V>(plan.sample[std::size_t(s)],
-                                     on.tensor[std::size_t(s)] + i * on.step[std::size_t(s)] + c, channels,
-                                     scratch.middle.get(), scratch.slot(s), access);
-                for (const int s : out) {
-                    T *const result = on.result[on.result.size() == 1 ? 0 : std::size_t(s)];
-                    const std::int64_t row = plan.project[std::size_t(s)].dim * channels;
-                    project_others<T, V>(plan, s, scratch, result + i * row + c, channels, access);
-                }
+                    if (sampled(s)) {
+                        sample<T, V>(plan.sample[std::size_t(s)], row(s, i) + c, channels, scratch.middle.get(),
+                                     scratch.slot(s), access, [&] { ahead.fetch(); });
+                    }
+                for (const int s : out)
+                    project_others<T, V>(plan, s, scratch, result(s) + i * size(s) + c, channels, ahead, access);
             });
+        }
     }
 }
 
 // The address of a plan that lives as long as the process; Python keeps one a product and dtype.
 template <class T>
-Address make_plan(bool cross, const std::vector<SamplingTable> &sample, const std::vector<SamplingTable> &project,
+Address make_plan(int join, const std::vector<SamplingTable> &sample, const std::vector<SamplingTable> &project,
                   const std::vector<CouplingTable> &couplings) {
     static std::vector<std::unique_ptr<PointwiseProduct<T>>> plans;
-    auto plan = std::make_unique<PointwiseProduct<T>>(PointwiseProduct<T>{cross, 0, 0, {}, {}, {}});
+    auto plan = std::make_unique<PointwiseProduct<T>>(PointwiseProduct<T>{Join(join), 0, 0, {}, {}, {}});
     for (const auto &[start, first, term, second, coefficient] : couplings) {
         plan->couplings.push_back({start, first, term, second, {}});
         for (const double value : coefficient) plan->couplings.back().coefficient.push_back(T(value));

@@ -44,7 +44,7 @@ def _tables(handle: str) -> ProductTables:
             values, weighted = values.movedim(1, 0).flatten(0, 1), weighted.movedim(2, 1).flatten(1, 2)
         sample.append(Sampling.on_grid(values, *grid))
         project.append(Sampling.on_grid(weighted.T.contiguous(), *grid))
-    return ProductTables(tuple(sample), tuple(project), signal == "vector")
+    return ProductTables(tuple(sample), tuple(project), "cross" if signal == "vector" else "product")
 
 
 def _dims(handle: str) -> tuple[int, ...]:

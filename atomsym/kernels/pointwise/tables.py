@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -15,8 +16,12 @@ from atomsym.core.errors import BackendError
 _NOTHING = 1e-13
 """Elements of maps below it, relative to the largest one, are rounding errors of zeros."""
 
-_COUPLING_OVER_ROW = 1.5
-"""About the time of a product of a coupling, which loads its factors, over that of one of a tile of rows."""
+_COUPLING, _MAP = 1.2, 16
+"""About the times of a product of a coupling, and of a map between rows beside its products, over that of one product
+of such a map. Measured with Gaunt and matrix products of L = 2 to 6, forward and with gradients."""
+
+Join = Literal["product", "cross", "anticommutator", "commutator"]
+"""What becomes of the rows of slots; the compiled kernels take its place in this list."""
 
 _TURNS = ((1, (0, 1, 2)), (1, (1, 2, 0)), (1, (2, 0, 1)), (-1, (0, 2, 1)), (-1, (2, 1, 0)), (-1, (1, 0, 2)))
 """The permutations of three components and their signs: a cross product and a scalar product."""
@@ -36,7 +41,7 @@ class RowMap(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
-    """A linear map from the components of features to rows, in one step or in two with fewer products.
+    """A linear map from the components of features to rows, in one step or in two that are faster.
 
     Attributes:
         matrix: the map, shape (rows, dim), float64.
@@ -54,6 +59,11 @@ class Sampling:
         """Multiplications a channel."""
         return sum(block.matrix.numel() for block in self.first + self.second)
 
+    @property
+    def cost(self) -> int:
+        """Time a channel, in products."""
+        return self.n_products + _MAP * len(self.first + self.second)
+
     def table(self) -> tuple[int, int, int, list[Any], list[Any]]:
         """As the compiled kernels take it."""
         rows, dim = self.matrix.shape
@@ -67,8 +77,42 @@ class Sampling:
         return cls(matrix, 0, (RowMap(list(range(rows)), list(range(dim)), matrix),), ())
 
     @classmethod
+    def in_blocks(cls, matrix: Tensor, blocks: Sequence[list[int]], classes: Sequence[list[int]]) -> Sampling:
+        """For rows that differ by signs or factors: their common sums first, where that saves time.
+
+        Args:
+            matrix: shape (rows, dim), float64. What a block of rows takes from a class of components has rank one.
+            blocks, classes: each row is in one block, each component in one class.
+        """
+        matrix = torch.where(matrix.abs() < _NOTHING * matrix.abs().max(), 0, matrix)
+        dense = cls.dense(matrix)
+        leaders: list[Tensor] = []
+        members: list[list[tuple[int, Tensor]]] = [[] for _ in blocks]
+        first = []
+        for components in classes:
+            start = len(leaders)
+            for rows, found in zip(blocks, members, strict=True):
+                part = matrix[rows][:, components]
+                leader = part[part.square().sum(1).argmax()]
+                if leader.any():
+                    found.append((len(leaders), part @ leader / leader.square().sum()))
+                    leaders.append(leader)
+            if len(leaders) > start:
+                first.append(RowMap(list(range(start, len(leaders))), components, torch.stack(leaders[start:])))
+        second = [
+            RowMap(
+                rows,
+                [leader for leader, _ in found],
+                torch.stack([factors for _, factors in found], 1) if found else matrix.new_zeros(len(rows), 0),
+            )
+            for rows, found in zip(blocks, members, strict=True)
+        ]
+        split = cls(matrix, len(leaders), tuple(first), tuple(second))
+        return split if split.cost < dense.cost else dense
+
+    @classmethod
     def on_grid(cls, matrix: Tensor, n_polar: int, n_turns: int, largest_order: int) -> Sampling:
-        """Order by order along the polar angle, then about the axis, where that saves products.
+        """Order by order along the polar angle, then about the axis, where that saves time.
 
         Args:
             matrix: shape (n_signals · n_polar · n_turns, dim), float64: values of basis functions on equal steps about
@@ -101,7 +145,7 @@ class Sampling:
             for q in range(len(polar))
         )
         split = cls(matrix, len(polar) * n_orders, tuple(first), second)
-        return split if split.n_products < dense.n_products else dense
+        return split if split.cost < dense.cost else dense
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,20 +155,22 @@ class ProductTables:
     Attributes:
         sample: of each slot.
         project: the map whose transpose leaves a slot out: ``sample`` with the weights of the rows.
-        cross: rows are those of three components one after the other, and the form is g · (x × y) of three slots.
+        join: ``product``: the form above. The others have three slots. ``cross``: rows are those of three components
+            one after the other, and the form is g · (x × y). ``anticommutator``, ``commutator``: rows are the entries
+            of square matrices, and the form is tr G (X Y ± Y X) up to a factor; ``project`` transposes them.
     """
 
     sample: tuple[Sampling, ...]
     project: tuple[Sampling, ...]
-    cross: bool = False
+    join: Join = "product"
 
-    def table(self) -> tuple[bool, list[Any], list[Any], list[Any]]:
+    def table(self) -> tuple[int, list[Any], list[Any], list[Any]]:
         """As the compiled kernels take it."""
         sample, project = ([sampling.table() for sampling in step] for step in (self.sample, self.project))
-        return self.cross, sample, project, self._coupling_tables()
+        return get_args(Join).index(self.join), sample, project, self._coupling_tables()
 
     def _coupling_tables(self) -> list[tuple[list[int], list[int], list[int], list[int], list[float]]]:
-        """The couplings of two factors for each slot that is left out; nothing where rows are fewer products.
+        """The couplings of two factors for each slot that is left out; nothing where rows are faster.
 
         Those of a slot are its components, for each the pairs with components of the next slot, and for each pair the
         terms with components of the one after: where pairs and terms begin, and what they are.
@@ -132,9 +178,9 @@ class ProductTables:
         if len(self.sample) != 3:
             return []
         cube = self.couplings()
-        by_rows = sum(sampling.n_products for sampling in self.sample) + self.sample[0].matrix.shape[0]
+        by_rows = sum(sampling.cost for sampling in self.sample) + self._products_of_rows
         by_couplings = int(cube.count_nonzero()) + int(cube.any(1).count_nonzero())
-        if _COUPLING_OVER_ROW * by_couplings >= by_rows:
+        if _COUPLING * by_couplings >= by_rows:
             return []
         tables = []
         for out in range(3):
@@ -148,11 +194,22 @@ class ProductTables:
             tables.append((start.tolist(), first.tolist(), term.tolist(), second.tolist(), values.tolist()))
         return tables
 
+    @property
+    def _products_of_rows(self) -> int:
+        """Multiplications a channel between the maps."""
+        rows = self.sample[0].matrix.shape[0]
+        return rows if self.join in ("product", "cross") else 2 * rows * math.isqrt(rows)
+
     def couplings(self) -> Tensor:
         """The form of three slots as a tensor; rounding errors of zeros are zeros."""
         x, y, g = (sampling.matrix for sampling in (*self.sample[:2], self.project[2]))
-        if not self.cross:
+        if self.join == "product":
             cube = torch.einsum("ri,rj,rk->ijk", x, y, g)
+        elif self.join != "cross":
+            size = math.isqrt(len(x))
+            x, y, g = (entries.unflatten(0, (size, size)) for entries in (x, y, g))
+            other = torch.einsum("abj,bci,ack->ijk", y, x, g)
+            cube = torch.einsum("abi,bcj,ack->ijk", x, y, g) + (other if self.join == "anticommutator" else -other)
         else:
             x, y, g = (field.unflatten(0, (3, -1)) for field in (x, y, g))
             cube = x.new_zeros(x.shape[2], y.shape[2], g.shape[2])

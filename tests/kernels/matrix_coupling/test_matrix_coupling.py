@@ -100,8 +100,8 @@ def test_empty_and_shared_operands_and_refusals() -> None:
         matrix_coupling(x, y[..., :2], coupling)
     with pytest.raises(InputError, match="both float64"):
         matrix_coupling(x, y.float(), coupling)
-    with pytest.raises(BackendError, match="no backend 'cpp'"):
-        matrix_coupling(x, y, coupling, backend="cpp")
+    with pytest.raises(BackendError, match="no backend 'cuda'"):
+        matrix_coupling(x, y, coupling, backend="cuda")
     with pytest.raises(InputError, match="spin 1 has degrees up to 2; 3 needs 2"):
         MatrixCoupling(3, 1, 1, spin=1)
     with pytest.raises(InputError, match="part must be"):

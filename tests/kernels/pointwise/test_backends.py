@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -20,6 +21,10 @@ from atomsym.kernels.gaunt_product import GauntConvolution, GauntProduct, gaunt_
 from atomsym.kernels.gaunt_product import convolution as gaunt_edges
 from atomsym.kernels.gaunt_product import native as gaunt_native
 from atomsym.kernels.gaunt_product import product as gaunt
+from atomsym.kernels.matrix_coupling import MatrixCoupling, matrix_coupling
+from atomsym.kernels.matrix_coupling import coupling as matrices
+from atomsym.kernels.matrix_coupling import native as matrix_native
+from atomsym.kernels.matrix_coupling.description import operators
 from atomsym.kernels.pointwise import ProductTables, Sampling, pointwise_product, tables
 from atomsym.symmetry import Irrep, Irreps
 from atomsym.testing.convolutions import deviation, random_topology
@@ -81,6 +86,15 @@ def cp_case(product: CPProduct, wide: bool = True) -> Case:
     return Case(cp.PRODUCT, lambda x, topology, backend: cp_product(*x, product, backend=backend), shapes)
 
 
+def matrix_case(coupling: MatrixCoupling, wide: bool = True) -> Case:
+    dims = [(degree + 1) ** 2 for degree in coupling.degrees]
+    return Case(
+        matrices.OPERATION,
+        lambda x, topology, backend: matrix_coupling(*x, coupling, backend=backend),
+        (("n", dims[0], "c"), ("n", dims[1], "c" if wide else 1)),
+    )
+
+
 def cp_edges_case(product: CPProduct) -> Case:
     dims = [(degree + 1) ** 2 for degree in (product.degree_first, product.degree_second)]
     return Case(
@@ -107,6 +121,10 @@ PRODUCTS = {
     "cp": cp_case(CPProduct.of(2, 1, 2)),
     "cp, rough": cp_case(ROUGH),
     "cp, shared channels": cp_case(ROUGH, wide=False),
+    "matrices": matrix_case(MatrixCoupling(4, 4, 4)),  # by entries
+    "matrices, odd": matrix_case(MatrixCoupling(5, 3, 5, part="odd")),
+    "matrices, few degrees": matrix_case(MatrixCoupling(2, 1, 2, part="odd")),  # by couplings
+    "matrices, large spin": matrix_case(MatrixCoupling(3, 4, 3, spin=5), wide=False),
 }
 HIGH = {"gaunt convolution of high degrees": gaunt_edges_case(SH(2), SH(6), SH(6))}
 """Gradients of edges by components."""
@@ -149,6 +167,8 @@ TRITON = {
     "gaunt of three": gaunt_case(GauntProduct((SH(1), pseudo(1), Irreps.parse("0e")), pseudo(1))),
     "gaunt, vectors": gaunt_case(GauntProduct((SH(1), SH(2)), pseudo(1), "vector")),
     "cp, shared channels": cp_case(CPProduct.of(1, 1, 1, precision="quadratic", mirror=False), wide=False),
+    "matrices": matrix_case(MatrixCoupling(1, 2, 1)),
+    "matrices, odd": matrix_case(MatrixCoupling(1, 1, 1, spin=2, part="odd"), wide=False),
     "gaunt convolution": gaunt_edges_case(SH(1), SH(1), SH(1)),
     "cp convolution": cp_edges_case(CPProduct.of(1, 2, 1)),
 }
@@ -165,7 +185,7 @@ def test_triton_agrees_with_the_reference_in_single_precision() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*CONVOLUTIONS, "gaunt, few degrees", "cp"])
+@pytest.mark.parametrize("name", [*CONVOLUTIONS, "gaunt, few degrees", "cp", "matrices"])
 def test_triton_agrees_with_the_reference_in_larger_blocks(name: str) -> None:
     assert_same(CASES[name], "triton", n=3, e=4, c=3)
 
@@ -206,7 +226,9 @@ def test_small_and_empty_inputs_with_triton(name: str, size: str) -> None:
     assert_same(TRITON[name], "triton", n=n, e=e, c=c)
 
 
-@pytest.mark.parametrize("name", ["gaunt", "gaunt on the grid", "cp, rough", "gaunt convolution", "cp convolution"])
+@pytest.mark.parametrize(
+    "name", ["gaunt", "gaunt on the grid", "cp, rough", "matrices", "gaunt convolution", "cp convolution"]
+)
 def test_cpp_derivatives_match_finite_differences(name: str) -> None:
     topology = random_topology(2, 3, generator(1))
     operands = [operand.requires_grad_() for operand in CASES[name].operands(n=2, e=3, c=1)]
@@ -242,7 +264,7 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("name", ["gaunt", "cp, rough", "gaunt convolution", "cp convolution"])
+@pytest.mark.parametrize("name", ["gaunt", "cp, rough", "matrices, odd", "gaunt convolution", "cp convolution"])
 def test_transforms_of_torch(name: str) -> None:
     """A Hessian by jacrev twice, a batch by vmap, and a gradient through the batch."""
     topology = random_topology(2, 3, generator(1))
@@ -264,7 +286,7 @@ def test_transforms_of_torch(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own tracer
-@pytest.mark.parametrize("name", ["gaunt of four", "cp", "gaunt convolution", "cp convolution"])
+@pytest.mark.parametrize("name", ["gaunt of four", "cp", "matrices", "gaunt convolution", "cp convolution"])
 def test_compiles_as_one_graph_with_gradients(name: str) -> None:
     topology = random_topology(3, 5, generator(1))
     call = CASES[name].on("cpp", topology)
@@ -309,12 +331,14 @@ GRIDS = [
 ]
 
 
-@pytest.mark.parametrize("product", GRIDS, ids=str)
-def test_two_steps_to_the_grid_are_one(product: GauntProduct) -> None:
-    made = gaunt_native._tables(product.handle)
-    split = [sampling for sampling in (*made.sample, *made.project) if sampling.second]
-    assert split
-    for sampling in split:
+def in_two_steps(made: ProductTables) -> list[Sampling]:
+    found = [sampling for sampling in (*made.sample, *made.project) if sampling.second]
+    assert found
+    return found
+
+
+def assert_steps_are_one(samplings: Sequence[Sampling]) -> None:
+    for sampling in samplings:
         middle = torch.zeros(sampling.middle, sampling.matrix.shape[1], dtype=torch.float64)
         for targets, sources, matrix in sampling.first:
             middle[torch.tensor(targets)[:, None], torch.tensor(sources)[None]] += matrix
@@ -323,6 +347,35 @@ def test_two_steps_to_the_grid_are_one(product: GauntProduct) -> None:
             rows[targets] += matrix @ middle[sources]
         assert deviation(rows, sampling.matrix) < ALGEBRA.float64
         assert sampling.n_products < sampling.matrix.numel()
+
+
+@pytest.mark.parametrize("product", GRIDS, ids=str)
+def test_two_steps_to_the_grid_are_one(product: GauntProduct) -> None:
+    assert_steps_are_one(in_two_steps(gaunt_native._tables(product.handle)))
+
+
+MATRICES = [MatrixCoupling(4, 4, 4), MatrixCoupling(7, 6, 5, part="odd"), MatrixCoupling(2, 3, 4, spin=6)]
+
+
+@pytest.mark.parametrize("coupling", MATRICES, ids=str)
+def test_two_steps_to_the_entries_are_one(coupling: MatrixCoupling) -> None:
+    """With the products that the arithmetic promises: about n³/3 for sums, four an entry for signs."""
+    split = in_two_steps(matrix_native._tables(coupling.handle))
+    assert_steps_are_one(split)
+    for sampling in split:
+        degree, n = math.isqrt(sampling.matrix.shape[1]) - 1, coupling.size
+        assert sampling.n_products <= sum((n - m) * (degree + 1 - m) for m in range(degree + 1)) + 4 * n * n
+
+
+def test_blocks_of_more_than_one_rank_are_seen() -> None:
+    """A planted bug: the entries (±1, ±1) and (±2, ±2), which have other coefficients, in one block."""
+    entries = operators(2, 4).movedim(0, -1).flatten(0, 1)
+    blocks = {tuple(block): 18 in block or 24 in block for block in matrix_native._blocks(2)}
+    merged = [entry for block, chosen in blocks.items() for entry in block if chosen]
+    others = [list(block) for block, chosen in blocks.items() if not chosen]
+    wrong = Sampling.in_blocks(entries, [merged, *others], matrix_native._classes(25))
+    with pytest.raises(AssertionError):
+        assert_steps_are_one([wrong])
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -345,8 +398,11 @@ def test_derivatives_for_some_operands_are_those_for_all(name: str) -> None:
 
 def test_couplings_are_those_of_the_form() -> None:
     """The lists that the kernel walks, added up again, for each slot that is left out."""
-    for product in (GauntProduct((SH(2), SH(1)), SH(3)), GauntProduct((SH(2), SH(2)), pseudo(2), "vector")):
-        made = gaunt_native._tables(product.handle)
+    for made in (
+        gaunt_native._tables(GauntProduct((SH(2), SH(1)), SH(3)).handle),
+        gaunt_native._tables(GauntProduct((SH(2), SH(2)), pseudo(2), "vector").handle),
+        matrix_native._tables(MatrixCoupling(2, 1, 2, part="odd").handle),
+    ):
         for out, (start, first, term, second, values) in enumerate(made.table()[3]):
             cube = made.couplings().permute(out, (out + 1) % 3, (out + 2) % 3)
             found = torch.zeros_like(cube)
@@ -367,6 +423,8 @@ def test_couplings_are_taken_where_they_are_fewer() -> None:
         assert bool(gaunt_native._tables(product.handle).table()[3]) == by_couplings
     for rough, by_couplings in ((CPProduct.of(2, 2, 2), True), (ROUGH, False)):
         assert bool(cp._product_tables(rough.handle).table()[3]) == by_couplings
+    for coupling, by_couplings in ((MatrixCoupling(3, 3, 3), True), (MatrixCoupling(4, 4, 4), False)):
+        assert bool(matrix_native._tables(coupling.handle).table()[3]) == by_couplings
 
 
 @pytest.mark.parametrize("degree", [2, 6])
@@ -389,6 +447,18 @@ def test_a_wrong_order_of_factors_is_seen_in_vector_signals(monkeypatch: pytest.
     found = gaunt_product((y, x), product, backend="cpp")
     assert deviation(found, -gaunt_product((x, y), product, backend="reference")) < BACKEND_PARITY.float64
     assert deviation(found, gaunt_product((x, y), product, backend="reference")) > 1
+
+
+@pytest.mark.parametrize("degree", [2, 4])
+def test_matrices_that_are_not_transposed_are_seen(degree: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted bug: tr Gᵀ (X Y + Y X) where tr G (X Y + Y X) is meant, by couplings and by entries."""
+    coupling = MatrixCoupling(degree, degree, degree)
+    right = matrix_native._tables(coupling.handle)
+    wrong = ProductTables(right.project, right.project, right.join)
+    monkeypatch.setitem(tables._KINDS, "wrong", (lambda _: wrong, lambda _: 3 * ((degree + 1) ** 2,)))
+    x, y = matrix_case(coupling).operands(n=3, c=4)
+    found = 4 * pointwise_product("cpp", (x, y), f"wrong {degree}")
+    assert deviation(found, matrix_coupling(x, y, coupling, backend="reference")) > 1e-2
 
 
 def test_a_sampling_in_one_step_is_its_matrix() -> None:
