@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -9,9 +12,14 @@ from atomsym.core.errors import InputError
 from atomsym.core.topology import EdgeTopology
 from atomsym.kernels.backends import Backend, Operation, constant_when_compiled
 from atomsym.kernels.native import cpu_reason
-from atomsym.kernels.so2_convolution import native, reference
+from atomsym.kernels.so2_convolution import (
+    native,  # noqa: F401  registers its operators
+    reference,
+)
 from atomsym.kernels.so2_convolution.frames import EdgeFrames
+from atomsym.kernels.so2_convolution.operators import CONVOLUTION
 from atomsym.kernels.so2_convolution.product import SO2Product
+from atomsym.kernels.triton_support import triton_device_types, triton_reason
 
 OPERATION = Operation("so2_convolution")
 
@@ -40,12 +48,12 @@ def so2_convolution(
         weights: w, shape (n_edges, product.n_weights, channels), same dtype; usually from a radial network.
         topology: edges sorted by receiver.
         product: which irreps are coupled, and to which order.
-        backend: ``auto``, ``cpp`` or ``reference``.
+        backend: ``auto``, ``cpp``, ``triton`` (a GPU, degrees up to 6) or ``reference``.
 
     Returns:
         Shape (n_nodes, irreps_out.dim, channels). Differentiable in x, w and (through the frames) the edge vectors, to
-        any order by reverse mode; with ``cpp`` also inside ``torch.compile(fullgraph=True)``. The compiled result and
-        its first derivatives keep nothing per edge and component; second ones are made of calls of the first.
+        any order by reverse mode; with ``cpp`` and ``triton`` also inside ``torch.compile(fullgraph=True)``, and their
+        result and first derivatives keep nothing per edge and component; second ones are made of calls of the first.
 
     Raises:
         InputError: if shapes, dtypes or devices do not fit each other, or the frames do not fit the product.
@@ -109,9 +117,38 @@ def _select(backend: str, device_type: str, dtype: torch.dtype, degree: int) -> 
     return OPERATION.select(backend, device=torch.device(device_type), dtype=dtype, degree=degree).name
 
 
-_FUNCTIONS = {"reference": reference.convolution, "cpp": native.convolution}
+def compiled(
+    backend: str,
+    node_features: Tensor,
+    frames: Tensor,
+    weights: Tensor,
+    topology: EdgeTopology,
+    product: SO2Product,
+) -> Tensor:
+    """Nothing per edge and component; ``frames`` are the values of frames that fit the product exactly."""
+    return CONVOLUTION(backend, (node_features, frames, weights, frames), topology, product.handle)
+
+
+TRITON_MAX_DEGREE = 6
+"""Triton's kernels are unrolled: the time to compile them grows with the sixth power of the degree."""
+
+_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "reference": reference.convolution,
+    "cpp": partial(compiled, "cpp"),
+    "triton": partial(compiled, "triton"),
+}
 
 OPERATION.register(Backend("reference", reference.convolution))
 OPERATION.register(
-    Backend("cpp", native.convolution, device_types=frozenset({"cpu"}), priority=10, unavailable=cpu_reason)
+    Backend("cpp", _FUNCTIONS["cpp"], device_types=frozenset({"cpu"}), priority=10, unavailable=cpu_reason)
+)
+OPERATION.register(
+    Backend(
+        "triton",
+        _FUNCTIONS["triton"],
+        device_types=triton_device_types(),
+        max_degree=TRITON_MAX_DEGREE,
+        priority=5,
+        unavailable=triton_reason,
+    )
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -13,7 +13,8 @@ from atomsym.core.topology import EdgeTopology
 from atomsym.kernels.so2_convolution import SO2Product, edge_frames, so2_convolution
 from atomsym.kernels.so2_convolution.convolution import OPERATION
 from atomsym.symmetry import Irreps
-from atomsym.testing.convolutions import random_topology
+from atomsym.testing.convolutions import deviation, random_topology
+from atomsym.testing.tolerances import BACKEND_PARITY
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -48,6 +49,25 @@ class Case:
             self.product,
             backend=backend,
         )
+
+    def derivatives(self, backend: str) -> list[Tensor]:
+        """The value, the gradients of ⟨g, value⟩, and those of a random combination of them for g and all operands."""
+        draw = generator(1)
+        inputs = [operand.clone().requires_grad_() for operand in (self.features, self.vectors, self.weights)]
+        out = self.convolve(backend, features=inputs[0], vectors=inputs[1], weights=inputs[2])
+        g = torch.randn(out.shape, generator=draw, dtype=torch.float64).to(out).requires_grad_()
+        first = torch.autograd.grad(out, inputs, g, create_graph=True)
+        along = [torch.randn(f.shape, generator=draw, dtype=torch.float64).to(f) for f in first]
+        second = torch.autograd.grad(first, [g, *inputs], along)
+        return [out, *first, *second]
+
+    def assert_same(self, backend: str) -> None:
+        """All of them as the reference has them in double precision."""
+        doubled = {name: getattr(self, name).double() for name in ("features", "vectors", "weights")}
+        found, expected = self.derivatives(backend), replace(self, **doubled).derivatives("reference")
+        for number, (a, b) in enumerate(zip(found, expected, strict=True)):
+            assert a.dtype == self.features.dtype
+            assert deviation(a, b) < BACKEND_PARITY.of(a.dtype), f"result {number}"
 
 
 MakeCase = Callable[..., Case]

@@ -131,30 +131,6 @@ def test_first_second_and_third_derivatives_match_finite_differences(backend: st
     assert torch.autograd.gradgradcheck(gradients, inputs, fast_mode=True)
 
 
-def all_derivatives(case: Case, backend: str) -> list[Tensor]:
-    """The value, the gradients of ⟨g, value⟩, and the gradients of a random combination of those for all operands."""
-    draw = generator(1)
-    inputs = [operand.clone().requires_grad_() for operand in (case.features, case.vectors, case.weights)]
-    out = case.convolve(backend, features=inputs[0], vectors=inputs[1], weights=inputs[2])
-    g = torch.randn(out.shape, generator=draw, dtype=torch.float64).to(out).requires_grad_()
-    first = torch.autograd.grad(out, inputs, g, create_graph=True)
-    along = [torch.randn(f.shape, generator=draw, dtype=torch.float64).to(f) for f in first]
-    second = torch.autograd.grad(first, [g, *inputs], along)
-    return [out, *first, *second]
-
-
-def double(case: Case) -> Case:
-    names = ("features", "vectors", "weights")
-    return replace(case, **{name: getattr(case, name).double() for name in names})
-
-
-def assert_same(case: Case, backend: str) -> None:
-    found, expected = all_derivatives(case, backend), all_derivatives(double(case), "reference")
-    for number, (a, b) in enumerate(zip(found, expected, strict=True)):
-        assert a.dtype == case.features.dtype
-        assert deviation(a, b) < BACKEND_PARITY.of(a.dtype), f"result {number}"
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
 @pytest.mark.parametrize("channels", [1, 3, 8, 17, 40, 128])
 def test_cpp_agrees_with_the_reference_for_every_channel_count(
@@ -162,21 +138,21 @@ def test_cpp_agrees_with_the_reference_for_every_channel_count(
 ) -> None:
     skip_unavailable("cpp")
     product = SO2Product.merged(SH(3), SH(4), max_order=2)
-    assert_same(make_case(product, n_nodes=7, n_edges=30, channels=channels, dtype=dtype), "cpp")
+    make_case(product, n_nodes=7, n_edges=30, channels=channels, dtype=dtype).assert_same("cpp")
 
 
 def test_cpp_agrees_with_the_reference_for_all_products(make_case: MakeCase, product: SO2Product) -> None:
     skip_unavailable("cpp")
-    assert_same(make_case(product, channels=5), "cpp")
+    make_case(product, channels=5).assert_same("cpp")
 
 
 def test_cpp_has_no_largest_degree(make_case: MakeCase) -> None:
     skip_unavailable("cpp")
     irreps = Irreps.parse("9o+1o")
-    assert_same(make_case(SO2Product.merged(irreps, irreps), channels=9), "cpp")
+    make_case(SO2Product.merged(irreps, irreps), channels=9).assert_same("cpp")
 
 
-@pytest.mark.parametrize("backend", ["cpp"])
+@pytest.mark.parametrize("backend", ["cpp", "triton"])
 def test_a_wrong_sign_of_odd_paths_is_seen(make_case: MakeCase, backend: str) -> None:
     """A planted bug that equivariance cannot see: the comparison of values must."""
     skip_unavailable(backend)
@@ -195,7 +171,7 @@ def test_results_do_not_depend_on_the_number_of_threads(make_case: MakeCase) -> 
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            results.append(all_derivatives(case, "cpp")[:4])
+            results.append(case.derivatives("cpp")[:4])
     finally:
         torch.set_num_threads(before)
     for place in (0, 1, 3):  # torch's own sums over an edge's frame may differ
@@ -242,7 +218,7 @@ def test_raw_operators_keep_their_contract(make_case: MakeCase) -> None:
 )
 def test_small_and_empty_inputs(make_case: MakeCase, backend: str, n_nodes: int, n_edges: int, channels: int) -> None:
     product = SO2Product.merged(SH(2), SH(1))
-    assert_same(make_case(product, n_nodes=n_nodes, n_edges=n_edges, channels=channels), backend)
+    make_case(product, n_nodes=n_nodes, n_edges=n_edges, channels=channels).assert_same(backend)
 
 
 def test_slots_without_paths_are_zero(make_case: MakeCase, backend: str) -> None:
@@ -255,7 +231,7 @@ def test_slots_without_paths_are_zero(make_case: MakeCase, backend: str) -> None
 
 def test_equal_calls_give_equal_bits(make_case: MakeCase, backend: str) -> None:
     case = make_case(SO2Product.merged(SH(3), SH(3), max_order=2), n_edges=40, channels=8, dtype=torch.float32)
-    assert all(torch.equal(a, b) for a, b in zip(*(all_derivatives(case, backend) for _ in range(2)), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(*(case.derivatives(backend) for _ in range(2)), strict=True))
 
 
 def test_frames_of_a_larger_degree_serve_smaller_products(make_case: MakeCase, backend: str) -> None:
@@ -288,12 +264,14 @@ def test_transforms_of_torch(make_case: MakeCase) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own tracer
-def test_compiles_as_one_graph_with_gradients(make_case: MakeCase) -> None:
-    skip_unavailable("cpp")
-    case = make_case(SO2Product.merged(SH(1), SH(1)))
+@pytest.mark.parametrize("backend", ["cpp", "triton"])
+def test_compiles_as_one_graph_with_gradients(make_case: MakeCase, backend: str) -> None:
+    skip_unavailable(backend)
+    case = make_case(SO2Product.merged(SH(1), SH(1)), n_edges=4)
 
     def layer(features: Tensor, vectors: Tensor, weights: Tensor) -> Tensor:
-        return case.convolve("cpp", features=features.sin(), vectors=vectors, weights=weights).cos()  # type: ignore
+        out: Tensor = case.convolve(backend, features=features.sin(), vectors=vectors, weights=weights)
+        return out.cos()
 
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     results = []
