@@ -95,9 +95,9 @@ def _part(tables: MixTables, targets: Sequence[int]) -> _Part:
 
 
 def _path(entry: MixEntry, largest: int, order: int) -> tuple[Any, ...]:
-    """Rows of the source among its 2 U + 1, weight, factors."""
+    """An entry of MIX; rows are counted from −U on."""
     other = largest - entry.sign * order if order else -1
-    return (largest + entry.sign * order, other, entry.weight, entry.sign * entry.coefficient, entry.coefficient)
+    return (largest + entry.sign * order, other, entry.sign, entry.weight, entry.coefficient)
 
 
 @dataclass(frozen=True)

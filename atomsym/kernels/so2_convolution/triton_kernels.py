@@ -10,8 +10,8 @@ Tables, as nested tuples:
 - ``SOURCES``: (first component, components, U, first element of the frame) of each slot whose rows are read.
 - ``TARGETS``: the same of each slot whose rows are made, then the number of its first group (one a pair of rows ±m,
   m = 0 … U) and of its first component among those of all targets.
-- ``MIX``: ``MIX[source][group]`` has (row, other row, weight, factor, other factor) for each path between the two: the
-  rows of the source that go to +m and −m; at m = 0 there is no other one.
+- ``MIX``: ``MIX[source][group]`` has (row, other row, sign, weight, coefficient) for each path between the two:
+  sign · coefficient · w · row goes to +m and coefficient · w · other row to −m; at m = 0 there is no other one, but −1.
 - ``SIZES``: components of the source, components of the target, weights, numbers in a frame, channels.
 
 ``source_nodes``, ``from_edges`` and the like are the nodes or edges of a member of the batch, zero for operands that
@@ -45,7 +45,7 @@ def rows_in_frame(features, frame, inside, SLOT: tl.constexpr, CHANNELS: tl.cons
     for r in tl.static_range(2 * SLOT[2] + 1):
         row = tl.load(frame + SLOT[3] + r * SLOT[1]) * x[0]
         for i in tl.static_range(1, SLOT[1]):
-            row += tl.load(frame + SLOT[3] + r * SLOT[1] + i) * x[i]
+            row = tl.fma(tl.load(frame + SLOT[3] + r * SLOT[1] + i), x[i], row)
         rows = rows + (row,)
     return rows
 
@@ -75,10 +75,13 @@ def mixed_rows(  # type: ignore[no-untyped-def]
             first = plus[group]
             second = minus[group]
             for path in tl.static_range(len(MIX[s][group])):
-                w = tl.load(weight + MIX[s][group][path][2] * CHANNELS, mask=inside, other=0.0)
-                first += MIX[s][group][path][3] * w * z[MIX[s][group][path][0]]
+                w = tl.load(weight + MIX[s][group][path][3] * CHANNELS, mask=inside, other=0.0)
+                w = MIX[s][group][path][4] * w
                 if MIX[s][group][path][1] >= 0:
-                    second += MIX[s][group][path][4] * w * z[MIX[s][group][path][1]]
+                    second = tl.fma(w, z[MIX[s][group][path][1]], second)
+                if MIX[s][group][path][2] < 0:
+                    w = -w
+                first = tl.fma(w, z[MIX[s][group][path][0]], first)
             next_plus = next_plus + (first,)
             next_minus = next_minus + (second,)
         plus = next_plus
@@ -94,10 +97,10 @@ def turned_back(total, plus, minus, frame, TARGETS: tl.constexpr):  # type: igno
         for k in tl.static_range(TARGETS[t][1]):
             value = total[TARGETS[t][5] + k]
             centre = frame + TARGETS[t][3] + TARGETS[t][2] * TARGETS[t][1] + k
-            value += tl.load(centre) * plus[TARGETS[t][4]]
+            value = tl.fma(tl.load(centre), plus[TARGETS[t][4]], value)
             for m in tl.static_range(1, TARGETS[t][2] + 1):
-                value += tl.load(centre + m * TARGETS[t][1]) * plus[TARGETS[t][4] + m]
-                value += tl.load(centre - m * TARGETS[t][1]) * minus[TARGETS[t][4] + m]
+                value = tl.fma(tl.load(centre + m * TARGETS[t][1]), plus[TARGETS[t][4] + m], value)
+                value = tl.fma(tl.load(centre - m * TARGETS[t][1]), minus[TARGETS[t][4] + m], value)
             turned = turned + (value,)
     return turned
 
@@ -196,10 +199,13 @@ def weight_kernel(  # type: ignore[no-untyped-def]
         z = rows_in_frame(x, frame, inside, SOURCES[s], SIZES[4])
         for group in tl.static_range(len(MIX[s])):
             for path in tl.static_range(len(MIX[s][group])):
-                value = MIX[s][group][path][3] * z[MIX[s][group][path][0]] * plus[group]
+                value = z[MIX[s][group][path][0]] * plus[group]
+                if MIX[s][group][path][2] < 0:
+                    value = -value
                 if MIX[s][group][path][1] >= 0:
-                    value += MIX[s][group][path][4] * z[MIX[s][group][path][1]] * minus[group]
-                tl.store(result + MIX[s][group][path][2] * SIZES[4], value, mask=inside)
+                    value = tl.fma(z[MIX[s][group][path][1]], minus[group], value)
+                value = MIX[s][group][path][4] * value
+                tl.store(result + MIX[s][group][path][3] * SIZES[4], value, mask=inside)
 
 
 @triton.jit(do_not_specialize=["edges", "source_nodes", "from_edges", "weight_edges", "target_nodes"])
