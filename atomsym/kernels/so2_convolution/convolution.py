@@ -130,7 +130,7 @@ def compiled(
 
 
 TRITON_MAX_DEGREE = 6
-"""Triton's kernels are unrolled: the time to compile one grows with the sixth power of the degree, half a minute here."""
+"""Triton's kernels are unrolled: the time to compile one grows with the sixth power of the degree, to half a minute."""
 
 _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "reference": reference.convolution,
