@@ -122,7 +122,7 @@ PRODUCTS = {
     "cp, rough": cp_case(ROUGH),
     "cp, shared channels": cp_case(ROUGH, wide=False),
     "matrices": matrix_case(MatrixCoupling(4, 4, 4)),  # by entries
-    "matrices, odd": matrix_case(MatrixCoupling(5, 3, 5, part="odd")),
+    "matrices, odd": matrix_case(MatrixCoupling(5, 4, 6, part="odd")),  # by entries
     "matrices, few degrees": matrix_case(MatrixCoupling(2, 1, 2, part="odd")),  # by couplings
     "matrices, large spin": matrix_case(MatrixCoupling(3, 4, 3, spin=5), wide=False),
 }
@@ -423,7 +423,11 @@ def test_couplings_are_taken_where_they_are_fewer() -> None:
         assert bool(gaunt_native._tables(product.handle).table()[3]) == by_couplings
     for rough, by_couplings in ((CPProduct.of(2, 2, 2), True), (ROUGH, False)):
         assert bool(cp._product_tables(rough.handle).table()[3]) == by_couplings
-    for coupling, by_couplings in ((MatrixCoupling(3, 3, 3), True), (MatrixCoupling(4, 4, 4), False)):
+    for coupling, by_couplings in (
+        (MatrixCoupling(3, 3, 3), True),
+        (MatrixCoupling(4, 4, 4), False),
+        (MatrixCoupling(5, 4, 6, part="odd"), False),
+    ):
         assert bool(matrix_native._tables(coupling.handle).table()[3]) == by_couplings
 
 
