@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from atomsym.core import ConfigError
 from atomsym.workflows.benchmarks import symmetrizers as benchmark
+from atomsym.workflows.benchmarks import symmetrizers_command, symmetrizers_plot
 from atomsym.workflows.benchmarks.symmetrizers import CASES, SymmetrizerBenchmarkSettings
 from atomsym.workflows.cli import app
 
@@ -42,6 +43,21 @@ def test_the_table_shows_what_each_symmetrizer_promises(tmp_path: Path) -> None:
     assert all(rows[name]["mirror_error"] > 1e-6 for name in ("full SE3", "weighted, SE3"))
     assert rows["full E3"]["frames"] == 8
     assert rows["full E3"]["over_bare"] == 1.0  # by the clock of this test
+
+
+def test_the_terminal_shows_every_row_in_80_columns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cases = ["bare", *CASES]
+    rows = tuple(
+        benchmark.SymmetrizerRow(name, "finite", False, 216, 1e-10, 2e-10, 3e-10, 987.6, 39.4) for name in cases
+    )
+    result = benchmark.SymmetrizerBenchmark(SymmetrizerBenchmarkSettings(), "a model", rows, (0.0, 1.0), {})
+    monkeypatch.setattr(symmetrizers_command, "run_symmetrizers", lambda *_: result)
+    monkeypatch.setattr(symmetrizers_plot, "write_picture", lambda _, path: path)
+    found = CliRunner().invoke(app, ["benchmark", "symmetrizers", "-o", str(tmp_path / "out")], env={"COLUMNS": "80"})
+    assert found.exit_code == 0, found.output
+    for case in cases:
+        assert case.split(", ")[0] in found.output
+    assert found.output.count("2.0e-10 3.0e-10 987.6   39.4") == len(cases)
 
 
 def test_settings_out_of_range_are_errors() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import torch
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -63,9 +64,17 @@ def symmetrizers_command(
 
 
 def _table(result: SymmetrizerBenchmark) -> Table:
-    table = Table("symmetrizer", "exact", "continuous", title=f"Symmetrizers of {result.model}")
-    for name in ("frames", "rotations (eV)", "reflections (eV)", "jump (eV)", "time (ms)", "over bare"):
-        table.add_column(name, justify="right", no_wrap=True)
+    """Fits in 80 columns."""
+    title, caption = (
+        f"Symmetrizers of {result.model}",
+        "exact for which group; cont.: continuous; eV; times over the bare model",
+    )
+    table = Table(box=SIMPLE_HEAD, padding=0, title=title, caption=caption)
+    table.add_column("symmetrizer", min_width=20)
+    for name in ("exact", "cont."):
+        table.add_column(name, no_wrap=True)
+    for name in ("frames", "rotated", "mirrored", "jump", "ms", "/ bare"):
+        table.add_column(name, justify="right", min_width=max(len(name), 5))
     for row in result.rows:
         errors = (f"{value:.1e}" for value in (row.rotation_error, row.mirror_error, row.jump))
         properties = (row.exact or "–", "yes" if row.continuous else "no", str(row.frames))
