@@ -3,9 +3,10 @@
 What a channel costs, with n = 2 spin + 1 and L the largest degree. In the real basis of a spin the row and column of an
 entry are orders a, b of harmonics, and T_lm has entries only where |m| is |a| + |b| or ||a| − |b||. The entries of one
 block, (a, b), (−a, −b) and both transposed, have the same coefficients up to signs: of the degrees of one parity that
-reach an order, one sum serves all of them. That makes Σ_M (n − M)(L + 1 − M) or about n³/3 products for the sums (n³ L
-for dense maps), and four a entry for the signs. X Y and Y X are 2 n³ more. The symmetric and antisymmetric halves of
-X and Y (even and odd degrees) do not make that less: their four products are of the same size together.
+reach an order, one sum serves all of them. That makes Σ_M (n − M)(L + 1 − M) or about n³/3 products for the sums, and
+at most four an entry for the signs; a dense map has n² (L + 1)². X Y and Y X are 2 n³ more. The symmetric and
+antisymmetric halves of X and Y (even and odd degrees) do not make that less: their four products are of the same size
+together.
 
 Forward: 3 maps and 2 n³; both gradients: 5 maps and 4 n³, for the maps of X, Y and G are shared. Products of all three
 degrees L, against couplings that do not vanish (each counted with its pair of factors):
