@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
@@ -218,41 +215,3 @@ def test_wrong_tables_are_seen(make_case: MakeCase, bug: str, monkeypatch: pytes
     case = make_case(SO2Product(SH(1)[1:], SH(1)[1:], 1, paths, mirror=False), n_nodes=2, n_edges=2, channels=2)
     with pytest.raises(AssertionError, match="result 1"):
         case.assert_same("triton")
-
-
-COMPILE = """
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from atomsym.kernels.so2_convolution import SO2Product, triton_backend, triton_kernels
-from atomsym.symmetry import Irreps
-
-sh = Irreps.spherical_harmonics(2)
-product = SO2Product.merged(sh, sh, mirror=False, max_order=1)
-(part,) = triton_backend._parts(product.handle, False, 64)
-sizes = (product.in_dim, product.out_dim, product.n_weights, product.frame_size, 96)
-given = dict(SIZES=sizes, **part.tables, ORDERED=True, ELEMENTS=27, BLOCK=64)
-indices = ("offsets", "order", "partner", "source_of_edge", "target_of_edge")
-numbers = ("nodes", "edges", "source_nodes", "target_nodes", "from_edges", "to_edges", "weight_edges")
-for kernel in (triton_kernels.convolution_kernel, triton_kernels.weight_kernel, triton_kernels.frame_kernel):
-    for dtype in ("fp32", "fp64"):
-        names = kernel.arg_names
-        kinds = {**dict.fromkeys(given, "constexpr"), **dict.fromkeys(indices, "*i64"), **dict.fromkeys(numbers, "i32")}
-        signature = {name: kinds.get(name, "*" + dtype) for name in names}
-        constants = {(place,): given[name] for place, name in enumerate(names) if name in given}
-        source = ASTSource(kernel, signature, constants)
-        made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 1})
-        assert made.metadata.shared == 0, kernel
-print("compiled")
-"""
-
-
-@pytest.mark.slow
-@interpreted
-def test_kernels_compile_for_a_gpu_and_need_no_shared_memory() -> None:
-    """The interpreter takes more than the compiler does."""
-    environment = os.environ | {"TRITON_INTERPRET": "0"}
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", COMPILE], env=environment, capture_output=True, text=True, check=False
-    )
-    assert result.stdout.strip() == "compiled", result.stderr
