@@ -23,7 +23,6 @@ from atomsym.workflows.benchmarks.tensor_products_cases import (
     ProductRow,
     Symmetry,
 )
-from atomsym.workflows.benchmarks.tensor_products_e3nn import E3NN, e3nn_installed
 from atomsym.workflows.benchmarks.tensor_products_kinds import BASELINE, KINDS, Product, Shape
 from atomsym.workflows.benchmarks.tensor_products_measure import (
     Measured,
@@ -31,6 +30,7 @@ from atomsym.workflows.benchmarks.tensor_products_measure import (
     gpu_matmul_rate,
     symmetry_errors,
 )
+from atomsym.workflows.benchmarks.tensor_products_peers import PEERS
 from atomsym.workflows.benchmarks.tensor_products_reach import Reach, reach_of
 from atomsym.workflows.paths import make_folder
 from atomsym.workflows.stopping import Stop
@@ -57,7 +57,7 @@ def run_tensor_products(
     Raises:
         ConfigError: if the folder was begun with other settings, or no case is left by the settings.
         InputError: if the folder's file of cases cannot be read.
-        MissingDependencyError: if e3nn is asked for by its name and not installed.
+        MissingDependencyError: if a peer is asked for by its name and not installed.
     """
     cases = list(all_cases(settings))
     if not cases:
@@ -107,8 +107,8 @@ def _backends(settings: ProductBenchmarkSettings, place: str, name: str, degree:
     if product is None:
         return ()
     there = product.backends(torch.device(settings.device), settings.torch_dtype)
-    if name == BASELINE and settings.device == "cpu" and (e3nn_installed() or E3NN in settings.backends):
-        there = (*there, E3NN)
+    if name == BASELINE:
+        there += tuple(peer for peer in PEERS if PEERS[peer].installed or peer in settings.backends)
     return tuple(backend for backend in there if not settings.backends or backend in settings.backends)
 
 
@@ -202,7 +202,7 @@ def _abilities(settings: ProductBenchmarkSettings, folder: Path, should_stop: St
             continue
         symmetry = {}
         for backend in _backends(settings, place, name, degree):
-            if backend != E3NN:
+            if backend not in PEERS:
                 double, reflections = symmetry_errors(product, place, backend, torch.float64, settings.device)
                 single, _ = symmetry_errors(product, place, backend, torch.float32, settings.device)
                 symmetry[backend] = Symmetry(double, single, reflections)

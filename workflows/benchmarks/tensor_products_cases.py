@@ -22,7 +22,7 @@ class ProductBenchmarkSettings:
     Attributes:
         places: ``edges``, ``nodes`` or both.
         products: keys of ``KINDS``.
-        backends: names; empty: all that can be used here, and e3nn.
+        backends: names; empty: all that can be used here, and the peers that are installed.
         degrees: for the sweep over degrees, at the first of ``channels`` and ``sizes``.
         channels, sizes: further ones are measured at ``sweep_degree``; sizes are edges, or nodes.
         sweep_degree: 0: no sweeps over channels and sizes.

@@ -38,7 +38,10 @@ def tensor_products_command(
         tuple(KINDS)
     ),
     backends: Annotated[
-        str, typer.Option(help="reference, cpp, triton, e3nn, separated by commas.", show_default="all there are")
+        str,
+        typer.Option(
+            help="reference, cpp, triton, e3nn, cuequivariance, separated by commas.", show_default="all there are"
+        ),
     ] = "",
     degrees: Annotated[str, typer.Option(help="Largest degrees L.")] = _joined(_DEFAULT.degrees),
     channels: Annotated[
@@ -83,7 +86,7 @@ def tensor_products_command(
     max_minutes: options.MaxMinutes = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Measure all tensor products beside each other and beside e3nn, where it is installed.
+    """Measure all tensor products beside each other and beside e3nn and cuEquivariance, where installed.
 
     Of each: couplings that occur and numbers that can be chosen on their own, errors under rotations and reflections,
     times of the product, its gradients and the derivatives that training on forces needs, peak memory, and the rate as

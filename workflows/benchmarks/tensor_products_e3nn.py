@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import torch
 from torch import Tensor
 
-from atomsym.core.errors import MissingDependencyError
 from atomsym.core.topology import EdgeTopology
 from atomsym.kernels.tensor_product import e3nn_instructions, from_e3nn, to_e3nn
 from atomsym.symmetry import Irreps
 from atomsym.workflows.benchmarks.tensor_products_kinds import Product
-
-E3NN = "e3nn"
-"""Its name among the backends."""
-
-
-def e3nn_installed() -> bool:
-    """Whether it can be imported here."""
-    return find_spec("e3nn") is not None
 
 
 class E3nnProduct:
@@ -32,18 +21,13 @@ class E3nnProduct:
         place: ``edges`` or ``nodes``.
         channels: multiplicity of every irrep.
         dtype: float32 or float64.
-
-    Raises:
-        MissingDependencyError: if e3nn is not installed.
+        device: where the operands are.
     """
 
-    def __init__(self, product: Product, place: str, channels: int, dtype: torch.dtype) -> None:
-        if not e3nn_installed():
-            raise MissingDependencyError.for_package("e3nn", "benchmark", "the baseline of this benchmark")
+    def __init__(self, product: Product, place: str, channels: int, dtype: torch.dtype, device: torch.device) -> None:
         from e3nn import o3
 
-        if product.couplings is None:
-            raise ValueError("e3nn has Clebsch–Gordan products only")
+        assert product.couplings is not None  # checked by ``peer_product``
         self._product, self._on_edges, self._channels = product, place == "edges", channels
         couplings = product.couplings
 
@@ -58,15 +42,15 @@ class E3nnProduct:
             [(a, b, c, mode, has, weight) for a, b, c, _, has, weight in e3nn_instructions(couplings)],
             shared_weights=not self._on_edges,
             internal_weights=False,
-        ).to(dtype)
+        ).to(device, dtype)
 
     def operands(self, first: Tensor, second: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The operands of the product in e3nn's layout."""
+        """See ``PeerProduct``."""
         y = second if self._on_edges else to_e3nn(second, self._product.irreps_second)
         return to_e3nn(first, self._product.irreps_first), y, weights.flatten(-2)
 
     def apply(self, first: Tensor, second: Tensor, weights: Tensor, topology: EdgeTopology) -> Tensor:
-        """The product of operands in its layout."""
+        """See ``PeerProduct``."""
         if not self._on_edges:
             found: Tensor = self._module(first, second, weights)
             return found
@@ -74,5 +58,5 @@ class E3nnProduct:
         return messages.new_zeros(topology.n_nodes, messages.shape[1]).index_add(0, topology.receiver, messages)
 
     def result(self, flat: Tensor) -> Tensor:
-        """A result in the layout of the package."""
+        """See ``PeerProduct``."""
         return from_e3nn(flat, self._product.irreps_out, self._channels)

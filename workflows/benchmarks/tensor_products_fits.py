@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from atomsym.workflows.benchmarks.tensor_products_cases import ProductBenchmark, ProductRow
-from atomsym.workflows.benchmarks.tensor_products_e3nn import E3NN
 from atomsym.workflows.benchmarks.tensor_products_kinds import BASELINE, KINDS
+from atomsym.workflows.benchmarks.tensor_products_peers import PEERS
 
 ASYMPTOTIC_DEGREE = 3
 """Powers of the degree are fitted from this one on."""
@@ -93,7 +93,7 @@ def best_curve(result: ProductBenchmark, place: str, product: str, quantity: str
     """The time of the fastest of our backends by degree."""
     best: dict[int, float] = {}
     for backend in backends_of(result, place, product):
-        if backend != E3NN:
+        if backend not in PEERS:
             for degree, value in curve(result, place, product, backend, quantity).items():
                 best[degree] = min(value, best.get(degree, math.inf))
     return best
@@ -139,7 +139,7 @@ def crossover(result: ProductBenchmark, place: str, product: str, quantity: str,
     Clebsch–Gordan is that of its best backend here, and degrees that this one does not have are not compared.
     """
     own = best_curve(result, place, product, quantity)
-    best = next((name for name in backends_of(result, place, BASELINE) if name != E3NN), "")
+    best = next((name for name in backends_of(result, place, BASELINE) if name not in PEERS), "")
     base = curve(result, place, BASELINE, best, quantity)
     if weighed:
         own = per_dimension(own, dimensions(result, place, product))

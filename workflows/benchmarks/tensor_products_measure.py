@@ -15,8 +15,8 @@ from atomsym.symmetry import Irrep, Irreps
 from atomsym.testing.equivariance import equivariance_error
 from atomsym.workflows.benchmarks.machine import best_seconds
 from atomsym.workflows.benchmarks.peak_memory import peak_memory
-from atomsym.workflows.benchmarks.tensor_products_e3nn import E3NN, E3nnProduct
 from atomsym.workflows.benchmarks.tensor_products_kinds import Product
+from atomsym.workflows.benchmarks.tensor_products_peers import PEERS, peer_product
 
 _SLOW = 0.3  # s; slower calls are timed twice
 _TIMED = 0.02  # s of each repeat of a quick call
@@ -96,19 +96,23 @@ class Measured:
     Args:
         product: what is measured.
         place: ``edges`` or ``nodes``.
-        backend: one of the product's, or ``e3nn``.
+        backend: one of the product's, or one of ``PEERS``.
         operands: see ``draw_operands``.
     """
 
     def __init__(self, product: Product, place: str, backend: str, operands: Operands) -> None:
         self._product, self._place, self._backend, self._given = product, place, backend, operands
         first = operands.tensors[0]
-        self._e3nn = E3nnProduct(product, place, first.shape[-1], first.dtype) if backend == E3NN else None
+        self._peer = (
+            peer_product(backend, product, place, first.shape[-1], first.dtype, first.device)
+            if backend in PEERS
+            else None
+        )
 
     def _call(self, operands: Operands) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
         """The product as a function of tensors in its own layout, and these tensors."""
-        if self._e3nn is not None:
-            return partial(self._e3nn.apply, topology=operands.topology), self._e3nn.operands(*operands.tensors)
+        if self._peer is not None:
+            return partial(self._peer.apply, topology=operands.topology), self._peer.operands(*operands.tensors)
         product, topology, backend = self._product, operands.topology, self._backend
         return lambda x, y, w: product.apply(x, y, w, topology, backend), operands.tensors
 
@@ -121,8 +125,8 @@ class Measured:
         call, tensors = self._call(few)
         with torch.no_grad():
             found = call(*tensors)
-            if self._e3nn is not None:
-                found = self._e3nn.result(found)
+            if self._peer is not None:
+                found = self._peer.result(found)
             wanted = self._product.apply(*few.tensors, few.topology, "reference")
         return float((found - wanted).abs().max() / wanted.abs().max().clamp_min(1e-30))
 
@@ -155,7 +159,7 @@ class Measured:
         second_s = _seconds(second, device, max(repeats // 2, 1)) if affordable else None
         of_vectors = self._product.second
         geometry_s = None
-        if of_vectors is not None and self._e3nn is None:
+        if of_vectors is not None and self._peer is None:
             vectors = self._given.vectors
             geometry_s = _seconds(lambda: of_vectors(vectors), device, max(repeats // 2, 1))
         return Times(

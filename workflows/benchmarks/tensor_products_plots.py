@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from atomsym.workflows.benchmarks.tensor_products_cases import ProductBenchmark
-from atomsym.workflows.benchmarks.tensor_products_e3nn import E3NN
 from atomsym.workflows.benchmarks.tensor_products_fits import (
     backends_of,
     curve,
@@ -20,6 +19,7 @@ from atomsym.workflows.benchmarks.tensor_products_fits import (
     products_of,
 )
 from atomsym.workflows.benchmarks.tensor_products_kinds import KINDS
+from atomsym.workflows.benchmarks.tensor_products_peers import CUEQUIVARIANCE, E3NN
 from atomsym.workflows.plot_style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, plot_style, save_picture
 
 _COLORS = {
@@ -36,8 +36,8 @@ _COLORS = {
     "cp-quadratic": "#e8b878",
     "cp-linear": RED,
 }
-_STYLES = {"reference": "--", E3NN: ":"}
-_MARKS = {"reference": "o", E3NN: "^"}
+_STYLES = {"reference": "--", E3NN: ":", CUEQUIVARIANCE: "-."}
+_MARKS = {"reference": "o", E3NN: "^", CUEQUIVARIANCE: "v"}
 _PLACES = {"edges": "convolutions over edges", "nodes": "products at nodes"}
 
 

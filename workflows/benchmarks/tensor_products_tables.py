@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from atomsym.workflows.benchmarks.tensor_products_cases import Abilities, ProductBenchmark, ProductRow
-from atomsym.workflows.benchmarks.tensor_products_e3nn import E3NN
 from atomsym.workflows.benchmarks.tensor_products_fits import (
     ASYMPTOTIC_DEGREE,
     backends_of,
@@ -16,6 +15,7 @@ from atomsym.workflows.benchmarks.tensor_products_fits import (
     slopes,
 )
 from atomsym.workflows.benchmarks.tensor_products_kinds import BASELINE, KINDS
+from atomsym.workflows.benchmarks.tensor_products_peers import PEERS
 
 TITLES = {
     "edges": "On edges: features of senders with harmonics or frames, summed",
@@ -43,7 +43,8 @@ def as_markdown(result: ProductBenchmark) -> str:
             ("Product, ms", _time_table(result, place, "forward_ms")),
             ("Product and gradients for all operands, ms", _time_table(result, place, "gradients_ms")),
             ("Product, gradients and derivatives of the force, ms", _time_table(result, place, "second_ms")),
-            ("Times faster than e3nn's Clebsch–Gordan / than itself in plain torch", _ratio_table(result, place)),
+            *((f"Times faster than the Clebsch–Gordan of {peer}", _ratio_table(result, place, peer)) for peer in PEERS),
+            ("Times faster than itself in plain torch", _ratio_table(result, place)),
             ("Harmonics or frames of the edges, once for all layers, ms", _geometry_table(result, place)),
             ("Rate in operations of the plain form, over torch's matrix product", _share_table(result, place)),
             ("Peak memory of product and gradients, MB", _time_table(result, place, "gradients_mb")),
@@ -90,22 +91,19 @@ def _time_table(result: ProductBenchmark, place: str, quantity: str) -> list[str
     return _table(["product", "backend", *(f"L = {degree}" for degree in degrees)], rows)
 
 
-def _ratio_table(result: ProductBenchmark, place: str) -> list[str]:
-    """Of the fastest backend, forward; then with gradients."""
+def _ratio_table(result: ProductBenchmark, place: str, peer: str | None = None) -> list[str]:
+    """Of the fastest backend, forward, then with gradients; beside a peer, or the product's own plain form."""
     degrees = sorted(result.settings.degrees)
     rows = []
     for name in products_of(result, place):
         for title, quantity in (("forward", "forward_ms"), ("with gradients", "gradients_ms")):
             own = best_curve(result, place, name, quantity)
-            theirs = curve(result, place, BASELINE, E3NN, quantity)
-            plain = curve(result, place, name, "reference", quantity)
+            other = curve(result, place, *((BASELINE, peer) if peer else (name, "reference")), quantity)
             cells = [
-                " / ".join(f"{of[degree] / own[degree]:.3g}" if degree in of else "–" for of in (theirs, plain))
-                if degree in own
-                else "–"
-                for degree in degrees
+                f"{other[degree] / own[degree]:.3g}" if degree in own and degree in other else "–" for degree in degrees
             ]
-            rows.append([KINDS[name].label, title, *cells])
+            if set(own) & set(other):
+                rows.append([KINDS[name].label, title, *cells])
     return _table(["product", "what", *(f"L = {degree}" for degree in degrees)], rows)
 
 
