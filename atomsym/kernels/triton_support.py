@@ -7,6 +7,10 @@ import os
 
 import torch
 
+FUSED = {"enable_fp_fusion": True}
+"""Option of a launch: products and sums become one instruction, rounded once, as in the C++ kernels. Said at every
+launch: Triton 3.9 warns where it is not, since later versions leave it out."""
+
 
 def interpreting() -> bool:
     """True if ``TRITON_INTERPRET=1`` was set: Triton kernels then run on CPU tensors, slowly."""

@@ -225,6 +225,8 @@ def run_planted(_size: str) -> None:
     import triton
     import triton.language as tl
 
+    from atomsym.kernels.triton_support import FUSED
+
     @triton.jit
     def changes_type(out, values, count):  # type: ignore[no-untyped-def]
         total = tl.zeros((4,), dtype=tl.float32)
@@ -237,9 +239,9 @@ def run_planted(_size: str) -> None:
         tl.store(out, count.to(tl.float32))
 
     for dtype in (torch.float32, torch.float64):
-        changes_type[(1,)](torch.ones(4, dtype=dtype), torch.ones(8, dtype=dtype), 2)
+        changes_type[(1,)](torch.ones(4, dtype=dtype), torch.ones(8, dtype=dtype), 2, **FUSED)
     for count in (2, 1):
-        of_a_constant[(1,)](torch.ones(1), count)
+        of_a_constant[(1,)](torch.ones(1), count, **FUSED)
 
 
 def name_of(kernel: Any) -> str:
@@ -285,7 +287,7 @@ def report(run: Callable[[str], None], size: str, architecture: int) -> None:
 
 
 def reported(run: Callable[[str], None], size: str, architecture: int) -> dict[str, Any]:
-    command = [sys.executable, "-W", "ignore", __file__, run.__name__, size, str(architecture)]
+    command = [sys.executable, "-W", "error", __file__, run.__name__, size, str(architecture)]
     environment = os.environ | {"TRITON_INTERPRET": "0"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from atomsym.kernels.pointwise.tables import convolution_tables
+from atomsym.kernels.triton_support import FUSED
 
 _ROWS, _LARGEST_BLOCK = 16, 128
 
@@ -67,6 +68,7 @@ def _sum(batch: int, source: Tensor, weight: Tensor, edge_rows: Tensor, walk: tu
         ORDERED=order is not None,
         ROWS=height,
         BLOCK=width,
+        **FUSED,
     )
     return out
 
@@ -133,11 +135,11 @@ def _on_edges(
     if needs[1]:
         grad_rows = sent.new_empty(batch, n_edges, n_weights, rows)
         edge_kernel[(n_edges, n_weights, batch * -(-rows // height))](
-            grad_rows, received, sent, w, *ends, *sizes, _stride(w), ROWS=height, BLOCK=width
+            grad_rows, received, sent, w, *ends, *sizes, _stride(w), ROWS=height, BLOCK=width, **FUSED
         )
         grad_y = torch.einsum("bekr,kjr->bej", grad_rows, edge)
     if needs[2]:
         weight_kernel[(n_edges, n_weights, batch * -(-channels // width))](
-            grad_w, received, sent, edge_rows, *ends, *sizes, _stride(edge_rows), ROWS=height, BLOCK=width
+            grad_w, received, sent, edge_rows, *ends, *sizes, _stride(edge_rows), ROWS=height, BLOCK=width, **FUSED
         )
     return grad_y, grad_w

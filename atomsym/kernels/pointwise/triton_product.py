@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from atomsym.kernels.pointwise.tables import product_tables
+from atomsym.kernels.triton_support import FUSED
 
 _LARGEST_BLOCK = 128
 
@@ -51,4 +52,5 @@ def leave_out(slot: int, tensors: list[Tensor], steps: list[int], handle: str, o
         steps[first],
         steps[second],
         BLOCK=width,
+        **FUSED,
     )

@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from atomsym.core.errors import InputError
+from atomsym.kernels.triton_support import FUSED
 
 _ROWS = 16
 
@@ -27,7 +28,7 @@ def sorted_segment_sum(values: Tensor, index: Tensor, n_segments: int) -> Tensor
     starts = torch.searchsorted(index.contiguous(), torch.arange(n_segments + 1, device=index.device))
     block = min(128, triton.next_power_of_2(width))
     grid = (n_segments, triton.cdiv(width, block))
-    _sum_kernel[grid](values.contiguous(), starts, columns, width, ROWS=_ROWS, BLOCK=block)
+    _sum_kernel[grid](values.contiguous(), starts, columns, width, ROWS=_ROWS, BLOCK=block, **FUSED)
     return columns
 
 

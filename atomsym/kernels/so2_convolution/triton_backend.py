@@ -28,6 +28,7 @@ from torch import Tensor
 from atomsym.kernels.so2_convolution.operators import CONVOLUTION
 from atomsym.kernels.so2_convolution.product import so2_product_of
 from atomsym.kernels.so2_convolution.tables import MixEntry, MixTables, mix_tables
+from atomsym.kernels.triton_support import FUSED
 
 _LARGEST_PART = 64  # components, in single precision; half as many in double precision
 _REGISTERS = 160  # of a thread for rows and components; indices and elements of the frame need the others
@@ -197,6 +198,7 @@ def _convolve(out: Tensor, ends: _Ends, weight: Tensor, offsets: Tensor, order: 
             ORDERED=order is not None,
             BLOCK=block,
             num_warps=max(1, block // (_WARP * share)),
+            **FUSED,
         )
 
 
@@ -225,6 +227,7 @@ def _weigh(grad_weight: Tensor, ends: _Ends) -> None:
             **part.tables,
             BLOCK=block,
             num_warps=max(1, block // (_WARP * share)),
+            **FUSED,
         )
 
 
@@ -258,6 +261,7 @@ def _frame(grad_frame: Tensor, ends: _Ends, weight: Tensor) -> None:
             ELEMENTS=elements,
             BLOCK=block,
             num_warps=1,
+            **FUSED,
         )
         pieces = sums.sum(1).split([place.stop - place.start for place in part.frame], -1)
         for place, piece in zip(part.frame, pieces, strict=True):

@@ -14,6 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from atomsym.kernels.spherical_harmonics.derivative_table import real_factors
+from atomsym.kernels.triton_support import FUSED
 
 _BLOCK = 128
 
@@ -26,7 +27,9 @@ def values(vectors: Tensor, max_degree: int, normalize: bool, normalization: int
         factors = real_factors(max_degree, normalization).to(vectors)
         block = min(_BLOCK, triton.next_power_of_2(n))
         arguments = (vectors.contiguous(), factors, result, n)
-        _values_kernel[(triton.cdiv(n, block),)](*arguments, L=max_degree, K=size, NORMALIZE=normalize, BLOCK=block)
+        _values_kernel[(triton.cdiv(n, block),)](
+            *arguments, L=max_degree, K=size, NORMALIZE=normalize, BLOCK=block, **FUSED
+        )
     return result
 
 
@@ -38,7 +41,9 @@ def vjp(grad: Tensor, vectors: Tensor, max_degree: int, normalize: bool, normali
         factors = real_factors(max_degree, normalization).to(vectors)
         block = min(_BLOCK, triton.next_power_of_2(n))
         arguments = (grad.contiguous(), vectors.contiguous(), factors, result, n)
-        _vjp_kernel[(triton.cdiv(n, block),)](*arguments, L=max_degree, K=size, NORMALIZE=normalize, BLOCK=block)
+        _vjp_kernel[(triton.cdiv(n, block),)](
+            *arguments, L=max_degree, K=size, NORMALIZE=normalize, BLOCK=block, **FUSED
+        )
     return result
 
 

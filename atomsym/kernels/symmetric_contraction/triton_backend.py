@@ -19,6 +19,7 @@ from torch import Tensor
 
 from atomsym.core.errors import BackendError
 from atomsym.kernels.symmetric_contraction.polynomial import contraction_polynomial
+from atomsym.kernels.triton_support import FUSED
 
 MAX_DIRECTIONS = 1
 _NODES, _CHANNELS = 4, 64  # block of a program
@@ -212,7 +213,7 @@ def _rows(
         _stride(g), _stride(features), _stride(direction), _stride(coefficients),
         0 if slopes is None else _stride(slopes),
         FACTORS=terms.index.shape[1], HAS_COTANGENT=cotangent is not None, DIRECTIONS=len(feature_directions),
-        HAS_SLOPES=slopes is not None, NODES=_NODES, CHANNELS=block,
+        HAS_SLOPES=slopes is not None, NODES=_NODES, CHANNELS=block, **FUSED,
     )  # fmt: skip
     return result
 
@@ -242,7 +243,7 @@ def _weight_gradient(
             tables.entry_output, tables.entry_index,
             n_species, channels, dim_in, cotangent.shape[-2], n_entries,
             _stride(cotangent), _stride(features), _stride(direction),
-            FACTORS=tables.entry_index.shape[1], DIRECTIONS=len(feature_directions), NODES=16, CHANNELS=block,
+            FACTORS=tables.entry_index.shape[1], DIRECTIONS=len(feature_directions), NODES=16, CHANNELS=block, **FUSED,
         )  # fmt: skip
     return torch.einsum("ep,bsec->bspc", fold, in_coefficients)
 

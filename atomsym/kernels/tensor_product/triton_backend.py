@@ -12,6 +12,7 @@ from torch import Tensor
 
 from atomsym.kernels.tensor_product.operators import CONVOLUTION
 from atomsym.kernels.tensor_product.product import ChannelwiseProduct, product_of
+from atomsym.kernels.triton_support import FUSED
 from atomsym.symmetry import Irreps, wigner_3j
 
 _LARGEST_BLOCK = 128
@@ -133,6 +134,7 @@ def _contract(
             ORDERED=order is not None,
             ROWS=_next_power_of_2(launch.rows),
             BLOCK=block,
+            **FUSED,
         )
 
 
@@ -191,13 +193,13 @@ def _gradients(*args: Any) -> tuple[Tensor, ...]:
         grad_matrix = x.new_empty(batch, n_edges, tables.couplings.shape[1])
         arguments = _edge_arguments(product, tables, g, x, w, n_edges)
         matrix_kernel[(n_edges, product.n_paths, batch)](
-            grad_matrix, g, x, w, receiver, sender, *arguments, ROWS=rows, BLOCK=block
+            grad_matrix, g, x, w, receiver, sender, *arguments, ROWS=rows, BLOCK=block, **FUSED
         )
         results[1].copy_((grad_matrix @ tables.couplings.to(y.dtype).T).view_as(results[1]))
     if needs[2]:
         arguments = _edge_arguments(product, tables, g, x, matrix, n_edges)
         weight_kernel[(n_edges, product.n_paths, batch * (-(-channels // block)))](
-            results[2], g, x, matrix, receiver, sender, *arguments, ROWS=rows, BLOCK=block
+            results[2], g, x, matrix, receiver, sender, *arguments, ROWS=rows, BLOCK=block, **FUSED
         )
     return results
 
