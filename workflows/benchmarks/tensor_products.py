@@ -69,7 +69,9 @@ def run_tensor_products(
     machine = _machine(folder, settings)
     peak = machine["matmul_gflops"]
     done = {row.key: row for row in read_cases(folder, ProductRow)}
-    finished, warm = True, False
+    if any(case not in done for case in cases):
+        _warm_up()
+    finished = True
     for number, case in enumerate(cases):
         if case in done:
             continue
@@ -79,8 +81,6 @@ def run_tensor_products(
         if progress is not None:
             where = f"degree {case.degree}, {case.channels} channels, {case.size} {case.place}"
             progress(number, len(cases), f"{KINDS[case.product].label}, {case.backend}, {where}")
-        if not warm:
-            warm = _warm_up()
         row = _measure(case, settings, peak, list(done.values()))
         append_case(folder, row)
         done[case] = row
@@ -90,8 +90,8 @@ def run_tensor_products(
     return result, finished
 
 
-def _warm_up() -> bool:
-    """True, after calls that do not count.
+def _warm_up() -> None:
+    """Calls that do not count.
 
     The allocator of a new process gives memory back until it has learned not to: gradients at L = 1 took three times as
     long in the first half second.
@@ -102,7 +102,6 @@ def _warm_up() -> bool:
     fastest = product.backends(torch.device("cpu"), torch.float32)[0]
     for _ in range(3):
         Measured(product, "edges", fastest, given).times(5, 1.0)
-    return True
 
 
 def all_cases(settings: ProductBenchmarkSettings) -> Iterator[ProductCase]:
